@@ -120,3 +120,124 @@ class FileMark:
     mtime_ns: int
     ctime_ns: int
     inode: int
+
+
+class Notified(StrEnum):
+    """How far the notification of one input has come."""
+
+    NO = "no"
+    BEGUN = "begun"  # sent or about to be: from here on the job may cost money
+    DONE = "done"
+    REFUSED = "refused"  # answered by a 4xx, which is no verdict: counts as notified
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One file of a case that is uploaded. `name` is relative to the case's content folder."""
+
+    modality: Modality
+    name: str
+    extension: str
+    mark: FileMark
+    sha256: str | None = None
+    download_url: str | None = None
+    upload_url: str | None = None
+    notify_url: str | None = None
+    uploaded: bool = False
+    notified: Notified = Notified.NO
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One result file that the Engine named. Sizes in bytes; `file` once it is staged."""
+
+    position: int
+    kind: str
+    structures: tuple[str, ...]
+    extension: str
+    status: str
+    announced_size: int | None = None
+    url: str | None = None
+    file: str | None = None
+    size: int | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One rename of a claim: from an absolute path to a path relative to the claims folder.
+
+    `mark` is the last look at a file before the claim; None for folders and sidecars.
+    """
+
+    source: str
+    target: str
+    mark: FileMark | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What a case has used up of its patience. Times in seconds of running daemon."""
+
+    failures: int = 0  # in a row, in this step
+    retry_spent_s: float = 0.0  # on transient trouble, in this step
+    refused_s: float = 0.0  # polls answered by 400, 404 or 410 in a row
+    processing_s: float = 0.0  # answered 202
+    new_jobs: int = 0  # because an upload URL had expired
+    fresh_polls: int = 0  # because a download URL had expired
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A case as its row and the rows below it say. Times are ISO 8601 in UTC."""
+
+    case_id: str
+    case_name: str
+    recipe: str
+    state: State
+    folder: str  # its name in outbox, archive and failed
+    content: str  # the dropped folder's name, "" for single files
+    job: dict[str, Any]
+    engine_version: str
+    inputs: tuple[Input, ...]
+    moves: tuple[Move, ...]
+    outputs: tuple[Output, ...] = ()
+    verdict: State | None = None
+    job_id: str | None = None
+    paid: bool = False  # a notification or paid submit of the current job has begun
+    generation: int = 1  # jobs that a person's word allowed
+    retries: int = 0  # a person's
+    is_rerun: bool = False  # a person wants it although it is a duplicate
+    is_settling: bool = False  # its files changed after the claim: wait until they are quiet
+    publishing: bool = False  # the rename into the outbox was about to happen
+    job_json: tuple[str, ...] = ()  # candidates for job.json, relative to the claim folder
+    skipped: tuple[dict[str, str], ...] = ()
+    engine_result: dict[str, Any] | None = None
+    result_status: str = "complete"
+    duplicate_of: str | None = None
+    outbox: str | None = None
+    problem: Problem | None = None
+    tally: Tally = field(default_factory=Tally)
+    times: dict[str, str | None] = field(default_factory=dict)
+
+    @property
+    def attempts(self) -> int:
+        """Count what a person sees as attempts: 1 and each retry."""
+        return 1 + self.retries
+
+    @property
+    def pays_at_submit(self) -> bool:
+        """Tell whether the Engine starts at the submit: every input has a download URL."""
+        return bool(self.inputs) and all(entry.download_url for entry in self.inputs)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an attempt reports. It never says which state comes next."""
+
+    label: Label
+    problem: Problem | None = None
+    breaker: str | None = None
+    retry_after_s: float | None = None
+    duration_s: float = 0.0
+    bytes: int | None = None
