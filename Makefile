@@ -1,0 +1,59 @@
+# Needs Python 3.11 or newer with venv, make, and a package index for pip.
+PYTHON ?= python3
+VENV ?= .venv
+PYTEST_ARGS ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+LOCK := uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-header
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-real lint format lock clean
+.DELETE_ON_ERROR:
+
+help: ## list what make can do
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+
+demo: $(VENV)/.demo ## sandbox Engine, daemon and a sample scan: ends with the path of a mesh
+	$(BIN)/vpe-watcher demo
+
+test: $(VENV)/.test ## everything but the real-data and soak suites
+	$(BIN)/python -m pytest -m "not real and not soak" $(PYTEST_ARGS)
+
+test-real: $(VENV)/.test ## a real head CT, fetched from the system's package archive
+	$(BIN)/python -m pytest -m real $(PYTEST_ARGS) tests/real
+
+lint: $(VENV)/.test ## ruff, ruff format, mypy, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(VENV)/.test ## put the code into its usual shape
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+lock: $(VENV)/.uv ## renew the locks in requirements/ (make lock LOCK_ARGS=--upgrade)
+	$(BIN)/$(LOCK) $(LOCK_ARGS) --extra sandbox --group dev -o requirements/test.txt
+	$(BIN)/$(LOCK) -c requirements/test.txt --extra sandbox --group build -o requirements/demo.txt
+	$(BIN)/$(LOCK) -c requirements/test.txt --group build -o requirements/run.txt
+
+clean: ## remove the environment and what the tools left behind
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vpe-watcher needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": make PYTHON=/path/to/python3.11 …")'
+	$(PYTHON) -m venv $(VENV)
+
+# The stamps spare a second call the installation. The project itself goes in as it lies here,
+# its builder comes from the lock like everything else.
+$(VENV)/.demo $(VENV)/.test: $(VENV)/.%: requirements/%.txt pyproject.toml | $(BIN)/python
+	$(PIP) install --quiet --only-binary :all: --require-hashes -r $<
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.uv: | $(BIN)/python
+	$(PIP) install --quiet uv
+	@touch $@
