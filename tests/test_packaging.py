@@ -1,0 +1,128 @@
+"""What is shipped around the code: metadata, locks, laws of import, the systemd unit."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import vpe_watcher
+
+ROOT = Path(__file__).parent.parent
+LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
+UNIT = ROOT / "systemd" / "vpe-watcher.service"
+
+
+@pytest.fixture(name="metadata")
+def read_metadata() -> dict[str, Any]:
+    """Read what pyproject.toml says of the project."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def _pins(lock: Path) -> dict[str, set[str]]:
+    """Map each pinned `name==version` (without markers) to its hashes."""
+    pins: dict[str, set[str]] = {}
+    name = ""
+    for line in lock.read_text().splitlines():
+        if not line.startswith((" ", "#")):
+            name = line.split(";")[0].rstrip("\\ ")
+            pins[name] = set()
+        elif match := re.fullmatch(r" +--hash=(sha256:[0-9a-f]{64})(?: \\)?", line):
+            pins[name].add(match[1])
+    return pins
+
+
+def _name(requirement: str) -> str:
+    """Return the normalized name of a requirement or pin."""
+    return re.split(r"[^\w.-]", requirement, maxsplit=1)[0].lower().replace("_", "-")
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
+def test_every_pin_has_a_hash(lock: Path) -> None:
+    """Nothing is installed that was not seen when the lock was made."""
+    pins = _pins(lock)
+    assert len(pins) > 20
+    assert all("==" in pin and hashes for pin, hashes in pins.items())
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
+def test_a_lock_names_no_place(lock: Path) -> None:
+    """Where packages come from is the installing machine's own business."""
+    assert not re.search(r"://|file:|--(extra-)?index-url|--find-links|@ ", lock.read_text())
+
+
+def test_locks_agree() -> None:
+    """What is tested is what is shipped: one version of each package in all locks."""
+    run, demo, test = (_pins(ROOT / "requirements" / f"{n}.txt") for n in ("run", "demo", "test"))
+    assert run.items() <= demo.items() <= test.items()
+
+
+def test_locks_hold_what_the_project_asks_for(metadata: dict[str, Any]) -> None:
+    """No lock was forgotten when a dependency was added."""
+    project = metadata["project"]
+    sandbox = project["optional-dependencies"]["sandbox"]
+    groups = metadata["dependency-groups"]
+    asked = {
+        "run": project["dependencies"] + metadata["build-system"]["requires"],
+        "demo": sandbox,
+        "test": groups["test"] + groups["lint"],
+    }
+    for lock, requirements in asked.items():
+        pinned = {_name(pin) for pin in _pins(ROOT / "requirements" / f"{lock}.txt")}
+        assert {_name(requirement) for requirement in requirements} <= pinned
+
+
+def test_the_version_is_the_packages_own() -> None:
+    """The installed metadata and the code tell the same version."""
+    from importlib.metadata import version
+
+    assert version("vpe-watcher") == vpe_watcher.__version__
+
+
+def test_core_imports_the_standard_library_alone() -> None:
+    """The rules run wherever Python runs: import-linter cannot say this without a list."""
+    sources = list((ROOT / "vpe_watcher" / "core").rglob("*.py"))
+    assert sources
+    imported = {
+        (name or "").split(".")[0]
+        for source in sources
+        for node in ast.walk(ast.parse(source.read_text()))
+        for name in _imported_names(node)
+    }
+    assert imported - {"vpe_watcher"} <= sys.stdlib_module_names
+
+
+def _imported_names(node: ast.AST) -> list[str | None]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [node.module] if isinstance(node, ast.ImportFrom) else []
+
+
+def test_the_example_configuration_is_toml() -> None:
+    """The file that everybody copies can be read."""
+    assert "engine" in tomllib.loads((ROOT / "config.example.toml").read_text())
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
+def test_systemd_takes_every_line_of_the_unit(tmp_path: Path) -> None:
+    """No key is unknown, no value refused (without these flags unknown keys pass)."""
+    unit = tmp_path / UNIT.name
+    # The command is installed where the unit says, but not on the machine that runs the tests.
+    unit.write_text(re.sub(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", UNIT.read_text()))
+    verify = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=one", str(unit)]
+    result = subprocess.run(verify, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_the_unit_keeps_leases_possible() -> None:
+    """Leases on files of other users need the capability, and no user namespace."""
+    lines = UNIT.read_text().splitlines()
+    assert "AmbientCapabilities=CAP_LEASE" in lines
+    assert not [line for line in lines if line.startswith(("PrivateUsers", "RequiresMountsFor"))]
