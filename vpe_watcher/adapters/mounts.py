@@ -1,0 +1,102 @@
+"""Owns the question on which kind of file system a path lies.
+
+Reads /proc/self/mountinfo and follows symbolic links; never opens, lists or writes what is on the
+mount.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from vpe_watcher.core.errors import ConfigError
+
+MOUNTINFO = Path("/proc/self/mountinfo")
+NETWORK_TYPES = frozenset(
+    {"9p", "afs", "beegfs", "ceph", "cifs", "coda", "davfs", "gfs2", "glusterfs", "gpfs", "lustre"}
+    | {"ncpfs", "nfs", "nfs4", "ocfs2", "orangefs", "smb2", "smb3", "smbfs", "vboxsf"}
+    | {"fuse.ceph", "fuse.cifs", "fuse.curlftpfs", "fuse.davfs", "fuse.davfs2", "fuse.gcsfuse"}
+    | {"fuse.glusterfs", "fuse.gvfsd-fuse", "fuse.rclone", "fuse.s3fs", "fuse.smbnetfs"}
+    | {"fuse.sshfs"}
+)
+_ESCAPE = re.compile(r"\\([0-7]{3})")
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One mounted file system: its type (`ext4`, `nfs4`, …), where it is, what is mounted."""
+
+    fs_type: str
+    mount_point: Path
+    source: str
+
+    @property
+    def is_network(self) -> bool:
+        """Tell whether the files live on another machine, or behind one: no events, no locks."""
+        return self.fs_type in NETWORK_TYPES
+
+
+def parse_mountinfo(text: str) -> tuple[Mount, ...]:
+    """Read the lines of a mountinfo table (proc(5)), in its order; skip what is no such line."""
+    mounts = (_mount_of(line) for line in text.splitlines())
+    return tuple(mount for mount in mounts if mount is not None)
+
+
+def mount_at(path: Path, mounts: tuple[Mount, ...]) -> Mount:
+    """Find the mount that an absolute path without symbolic links lies on.
+
+    The deepest mount point wins, and of two at one place the later, which hides the earlier.
+    Nothing known: a mount of type `unknown`.
+    """
+    found = Mount("unknown", Path("/"), "")
+    for mount in mounts:
+        is_above = mount.mount_point == path or mount.mount_point in path.parents
+        if is_above and len(mount.mount_point.parts) >= len(found.mount_point.parts):
+            found = mount
+    return found
+
+
+def filesystem_of(path: Path) -> Mount:
+    """Say what a path lies on, whether it exists or not; links in it are followed."""
+    real = Path(os.path.realpath(path))
+    try:
+        table = MOUNTINFO.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        table = ""
+    return mount_at(real, parse_mountinfo(table))
+
+
+def check_state_folder(path: Path) -> None:
+    """Refuse a state folder on a network file system, where SQLite's locks do not hold.
+
+    Raises `ConfigError` (`state_on_network`).
+    """
+    refuse_network_state(path, filesystem_of(path))
+
+
+def refuse_network_state(path: Path, mount: Mount) -> None:
+    """Raise `ConfigError` if a state folder's mount is a network file system."""
+    if not mount.is_network:
+        return
+    raise ConfigError(
+        f"state_file: its folder {path} is on a network file system"
+        f" ({mount.fs_type} at {mount.mount_point}), where the database would be damaged",
+        code="state_on_network",
+        hint="put state_file on a local disk, for example below /var/lib/vpe-watcher",
+    )
+
+
+def _mount_of(line: str) -> Mount | None:
+    fields = line.split(" ")
+    if "-" not in fields[6:]:
+        return None
+    dash = fields.index("-", 6)
+    if len(fields) < dash + 3:
+        return None
+    return Mount(fields[dash + 1], Path(_plain(fields[4])), _plain(fields[dash + 2]))
+
+
+def _plain(field: str) -> str:
+    return _ESCAPE.sub(lambda match: chr(int(match.group(1), 8)), field)

@@ -1,0 +1,221 @@
+"""What must hold between keys, and between keys and this machine.
+
+Owns the rules that one value alone cannot break: folders, recipes, authentication, keys of later
+versions. Looks at secret files and the state folder, never opens or makes anything.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+from vpe_watcher.adapters.settings.mistakes import Finding
+from vpe_watcher.adapters.settings.model import AuthSettings
+from vpe_watcher.adapters.settings.recipes import DEFAULT, Recipe, Settings
+from vpe_watcher.adapters.settings.secrets import fault_of
+
+NAME = re.compile(r"[A-Za-z0-9_-]+")
+NOT_YET = (
+    ("recipe", "leave_in_place"),
+    ("recipe", "require"),
+    ("recipe", "ready_marker"),
+    ("retention", "archive_days"),
+    ("retention", "failed_days"),
+    ("retention", "prune_below"),
+)
+EXAMPLE_JOB = '[job.outputFiles]\nmeshes = [{ extension = ".stl", structures = ["mandible"] }]'
+AUTH = ("engine", "auth")
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder of the configuration: its key, the real place, and what it is for."""
+
+    path: tuple[str, ...]
+    place: Path
+    kind: str
+    recipe: str = ""
+
+
+def broken_rules(settings: Settings) -> Iterator[Finding]:
+    """Yield every broken rule, the most basic first."""
+    for rule in RULES:
+        yield from rule(settings)
+
+
+def recipe_names(settings: Settings) -> Iterator[Finding]:
+    """Demand names that are safe as a folder's name."""
+    seen: dict[str, str] = {}
+    for name in settings.recipes:
+        if not NAME.fullmatch(name):
+            reason = "a recipe's name may hold letters, digits, - and _ only"
+            yield Finding(("recipes", name), reason, "it is also the name of a folder")
+        other = seen.setdefault(name.lower(), name)
+        if other != name:
+            reason = f"differs from the recipe {other} by capital letters only"
+            yield Finding(("recipes", name), reason, "rename one: shares do not tell them apart")
+
+
+def recipe_jobs(settings: Settings) -> Iterator[Finding]:
+    """Demand that each recipe says what it wants from the Engine."""
+    for recipe in settings.recipes.values():
+        if recipe.job.get("outputFiles"):
+            continue
+        path = ("job",) if recipe.name == DEFAULT else ("recipes", recipe.name, "job")
+        reason = "outputFiles is missing: nothing says what the Engine shall make"
+        yield Finding((*path, "outputFiles"), reason, f"for example:\n{EXAMPLE_JOB}")
+
+
+def default_inbox(settings: Settings) -> Iterator[Finding]:
+    """Refuse another inbox for the recipe that is the inbox."""
+    if settings.recipes[DEFAULT].inbox != settings.inbox:
+        reason = "the recipe default is the top-level inbox and can have no other"
+        hint = "remove this key and set the top-level inbox, or give the recipe another name"
+        yield Finding(("recipes", DEFAULT, "inbox"), reason, hint)
+
+
+def keys_of_later_versions(settings: Settings) -> Iterator[Finding]:
+    """Refuse what this version would have to ignore in silence."""
+    for section, key in NOT_YET:
+        places = (
+            {("recipes", name): recipe for name, recipe in settings.recipes.items()}
+            if section == "recipe"
+            else {(section,): getattr(settings, section)}
+        )
+        for path, place in places.items():
+            if getattr(place, key):
+                hint = "remove the key, or set it to its default"
+                yield Finding(
+                    (*path, key), "is not available in this version", hint, "config_not_available"
+                )
+
+
+def folders(settings: Settings) -> Iterator[Finding]:
+    """Demand that no two folders are the same or lie in one another."""
+    for first, second in combinations(_folders_of(settings), 2):
+        if _may_share(first, second) or not _overlap(first.place, second.place):
+            continue
+        how = "is the same folder as" if first.place == second.place else "overlaps with"
+        reason = f"{second.place} {how} {'.'.join(first.path)} ({first.place})"
+        hint = "give each its own folder, side by side"
+        if first.kind == second.kind == "inbox":
+            hint = "a recipe's inbox is directly in the main inbox, or wholly outside it"
+        yield Finding(second.path, reason, hint)
+
+
+def state_file(settings: Settings) -> Iterator[Finding]:
+    """Demand a folder for the state file, outside the folders where people and scans come."""
+    path, file = ("state_file",), settings.state_file
+    if not file.parent.is_dir():
+        reason = f"the folder {file.parent} does not exist"
+        hint = f"run `vpe-watcher init`, or: install -d -m 0700 {file.parent}"
+        yield Finding(path, reason, hint, "state_folder_missing")
+    elif file.is_dir():
+        yield Finding(path, f"{file} is a folder", f"name a file, as in {file}/state.sqlite3")
+    for folder in _folders_of(settings):
+        if _real(file).is_relative_to(folder.place):
+            reason = f"{file} lies inside {'.'.join(folder.path)} ({folder.place})"
+            hint = "put it where only the service looks, for example /var/lib/vpe-watcher"
+            yield Finding(path, reason, hint)
+            return
+
+
+def authentication(settings: Settings) -> Iterator[Finding]:
+    """Demand exactly one way to get a token, and secret files that only we can read."""
+    auth = settings.engine.auth
+    for name in ("client_secret", "access_token"):
+        if getattr(auth, name) and getattr(auth, f"{name}_file"):
+            reason = f"{name} and {name}_file are both set"
+            yield Finding((*AUTH, name), reason, f"keep {name}_file and remove {name}")
+    is_client = bool(auth.client_id or auth.client_secret or auth.client_secret_file)
+    if auth.is_ready_made and is_client:
+        key = "access_token" if auth.access_token else "access_token_file"
+        reason = "client credentials and a ready-made token are both set"
+        yield Finding((*AUTH, key), reason, "keep one way and empty the keys of the other")
+    elif is_client:
+        yield from _client_credentials(auth)
+    elif not auth.is_ready_made:
+        reason = "nothing says how to get a token from the Engine's vendor"
+        hint = "set client_id and client_secret_file, or access_token_file"
+        yield Finding(AUTH, reason, hint, "config_auth_missing")
+
+
+def secret_files(settings: Settings) -> Iterator[Finding]:
+    """Refuse a secret file that is missing, unreadable, or open to every user."""
+    auth = settings.engine.auth
+    for key in ("client_secret_file", "access_token_file"):
+        file: Path | None = getattr(auth, key)
+        fault = fault_of(file) if file is not None else None
+        if fault is not None:
+            yield Finding((*AUTH, key), *fault, "config_secret_file")
+
+
+def engine_address(settings: Settings) -> Iterator[Finding]:
+    """Demand one of the two ways to say where the Engine is."""
+    if not settings.engine.base_url and not settings.engine.region:
+        reason = "neither region nor base_url is set"
+        yield Finding(("engine", "region"), reason, 'set region = "eu"')
+
+
+RULES: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
+    engine_address,
+    authentication,
+    secret_files,
+    recipe_names,
+    default_inbox,
+    recipe_jobs,
+    folders,
+    state_file,
+    keys_of_later_versions,
+)
+
+
+def _client_credentials(auth: AuthSettings) -> Iterator[Finding]:
+    if not auth.client_id:
+        yield Finding((*AUTH, "client_id"), "is missing beside the client secret", "set both")
+    if not auth.client_secret and auth.client_secret_file is None:
+        hint = "set client_secret_file to a file that only the service can read"
+        yield Finding((*AUTH, "client_secret_file"), "is missing beside client_id", hint)
+    if not auth.token_url:
+        yield Finding((*AUTH, "token_url"), "is empty", "remove the key to get its default")
+
+
+def _folders_of(settings: Settings) -> tuple[Folder, ...]:
+    shared = tuple(
+        Folder((kind,), _real(getattr(settings, kind)), kind)
+        for kind in ("inbox", "outbox", "archive", "failed")
+    )
+    own = tuple(
+        Folder(("recipes", name, kind), _real(getattr(recipe, kind)), kind, name)
+        for name, recipe in settings.recipes.items()
+        for kind in ("inbox", "outbox")
+        if _is_own(recipe, kind, settings)
+    )
+    return shared + own
+
+
+def _is_own(recipe: Recipe, kind: str, settings: Settings) -> bool:
+    """Leave out what a recipe shares with the top level by design."""
+    if recipe.name == DEFAULT and kind == "inbox":
+        return False
+    return kind == "inbox" or recipe.outbox != settings.outbox
+
+
+def _may_share(first: Folder, second: Folder) -> bool:
+    """Allow shared outboxes, and a recipe's inbox directly in the main one."""
+    if first.kind == second.kind == "outbox":
+        return True
+    is_main = first.kind == second.kind == "inbox" and not first.recipe
+    return is_main and second.place.parent == first.place
+
+
+def _overlap(first: Path, second: Path) -> bool:
+    return first.is_relative_to(second) or second.is_relative_to(first)
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))
