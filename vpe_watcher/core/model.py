@@ -47,6 +47,8 @@ class Label(StrEnum):
     CHANGED = "changed"  # a claimed file is not what it was
     EXPIRED = "expired"  # a pre-signed URL is no longer good
     EXHAUSTED = "exhausted"  # retried as long or as often as allowed
+    SALVAGED = "salvaged"  # … but some results were fetched
+    NOT_SENT = "not_sent"  # a paid call that certainly had no effect
     GONE = "gone"  # the claim folder is not there
     LOST = "lost"  # the staged results are not there and were never published
     INPUT = "input"
@@ -216,6 +218,7 @@ class Case:
     result_status: str = "complete"
     duplicate_of: str | None = None
     outbox: str | None = None
+    doom: Problem | None = None  # known before the claim: it is claimed only to fail
     problem: Problem | None = None
     tally: Tally = field(default_factory=Tally)
     times: dict[str, str | None] = field(default_factory=dict)

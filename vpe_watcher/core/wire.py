@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from vpe_watcher.core.errors import InputFault, TransientFault
 from vpe_watcher.core.model import Case, Input, Output, Problem
@@ -141,7 +141,7 @@ def parse_submitted(answer: Mapping[str, Any], *, modalities: Iterable[str]) -> 
     return Submitted(job_id, links)
 
 
-def _is_url(value: Any) -> bool:
+def _is_url(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and value.lower().startswith(("https://", "http://"))
 
 

@@ -1,0 +1,160 @@
+"""Connections to the state file: WAL, FULL, one a thread, short transactions, migrations.
+
+The database files are never opened but through `sqlite3`: closing any other descriptor of them
+would drop SQLite's POSIX locks, and the next process that leaves would remove the WAL under us.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+
+from vpe_watcher.core.errors import ConfigError, EnvironmentFault
+
+SCHEMA_VERSION = 1
+BUSY_TIMEOUT_S = 10.0
+
+
+class Database:
+    """The state file, opened by each thread for itself at its first use.
+
+    Raises at construction:
+        ConfigError: the file is no state file of ours, or of a newer version.
+        EnvironmentFault: the file cannot be opened or written now (breaker `state`).
+    """
+
+    def __init__(self, path: Path, *, create: bool = True) -> None:
+        self.path = path
+        self._mode = "rwc" if create else "rw"
+        self._local = threading.local()
+        self._all: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+        try:
+            self._migrate()
+        except BaseException:
+            self.close()
+            raise
+
+    def connection(self) -> sqlite3.Connection:
+        """Return this thread's connection."""
+        known: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if known is None:
+            known = self._connect()
+            self._local.connection = known
+            with self._lock:
+                self._all.append(known)
+        return known
+
+    def _connect(self) -> sqlite3.Connection:
+        with mapped_errors():
+            connection = sqlite3.connect(
+                f"{self.path.absolute().as_uri()}?mode={self._mode}",
+                uri=True,
+                timeout=BUSY_TIMEOUT_S,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+            connection.row_factory = sqlite3.Row
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("PRAGMA synchronous = FULL")
+        return connection
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Open a write transaction; commit at the end, roll back on any error."""
+        connection = self.connection()
+        with mapped_errors():
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    def read(self, sql: str, parameters: tuple[object, ...] = ()) -> list[sqlite3.Row]:
+        """Run one query outside a transaction."""
+        with mapped_errors():
+            return self.connection().execute(sql, parameters).fetchall()
+
+    def data_version(self) -> int:
+        """Return a number that changes when another connection has committed."""
+        return int(self.read("PRAGMA data_version")[0][0])
+
+    def close(self) -> None:
+        """Close every thread's connection. No other thread may be using the database."""
+        with self._lock:
+            connections, self._all = self._all, []
+        for connection in connections:
+            connection.close()
+        self._local = threading.local()
+
+    def _migrate(self) -> None:
+        version = self.read("PRAGMA user_version")[0][0]
+        if version > SCHEMA_VERSION:
+            raise ConfigError(
+                f"The state file {self.path} has schema version {version}; "
+                f"this program knows versions up to {SCHEMA_VERSION}.",
+                code="state_too_new",
+                hint="It was written by a newer vpe-watcher: install that version again.",
+            )
+        if version == SCHEMA_VERSION:
+            return
+        if self.read("SELECT name FROM sqlite_schema LIMIT 1"):
+            raise not_a_state_file(self.path)
+        with mapped_errors():
+            self.connection().execute("PRAGMA journal_mode = WAL")
+        with self.transaction() as connection:
+            if connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION:
+                return
+            for statement in _statements():
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _statements() -> Iterator[str]:
+    text = resources.files(__package__).joinpath("schema.sql").read_text("utf-8")
+    pending = ""
+    for line in text.splitlines(keepends=True):
+        pending += line
+        if sqlite3.complete_statement(pending):
+            yield pending
+            pending = ""
+
+
+def not_a_state_file(path: Path) -> ConfigError:
+    """Return the error for a database that we did not make."""
+    return ConfigError(
+        f"{path} is not a state file of vpe-watcher.",
+        code="state_not_ours",
+        hint="Set state_file to a path of its own, or put the right file back from a backup.",
+    )
+
+
+@contextmanager
+def mapped_errors() -> Iterator[None]:
+    """Translate SQLite's errors: trouble with the disk is environment, a broken file is config."""
+    try:
+        yield
+    except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
+        raise  # a defect of ours: the schema forbids what the code tried
+    except sqlite3.OperationalError as error:
+        name = getattr(error, "sqlite_errorname", None) or "SQLITE_ERROR"
+        raise EnvironmentFault(
+            f"The state file cannot be used now ({name}).",
+            code="state_unusable",
+            hint="Look at the disk of the state file: is it full, read-only or gone?",
+            breaker="state",
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise ConfigError(
+            "The state file is damaged or no SQLite database.",
+            code="state_damaged",
+            hint="Keep the file aside, put the last backup in its place, then run "
+            "`vpe-watcher recover`.",
+        ) from error

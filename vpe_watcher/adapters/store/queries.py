@@ -1,0 +1,120 @@
+"""What commands read from the state file, and the words that they leave in it.
+
+Rows leave here in the shapes that the contract's `--json` prints. Nothing here changes a case.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+from vpe_watcher.adapters.store.database import Database
+from vpe_watcher.adapters.store.rows import load_case, load_problem, problem_row
+from vpe_watcher.core.model import Case, State
+from vpe_watcher.core.moments import iso
+
+_ROW = (
+    "SELECT case_id, case_name, recipe, state, job_id, detected, updated, outbox, problem, "
+    "wait_reason FROM cases"
+)
+
+
+class Queries:
+    """Read-only questions of other processes, and `words`. `now` returns seconds since 1970."""
+
+    def __init__(self, database: Database, *, now: Callable[[], float]) -> None:
+        self.database = database
+        self._now = now
+
+    def counts(self) -> dict[str, int]:
+        """Count cases by state, with every state named."""
+        rows = self.database.read("SELECT state, COUNT(*) AS n FROM cases GROUP BY state")
+        found = {row["state"]: row["n"] for row in rows}
+        return {str(state): found.get(str(state), 0) for state in State}
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return what the daemon last showed of its memory ({} when it never ran)."""
+        rows = self.database.read("SELECT body FROM snapshot")
+        return dict(json.loads(rows[0]["body"])) if rows else {}
+
+    def cases(
+        self, *, state: str | None = None, recipe: str | None = None, since: str | None = None
+    ) -> list[dict[str, Any]]:
+        """List cases, newest first; `since` is an ISO 8601 moment."""
+        rows = self.database.read(
+            f"{_ROW} WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR recipe = ?2) "
+            "AND (?3 IS NULL OR detected >= ?3) ORDER BY seq DESC",
+            (state, recipe, since),
+        )
+        return [_case_row(row) for row in rows]
+
+    def find(self, word: str) -> list[str]:
+        """Return the ids of the cases that a person may mean by an id, a prefix, or a name."""
+        exact = self.database.read("SELECT case_id FROM cases WHERE case_id = ?", (word,))
+        if exact:
+            return [word]
+        rows = self.database.read(
+            "SELECT case_id FROM cases WHERE substr(case_id, 1, length(?1)) = ?1 "
+            "OR case_name = ?1 OR folder = ?1 ORDER BY seq",
+            (word,),
+        )
+        return [row["case_id"] for row in rows] if word else []
+
+    def case(self, case_id: str) -> Case | None:
+        """Read one case with all that belongs to it."""
+        return load_case(self.database.connection(), case_id)
+
+    def case_row(self, case_id: str) -> dict[str, Any]:
+        """Return one case in the shape of the list of cases."""
+        rows = self.database.read(f"{_ROW} WHERE case_id = ?", (case_id,))
+        return _case_row(rows[0])
+
+    def events(self, case_id: str) -> list[dict[str, Any]]:
+        """Return a case's trail, oldest first."""
+        rows = self.database.read(
+            "SELECT time, event, step, attempt, outcome, reason, duration_s FROM events "
+            "WHERE case_id = ? ORDER BY id",
+            (case_id,),
+        )
+        return [dict(row) for row in rows]
+
+    def case_by_source(self, source: str) -> str | None:
+        """Return the newest case that took this inbox path, or a folder above it."""
+        rows = self.database.read(
+            "SELECT case_id FROM moves JOIN cases USING (case_id) "
+            "WHERE source = ?1 OR substr(?1, 1, length(source) + 1) = source || '/' "
+            "ORDER BY seq DESC LIMIT 1",
+            (source,),
+        )
+        return str(rows[0]["case_id"]) if rows else None
+
+    def say(self, word: str, subjects: list[str], *, may_cost: bool = False) -> None:
+        """Leave words for the daemon, all or none of them.
+
+        `word` is `retry` or `cancel` (subjects: case ids), or `take` (subjects: inbox paths that
+        are wanted although they may lie there at a root's first scan). `may_cost` carries a
+        person's yes to paying again.
+        """
+        with self.database.transaction() as connection:
+            connection.executemany(
+                "INSERT INTO words (word, subject, may_cost, said_at) VALUES (?, ?, ?, ?)",
+                [(word, subject, int(may_cost), iso(self._now())) for subject in subjects],
+            )
+
+
+def _case_row(row: sqlite3.Row) -> dict[str, Any]:
+    problem = load_problem(row["problem"])
+    return {
+        "case_id": row["case_id"],
+        "case_name": row["case_name"],
+        "recipe": row["recipe"],
+        "state": row["state"],
+        "job_id": row["job_id"],
+        "detected": row["detected"],
+        "updated": row["updated"],
+        "outbox": row["outbox"],
+        "error": problem_row(problem) if problem else None,
+        "wait_reason": row["wait_reason"],
+    }

@@ -1,0 +1,142 @@
+"""Rows to values and back. No statement here changes anything."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import asdict
+from typing import Any
+
+from vpe_watcher.core.model import (
+    Case,
+    FailureClass,
+    FileMark,
+    Input,
+    Modality,
+    Move,
+    Notified,
+    Output,
+    Problem,
+    State,
+    Tally,
+)
+
+TIMES = ("detected", "claimed", "submitted", "uploaded", "finished", "delivered")
+
+
+def load_case(connection: sqlite3.Connection, case_id: str) -> Case | None:
+    """Read one case with its inputs, moves and outputs; None when there is no such row."""
+    row = connection.execute("SELECT * FROM cases WHERE case_id = ?", (case_id,)).fetchone()
+    if row is None:
+        return None
+
+    def below(table: str, order: str) -> list[sqlite3.Row]:
+        sql = f"SELECT * FROM {table} WHERE case_id = ? ORDER BY {order}"  # noqa: S608 - our names
+        return connection.execute(sql, (case_id,)).fetchall()
+
+    return Case(
+        case_id=row["case_id"],
+        case_name=row["case_name"],
+        recipe=row["recipe"],
+        state=State(row["state"]),
+        verdict=State(row["verdict"]) if row["verdict"] else None,
+        folder=row["folder"],
+        content=row["content"],
+        job=json.loads(row["job"]),
+        job_json=tuple(json.loads(row["job_json"])),
+        engine_version=row["engine_version"],
+        job_id=row["job_id"],
+        paid=bool(row["paid"]),
+        generation=row["generation"],
+        retries=row["retries"],
+        is_rerun=bool(row["is_rerun"]),
+        is_settling=bool(row["is_settling"]),
+        publishing=bool(row["publishing"]),
+        skipped=tuple(json.loads(row["skipped"])),
+        doom=load_problem(row["doom"]),
+        problem=load_problem(row["problem"]),
+        tally=Tally(**json.loads(row["tally"])),
+        engine_result=json.loads(row["engine_result"]) if row["engine_result"] else None,
+        result_status=row["result_status"],
+        duplicate_of=row["duplicate_of"],
+        outbox=row["outbox"],
+        times={name: row[name] for name in TIMES},
+        inputs=tuple(map(_input, below("inputs", "modality"))),
+        moves=tuple(map(_move, below("moves", "position"))),
+        outputs=tuple(map(_output, below("outputs", "position"))),
+    )
+
+
+def _mark(row: sqlite3.Row) -> FileMark:
+    return FileMark(row["size"], row["mtime_ns"], row["ctime_ns"], row["inode"])
+
+
+def _move(row: sqlite3.Row) -> Move:
+    return Move(row["source"], row["target"], None if row["size"] is None else _mark(row))
+
+
+def _input(row: sqlite3.Row) -> Input:
+    return Input(
+        modality=Modality(row["modality"]),
+        name=row["name"],
+        extension=row["extension"],
+        mark=_mark(row),
+        sha256=row["sha256"],
+        download_url=row["download_url"],
+        upload_url=row["upload_url"],
+        notify_url=row["notify_url"],
+        uploaded=bool(row["is_uploaded"]),
+        notified=Notified(row["notified"]),
+    )
+
+
+def _output(row: sqlite3.Row) -> Output:
+    return Output(
+        position=row["position"],
+        kind=row["kind"],
+        structures=tuple(json.loads(row["structures"])),
+        extension=row["extension"],
+        status=row["status"],
+        announced_size=row["announced_size"],
+        url=row["url"],
+        file=row["file"],
+        size=row["size"],
+        sha256=row["sha256"],
+    )
+
+
+def load_problem(text: str | None) -> Problem | None:
+    """Read a problem from its column."""
+    if text is None:
+        return None
+    fields: dict[str, Any] = json.loads(text)
+    return Problem(
+        FailureClass(fields["class"]), fields["code"], fields["message"], fields["hint"]
+    )
+
+
+def dump_problem(problem: Problem | None) -> str | None:
+    """Write a problem as its column, in the shape that commands show."""
+    return None if problem is None else json.dumps(problem_row(problem))
+
+
+def problem_row(problem: Problem) -> dict[str, str]:
+    """Return a problem as the contract's `error` object."""
+    return {
+        "class": str(problem.failure_class),
+        "code": problem.code,
+        "message": problem.message,
+        "hint": problem.hint,
+    }
+
+
+def dump_tally(tally: Tally) -> str:
+    """Write a tally as its column."""
+    return json.dumps(asdict(tally))
+
+
+def mark_columns(mark: FileMark | None) -> tuple[int | None, int | None, int | None, int | None]:
+    """Return a mark as the four columns size, mtime_ns, ctime_ns, inode."""
+    if mark is None:
+        return None, None, None, None
+    return mark.size, mark.mtime_ns, mark.ctime_ns, mark.inode

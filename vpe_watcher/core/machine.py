@@ -1,0 +1,381 @@
+"""The life of a case as one table, and the one function that reads it.
+
+A state is the name of the effect that is due. A row of the table says: in this state, with or
+without a payment possibly begun, this outcome leads there. What has no row cannot happen:
+`decide` raises. The **paid edge** is the flag `paid`: it is set in the database before the first
+notification of a job (or before a submit that starts the Engine), and from a paid row no path leads
+to an unpaid `submitting` except a person's word or the certainty that nothing was sent. A test
+walks the table for this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from vpe_watcher.core.model import (
+    Case,
+    FailureClass,
+    Label,
+    Notified,
+    Outcome,
+    Problem,
+    State,
+    Tally,
+)
+
+AT_MOST_NEW_JOBS = 5
+AT_MOST_FRESH_POLLS = 5
+REFUSED_AT_MOST_S = 600.0
+RETRY_AFTER_AT_MOST_S = 24 * 3600.0
+
+S, L = State, Label
+UNPAID, PAID = False, True
+WORDS = frozenset({L.CANCEL, L.RETRY_UNPAID, L.RETRY_SAME_JOB, L.RETRY_NEW_JOB})
+
+
+@dataclass(frozen=True, slots=True)
+class Arrow:
+    """Where an outcome leads. `to` None: the row is forgotten; VERDICT: the verdict's state.
+
+    `verdict` is the state in which the case will rest after `archiving`. `drops_job` forgets the
+    job (its id stays in the trail), so that the next submit makes a new one; `pays` None leaves
+    the flag `paid` as it is.
+    """
+
+    to: State | None
+    verdict: State | None = None
+    drops_job: bool = False
+    pays: bool | None = None
+    to_verdict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """The limits of the configuration that the table needs. All in seconds."""
+
+    retry_first_s: float = 2.0
+    retry_at_most_s: float = 300.0
+    retry_for_s: float = 48 * 3600.0
+    processing_at_most_s: float = 24 * 3600.0
+    poll_every_s: float = 10.0
+    poll_at_most_s: float = 60.0
+    settle_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What follows an attempt: the arrow, when the next step is due, and the case's new tally."""
+
+    label: Label
+    arrow: Arrow
+    state: State | None
+    delay_s: float
+    tally: Tally
+    problem: Problem | None
+
+
+class ImpossibleOutcome(Exception):  # noqa: N818 - a defect of ours, not an error of theirs
+    """A step reported what its row of the table does not know."""
+
+
+def _stay(state: State) -> dict[Label, Arrow]:
+    """Return the rows that every effect has: nothing happened, so the same effect is due."""
+    labels = (L.TRANSIENT, L.ENVIRONMENT, L.STOPPED, L.INTERRUPTED)
+    return {label: Arrow(state) for label in labels}
+
+
+_FAILED = Arrow(S.ARCHIVING, verdict=S.FAILED)
+_CANCELLED = Arrow(S.ARCHIVING, verdict=S.CANCELLED)
+_HELD = Arrow(S.HELD)
+_AGAIN = Arrow(S.CLAIMING, drops_job=True)
+_NEW_JOB = Arrow(S.CLAIMING, drops_job=True, pays=False)
+
+TABLE: dict[tuple[State, bool], dict[Label, Arrow]] = {
+    (S.CLAIMING, UNPAID): _stay(S.CLAIMING)
+    | {
+        L.OK: Arrow(S.SUBMITTING),
+        L.PENDING: Arrow(S.CLAIMING),
+        L.CHANGED: Arrow(S.CLAIMING),
+        L.DUPLICATE: Arrow(S.DELIVERING, verdict=S.DUPLICATE),
+        L.AMBIGUOUS: _HELD,
+        L.RETURNED: Arrow(None),
+        L.GONE: _HELD,
+        L.INPUT: _FAILED,
+        L.EXHAUSTED: _FAILED,
+        L.CANCEL: _CANCELLED,
+    },
+    (S.CLAIMING, PAID): _stay(S.CLAIMING)
+    | {
+        L.OK: Arrow(S.NOTIFYING),
+        L.GONE: _HELD,
+        L.EXHAUSTED: _HELD,
+        L.CANCEL: _CANCELLED,
+    },
+    (S.SUBMITTING, UNPAID): _stay(S.SUBMITTING)
+    | {
+        L.OK: Arrow(S.UPLOADING),
+        L.GONE: _HELD,
+        L.INPUT: _FAILED,
+        L.EXHAUSTED: _FAILED,
+        L.CANCEL: _CANCELLED,
+    },
+    (S.SUBMITTING, PAID): {
+        L.OK: Arrow(S.WAITING),
+        L.NOT_SENT: Arrow(S.SUBMITTING, pays=False),
+        L.INPUT: Arrow(S.ARCHIVING, verdict=S.FAILED, pays=False),
+        L.UNKNOWN: _HELD,
+        L.INTERRUPTED: _HELD,
+    },
+    (S.UPLOADING, UNPAID): _stay(S.UPLOADING)
+    | {
+        L.OK: Arrow(S.NOTIFYING),
+        L.EXPIRED: Arrow(S.SUBMITTING, drops_job=True),
+        L.CHANGED: _AGAIN,
+        L.GONE: _HELD,
+        L.EXHAUSTED: _FAILED,
+        L.CANCEL: _CANCELLED,
+    },
+    (S.NOTIFYING, UNPAID): _stay(S.NOTIFYING)
+    | {
+        L.CHANGED: _AGAIN,
+        L.GONE: _HELD,
+        L.EXHAUSTED: _FAILED,
+        L.CANCEL: _CANCELLED,
+    },
+    (S.NOTIFYING, PAID): _stay(S.NOTIFYING)
+    | {
+        L.OK: Arrow(S.WAITING),
+        L.GONE: _HELD,
+        L.EXHAUSTED: _FAILED,
+        L.CANCEL: _CANCELLED,
+    },
+    (S.WAITING, PAID): _stay(S.WAITING)
+    | {
+        L.OK: Arrow(S.FETCHING),
+        L.PENDING: Arrow(S.WAITING),
+        L.REFUSED: Arrow(S.WAITING),
+        L.REFUSED_AT_ONCE: _HELD,
+        L.OVERDUE: _HELD,
+        L.GONE: _HELD,
+        L.ENGINE: _FAILED,
+        L.EXHAUSTED: _FAILED,
+        L.CANCEL: _CANCELLED,
+    },
+    (S.FETCHING, PAID): _stay(S.FETCHING)
+    | {
+        L.OK: Arrow(S.DELIVERING),
+        L.EXPIRED: Arrow(S.WAITING),
+        L.GONE: _HELD,
+        L.SALVAGED: Arrow(S.DELIVERING),
+        L.EXHAUSTED: _FAILED,
+        L.CANCEL: _CANCELLED,
+    },
+    (S.DELIVERING, UNPAID): _stay(S.DELIVERING) | {L.OK: Arrow(S.ARCHIVING), L.GONE: _HELD},
+    (S.DELIVERING, PAID): _stay(S.DELIVERING)
+    | {
+        L.OK: Arrow(S.ARCHIVING),
+        L.CHANGED: _HELD,
+        L.LOST: Arrow(S.WAITING),
+        L.GONE: _HELD,
+    },
+    (S.ARCHIVING, UNPAID): _stay(S.ARCHIVING) | {L.OK: Arrow(None, to_verdict=True)},
+    (S.ARCHIVING, PAID): _stay(S.ARCHIVING) | {L.OK: Arrow(None, to_verdict=True)},
+    # At rest only a person's word moves a case.
+    (S.FAILED, UNPAID): {L.RETRY_UNPAID: _AGAIN},
+    (S.FAILED, PAID): {L.RETRY_SAME_JOB: Arrow(S.CLAIMING), L.RETRY_NEW_JOB: _NEW_JOB},
+    (S.CANCELLED, UNPAID): {L.RETRY_UNPAID: _AGAIN},
+    (S.CANCELLED, PAID): {L.RETRY_SAME_JOB: Arrow(S.CLAIMING)},
+    (S.HELD, UNPAID): {L.RETRY_UNPAID: _AGAIN, L.RETRY_NEW_JOB: _NEW_JOB},
+    (S.HELD, PAID): {L.RETRY_SAME_JOB: Arrow(S.CLAIMING), L.RETRY_NEW_JOB: _NEW_JOB},
+    (S.PARTIAL, PAID): {L.RETRY_SAME_JOB: Arrow(S.CLAIMING), L.RETRY_NEW_JOB: _NEW_JOB},
+    (S.DUPLICATE, UNPAID): {L.RETRY_NEW_JOB: _NEW_JOB},
+}
+
+VERDICTS = (S.DONE, S.PARTIAL, S.DUPLICATE, S.FAILED, S.CANCELLED)
+
+
+def arrow_for(state: State, label: Label, *, paid: bool) -> Arrow:
+    """Return the arrow of the table.
+
+    Raises:
+        ImpossibleOutcome: the table has no such row.
+    """
+    try:
+        return TABLE[state, paid][label]
+    except KeyError:
+        raise ImpossibleOutcome(f"{state} ({'paid' if paid else 'unpaid'}): {label}") from None
+
+
+def edges() -> Iterator[tuple[tuple[State, bool], Label, tuple[State | None, bool]]]:
+    """Walk the graph: (state, paid), label, (next state, paid). Verdicts are expanded."""
+    for (state, paid), rows in TABLE.items():
+        for label, arrow in rows.items():
+            after = paid if arrow.pays is None else arrow.pays
+            if arrow.to_verdict:
+                yield from (((state, paid), label, (rest, after)) for rest in VERDICTS)
+            else:
+                yield (state, paid), label, (arrow.to, after)
+
+
+def decide(
+    case: Case, outcome: Outcome, patience: Patience, *, chance: Callable[[], float]
+) -> Decision:
+    """Ask the table what follows an attempt. `chance` returns a number in [0, 1).
+
+    Raises:
+        ImpossibleOutcome: the step reported what the table does not know for it.
+    """
+    label, problem = _relabelled(case, outcome, patience)
+    arrow = arrow_for(case.state, label, paid=case.paid)
+    state = (case.verdict or S.DONE) if arrow.to_verdict else arrow.to
+    delay_s = _delay(case, label, outcome, patience, chance)
+    tally = _tallied(case, label, state, delay_s + outcome.duration_s)
+    return Decision(label, arrow, state, delay_s, tally, problem)
+
+
+def _relabelled(
+    case: Case, outcome: Outcome, patience: Patience
+) -> tuple[Label, Problem | None]:
+    """Turn an outcome into its final form where patience has run out."""
+    tally, label, problem = case.tally, outcome.label, outcome.problem
+    if label is L.PENDING and case.state is S.WAITING:
+        if tally.processing_s >= patience.processing_at_most_s:
+            return L.OVERDUE, _overdue(patience)
+    elif label is L.REFUSED and tally.refused_s >= REFUSED_AT_MOST_S:
+        return L.REFUSED_AT_ONCE, problem
+    elif label is L.TRANSIENT and tally.retry_spent_s >= patience.retry_for_s:
+        return _given_up(case), problem
+    elif label is L.EXPIRED and case.state is S.UPLOADING:
+        if tally.new_jobs >= AT_MOST_NEW_JOBS:
+            return L.EXHAUSTED, problem
+    elif label is L.EXPIRED and tally.fresh_polls >= AT_MOST_FRESH_POLLS:
+        return _given_up(case), problem
+    return label, problem
+
+
+def _given_up(case: Case) -> Label:
+    fetched = any(output.file for output in case.outputs)
+    return L.SALVAGED if case.state is S.FETCHING and fetched else L.EXHAUSTED
+
+
+def _overdue(patience: Patience) -> Problem:
+    hours = patience.processing_at_most_s / 3600
+    return Problem(
+        FailureClass.UNKNOWN,
+        "processing_overdue",
+        f"The Engine has been processing this job for more than {hours:g} hours.",
+        "Ask the vendor of the Engine about the job id. "
+        "`vpe-watcher retry CASE` goes on waiting for the same job and costs nothing.",
+    )
+
+
+def _delay(
+    case: Case,
+    label: Label,
+    outcome: Outcome,
+    patience: Patience,
+    chance: Callable[[], float],
+) -> float:
+    """Return the seconds until the next step: none after progress, backoff after trouble."""
+    if label in {L.TRANSIENT, L.REFUSED, L.EXPIRED, L.NOT_SENT}:
+        delay_s = backoff_s(case.tally.failures, patience, chance)
+    elif label is L.PENDING and case.state is S.WAITING:
+        delay_s = poll_delay_s(case.tally.processing_s, patience, chance)
+    elif label is L.OK and case.state is S.NOTIFYING:
+        delay_s = patience.poll_every_s
+    elif label in {L.PENDING, L.CHANGED}:
+        delay_s = patience.settle_s
+    else:
+        delay_s = 0.0
+    return max(delay_s, min(outcome.retry_after_s or 0.0, RETRY_AFTER_AT_MOST_S))
+
+
+def backoff_s(failures: int, patience: Patience, chance: Callable[[], float]) -> float:
+    """Return an exponential backoff with full jitter after `failures` earlier ones in a row."""
+    ceiling = min(patience.retry_at_most_s, patience.retry_first_s * 2.0 ** min(failures, 30))
+    return ceiling * chance()
+
+
+def poll_delay_s(processing_s: float, patience: Patience, chance: Callable[[], float]) -> float:
+    """Return when to look again: a quarter of the time so far, between the limits, ±10 %."""
+    wished = max(patience.poll_every_s, min(patience.poll_at_most_s, processing_s / 4))
+    return wished * (0.9 + 0.2 * chance())
+
+
+def _tallied(case: Case, label: Label, state: State | None, spent_s: float) -> Tally:
+    tally = case.tally
+    if label in WORDS:
+        return Tally()
+    if label is L.PENDING and case.state is S.WAITING:
+        return replace(
+            Tally(new_jobs=tally.new_jobs, fresh_polls=tally.fresh_polls),
+            processing_s=tally.processing_s + spent_s,
+        )
+    if label in {L.TRANSIENT, L.NOT_SENT}:
+        return replace(
+            tally, failures=tally.failures + 1, retry_spent_s=tally.retry_spent_s + spent_s
+        )
+    if label is L.REFUSED:
+        return replace(tally, failures=tally.failures + 1, refused_s=tally.refused_s + spent_s)
+    if label is L.EXPIRED and case.state is S.UPLOADING:
+        return Tally(failures=tally.failures + 1, new_jobs=tally.new_jobs + 1)
+    if label is L.EXPIRED:
+        return Tally(failures=tally.failures + 1, fresh_polls=tally.fresh_polls + 1)
+    if state is case.state:
+        return tally
+    return Tally(
+        failures=tally.failures if state in {S.UPLOADING, S.FETCHING} else 0,
+        new_jobs=tally.new_jobs,
+        fresh_polls=tally.fresh_polls,
+    )
+
+
+# --- a person's retry ----------------------------------------------------------------------------
+
+COSTS_AGAIN = frozenset({"submit_unknown", "duplicate_ambiguous", "changed_after_notification"})
+
+
+def retry_label(case: Case) -> Label | None:
+    """Tell what a person's `retry` means for this case; None: there is nothing to retry.
+
+    `RETRY_NEW_JOB` may cost money again and needs a `--yes`. Source: the contract's table.
+    """
+    if case.state is S.DUPLICATE:
+        return L.RETRY_NEW_JOB
+    if case.state is S.PARTIAL:
+        has_failed = any(output.status == "Failed" for output in case.outputs)
+        return L.RETRY_NEW_JOB if has_failed else L.RETRY_SAME_JOB
+    if case.state not in {S.FAILED, S.CANCELLED, S.HELD}:
+        return None
+    problem = case.problem
+    if problem and (
+        problem.code in COSTS_AGAIN or problem.failure_class is FailureClass.ENGINE
+    ):
+        return L.RETRY_NEW_JOB
+    return L.RETRY_SAME_JOB if case.paid else L.RETRY_UNPAID
+
+
+def is_notified(case: Case) -> bool:
+    """Tell whether every input's notification has had an answer that settles it."""
+    return all(entry.notified in {Notified.DONE, Notified.REFUSED} for entry in case.inputs)
+
+
+# --- for the docs --------------------------------------------------------------------------------
+
+
+def mermaid() -> str:
+    """Print the table as a Mermaid state diagram; arrows back to the same state are left out."""
+    lines = ["stateDiagram-v2", "    [*] --> claiming"]
+    merged: dict[tuple[str, str], list[str]] = {}
+    for (state, paid), label, (target, _) in edges():
+        if target is state:
+            continue
+        name = f"{label} (paid)" if paid and (state, UNPAID) in TABLE else str(label)
+        names = merged.setdefault((str(state), "[*]" if target is None else str(target)), [])
+        if name not in names:
+            names.append(name)
+    for (state_name, target_name), names in merged.items():
+        lines.append(f"    {state_name} --> {target_name}: {', '.join(names)}")
+    lines.append("    done --> [*]")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,1 @@
+"""The use cases: candidates to claims, claims to deliveries. Decisions are core's."""

@@ -1,0 +1,66 @@
+"""Where everything of a case lies: pure path arithmetic over the configured folders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from vpe_watcher.core.model import Case, State
+
+HIDDEN = ".vpe-watcher"
+EVIDENCE = ".case.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The folders of the configuration and what we keep in them.
+
+    `inboxes` and `outboxes` are by recipe. Claims lie in the hidden folder of the inbox, staged
+    results in that of the outbox, so that each is published by one rename.
+    """
+
+    inboxes: Mapping[str, Path]
+    outboxes: Mapping[str, Path]
+    archive: Path
+    failed: Path
+    daemon_id: str
+
+    def claims(self, recipe: str) -> Path:
+        """Return the folder of all claims of this daemon in a recipe's inbox."""
+        return self.inboxes[recipe] / HIDDEN / self.daemon_id
+
+    def claim(self, case: Case) -> Path:
+        """Return the folder that holds a case's claimed files and its evidence."""
+        return self.claims(case.recipe) / case.case_id
+
+    def content(self, case: Case) -> Path:
+        """Return the folder that input names are relative to while a case is claimed."""
+        return self.claim(case) / case.content
+
+    def staging(self, case: Case) -> Path:
+        """Return the folder in which a case's results are gathered before they are published."""
+        return self.outboxes[case.recipe] / HIDDEN / "staging" / case.case_id
+
+    def published(self, case: Case) -> Path:
+        """Return the folder in the outbox that people see."""
+        return self.outboxes[case.recipe] / case.folder
+
+    def resting(self, case: Case, verdict: State) -> Path:
+        """Return where the input of a case with this verdict comes to rest."""
+        root = self.failed if verdict in {State.FAILED, State.CANCELLED} else self.archive
+        return root / case.folder
+
+    def arriving(self, case: Case, verdict: State) -> Path:
+        """Return where a copy across file systems is made before it comes to rest."""
+        return self.resting(case, verdict).parent / HIDDEN / "staging" / case.case_id
+
+    def held_note(self, case: Case) -> Path:
+        """Return the file that tells the person at the folder that a case is held."""
+        return self.failed / f"{case.folder}.held.txt"
+
+    def input_folder(self, case: Case) -> Path:
+        """Return where the files of a case at rest lie."""
+        if case.state is State.HELD:
+            return self.content(case)
+        return self.resting(case, case.state)
