@@ -1,0 +1,183 @@
+"""The elements of a DICOM data set, one after the other: tags, lengths and places, no more.
+
+A walker of our own, because it must run in constant memory, over streams, in many threads: pydicom
+keeps sequences, inflates deflated files whole, and reports through `warnings`, whose filters are
+global. Never decodes a value.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple
+
+from vpe_watcher.core.model import Verdict
+from vpe_watcher.formats.blocks import Judged, cannot_tell, incomplete, read_at, read_exactly
+from vpe_watcher.formats.signature import looks_like_dicom
+
+UNDEFINED = 0xFFFFFFFF
+TRANSFER_SYNTAX = 0x00020010
+PIXEL_DATA = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
+EXPLICIT_BIG = "1.2.840.10008.1.2.2"
+DEFLATED = "1.2.840.10008.1.2.1.99"
+DATA_SET_START = 132
+MOST_HEADERS = 3_000_000
+DEEPEST = 64
+LONGEST_VALUE = 1 << 16
+_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_LONG_VRS = ("OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV")
+_TEXT_VRS = ("AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UI")
+_BINARY_VRS = ("AT", "FD", "FL", "SL", "SS", "UL", "US")
+_VRS = (*_LONG_VRS, *_TEXT_VRS, *_BINARY_VRS)
+
+
+class Encoding(NamedTuple):
+    """How the elements of a data set are written."""
+
+    is_implicit: bool
+    is_little: bool
+
+    @property
+    def order(self) -> str:
+        """Return the byte order as `struct` spells it."""
+        return "<" if self.is_little else ">"
+
+
+class Element(NamedTuple):
+    """One element: its value is `length` bytes (or UNDEFINED) at `start`."""
+
+    tag: int
+    vr: str
+    length: int
+    start: int
+
+
+class Elements:
+    """Walks the top level of a data set that ends at `size`; iterating leaves no element unread.
+
+    Raises `Judged`: incomplete where an element is cut, cannot tell where the bytes make no sense.
+    """
+
+    def __init__(self, file: BinaryIO, size: int, encoding: Encoding) -> None:
+        self._file = file
+        self._size = size
+        self._encoding = encoding
+        self._headers = 0
+
+    def from_offset(self, offset: int) -> Iterator[Element]:
+        """Yield element after element. The file may be read elsewhere between two of them."""
+        while (element := self._element(offset, self._encoding)) is not None:
+            yield element
+            offset = self.end_of(element)
+
+    def _element(self, offset: int, encoding: Encoding) -> Element | None:
+        self._headers += 1
+        if self._headers > MOST_HEADERS:
+            raise Judged(cannot_tell("has too many elements"))
+        raw = read_at(self._file, offset, 8)
+        if not raw:
+            return None
+        if len(raw) < 8:
+            raise Judged(_cut())
+        group, number = struct.unpack_from(encoding.order + "2H", raw)
+        tag = group << 16 | number
+        if encoding.is_implicit or group == 0xFFFE:
+            return Element(tag, "", struct.unpack_from(encoding.order + "I", raw, 4)[0], offset + 8)
+        return self._explicit(tag, raw, offset, encoding)
+
+    def _explicit(self, tag: int, raw: bytes, offset: int, encoding: Encoding) -> Element:
+        vr = raw[4:6].decode("latin-1")
+        if vr in _LONG_VRS:
+            long = read_exactly(self._file, 4, what="a DICOM element")
+            return Element(tag, vr, struct.unpack(encoding.order + "I", long)[0], offset + 12)
+        if not (vr.isascii() and vr.isalpha() and vr.isupper()):
+            raise Judged(cannot_tell("holds bytes that are no DICOM element"))
+        return Element(tag, vr, struct.unpack_from(encoding.order + "H", raw, 6)[0], offset + 8)
+
+    def end_of(self, element: Element) -> int:
+        """Return the offset of what follows an element, walking over nested ones."""
+        if element.length == UNDEFINED:
+            return self._end_of_undefined(element)
+        end = element.start + element.length
+        if end > self._size:
+            raise Judged(_cut())
+        return end
+
+    def _end_of_undefined(self, element: Element) -> int:
+        """Walk over nested items and sequences of undefined length to the matching delimiter."""
+        open_encodings = [self._inside(element, self._encoding)]
+        offset = element.start
+        while open_encodings:
+            inner = self._element(offset, open_encodings[-1])
+            if inner is None:
+                raise Judged(_cut())
+            if inner.tag in (_ITEM_END, _SEQUENCE_END):
+                open_encodings.pop()
+                offset = inner.start
+            elif inner.length == UNDEFINED:
+                open_encodings.append(self._inside(inner, open_encodings[-1]))
+                offset = inner.start
+            else:
+                offset = self.end_of(inner)
+            if len(open_encodings) > DEEPEST:
+                raise Judged(cannot_tell("has sequences nested too deeply"))
+        return offset
+
+    @staticmethod
+    def _inside(element: Element, encoding: Encoding) -> Encoding:
+        # PS3.5 6.2.2 note: a UN of undefined length holds a sequence in implicit little endian.
+        return Encoding(is_implicit=True, is_little=True) if element.vr == "UN" else encoding
+
+
+def _cut() -> Verdict:
+    return incomplete("ends inside a DICOM element")
+
+
+def value_of(file: BinaryIO, element: Element) -> bytes:
+    """Return the value of an element, empty where it is too long to be one of a header's texts."""
+    if element.length > LONGEST_VALUE:
+        return b""
+    return read_at(file, element.start, element.length)
+
+
+def read_meta(file: BinaryIO, size: int) -> tuple[str, int]:
+    """Return the transfer syntax UID (empty where none is given) and the data set's offset."""
+    offset = DATA_SET_START if looks_like_dicom(read_at(file, 0, DATA_SET_START)) else 0
+    elements = Elements(file, size, Encoding(is_implicit=False, is_little=True))
+    uid = ""
+    # Looked at before it is read: what follows the meta group may be written in another way.
+    while read_at(file, offset, 2) == b"\x02\x00":
+        element = next(elements.from_offset(offset))
+        if element.tag == TRANSFER_SYNTAX:
+            uid = value_of(file, element).decode("latin-1").strip(" \0")
+        offset = elements.end_of(element)
+    return uid, offset
+
+
+def encoding_of(uid: str, first_bytes: bytes) -> Encoding:
+    """Return how a data set is written.
+
+    The first element shows whether types are given: files that contradict their own transfer syntax
+    in this do exist. The byte order is the transfer syntax's, where there is one.
+    """
+    guess = _guess(first_bytes)
+    return guess._replace(is_little=uid != EXPLICIT_BIG) if uid else guess
+
+
+def _guess(first_bytes: bytes) -> Encoding:
+    vr = first_bytes[4:6].decode("latin-1")
+    is_little = not (first_bytes[:1] == b"\0" and first_bytes[1:2] != b"\0")
+    return Encoding(is_implicit=vr not in _VRS, is_little=is_little)
+
+
+def starts_without_preamble(first_bytes: bytes) -> bool:
+    """Tell whether these bytes are a plausible first element of group 0002 or 0008."""
+    if len(first_bytes) < 8:
+        return False
+    encoding = _guess(first_bytes)
+    group, number = struct.unpack_from(encoding.order + "2H", first_bytes)
+    if group not in (2, 8) or number > 0x0100:
+        return False
+    if not encoding.is_implicit:
+        return True
+    return bool(struct.unpack_from(encoding.order + "I", first_bytes, 4)[0] <= 1024)
