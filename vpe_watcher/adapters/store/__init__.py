@@ -2,6 +2,7 @@
 
 from vpe_watcher.adapters.store.database import Database
 from vpe_watcher.adapters.store.queries import Queries
-from vpe_watcher.adapters.store.store import Begun, NewCase, Store
+from vpe_watcher.adapters.store.store import Store
+from vpe_watcher.adapters.store.values import Begun, Earlier, NewCase, Word
 
-__all__ = ["Begun", "Database", "NewCase", "Queries", "Store"]
+__all__ = ["Begun", "Database", "Earlier", "NewCase", "Queries", "Store", "Word"]

@@ -110,9 +110,7 @@ def load_problem(text: str | None) -> Problem | None:
     if text is None:
         return None
     fields: dict[str, Any] = json.loads(text)
-    return Problem(
-        FailureClass(fields["class"]), fields["code"], fields["message"], fields["hint"]
-    )
+    return Problem(FailureClass(fields["class"]), fields["code"], fields["message"], fields["hint"])
 
 
 def dump_problem(problem: Problem | None) -> str | None:

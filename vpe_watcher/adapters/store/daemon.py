@@ -1,0 +1,87 @@
+"""What the daemon keeps of itself: its id, its roots, its snapshot, and the words that wait for it.
+
+Nothing here touches a case.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from vpe_watcher.adapters.store.statements import Verbs
+from vpe_watcher.adapters.store.values import Word
+from vpe_watcher.core.moments import iso
+
+
+class DaemonVerbs(Verbs):
+    """The verbs on the daemon's own rows."""
+
+    def identity(self) -> tuple[str, int]:
+        """Return the daemon's id ("" before its first start) and how often it was started."""
+        rows = self.database.read("SELECT daemon_id, starts FROM daemon")
+        return (rows[0]["daemon_id"], rows[0]["starts"]) if rows else ("", 0)
+
+    def record_start(self, *, fresh_id: str) -> tuple[str, int]:
+        """Count one start; the first one takes `fresh_id` for good. Returns id and count."""
+        with self.database.transaction() as connection:
+            connection.execute(
+                "INSERT INTO daemon (id, daemon_id) VALUES (1, ?) ON CONFLICT DO NOTHING",
+                (fresh_id,),
+            )
+            connection.execute("UPDATE daemon SET starts = starts + 1")
+        return self.identity()
+
+    def known_roots(self) -> dict[str, str]:
+        """Return the path of each root that bears our marker, by its name."""
+        rows = self.database.read("SELECT name, path FROM roots")
+        return {row["name"]: row["path"] for row in rows}
+
+    def add_root(self, name: str, path: str) -> None:
+        """Record that a root bears our marker; again with another path replaces it."""
+        with self.database.transaction() as connection:
+            connection.execute(
+                "INSERT INTO roots (name, path, marked_at) VALUES (?, ?, ?) "
+                "ON CONFLICT (name) DO UPDATE SET path = excluded.path, first_scan_at = NULL",
+                (name, path, iso(self._now())),
+            )
+
+    def is_scanned(self, name: str) -> bool:
+        """Tell whether a root had its very first scan."""
+        rows = self.database.read("SELECT first_scan_at FROM roots WHERE name = ?", (name,))
+        return bool(rows and rows[0]["first_scan_at"])
+
+    def record_first_scan(self, name: str, existing: Mapping[str, str]) -> None:
+        """Record a root's very first scan and what in it is not wanted (path: fingerprint)."""
+        with self.database.transaction() as connection:
+            connection.execute(
+                "UPDATE roots SET first_scan_at = ? WHERE name = ?", (iso(self._now()), name)
+            )
+            connection.executemany(
+                "INSERT OR REPLACE INTO existing (root, path, fingerprint) VALUES (?, ?, ?)",
+                [(name, path, mark) for path, mark in existing.items()],
+            )
+
+    def existing(self, name: str) -> dict[str, str]:
+        """Return what was not wanted at a root's very first scan (path: fingerprint)."""
+        rows = self.database.read("SELECT path, fingerprint FROM existing WHERE root = ?", (name,))
+        return {row["path"]: row["fingerprint"] for row in rows}
+
+    def put_snapshot(self, body: Mapping[str, Any]) -> None:
+        """Replace what other processes may read of the daemon's memory."""
+        with self.database.transaction() as connection:
+            connection.execute(
+                "INSERT INTO snapshot (id, body, written_at) VALUES (1, ?, ?) ON CONFLICT (id) "
+                "DO UPDATE SET body = excluded.body, written_at = excluded.written_at",
+                (json.dumps(body), iso(self._now())),
+            )
+
+    def words(self) -> list[Word]:
+        """Return what people have said and is not yet done, oldest first."""
+        rows = self.database.read("SELECT id, word, subject, may_cost FROM words ORDER BY id")
+        return [Word(row["id"], row["word"], row["subject"], bool(row["may_cost"])) for row in rows]
+
+    def forget_word(self, word_id: int) -> None:
+        """Strike out a word that was acted on."""
+        with self.database.transaction() as connection:
+            connection.execute("DELETE FROM words WHERE id = ?", (word_id,))

@@ -1,0 +1,216 @@
+"""What a step records while it runs, so that a crash repeats as little as possible.
+
+None of these verbs changes a case's state: that is `Store.finish` alone.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from vpe_watcher.adapters.store.rows import mark_columns
+from vpe_watcher.adapters.store.statements import (
+    Verbs,
+    add_event,
+    must_load,
+    output_identity,
+    put_output,
+    request_key,
+    set_content_key,
+    sizes_key,
+    update_case,
+)
+from vpe_watcher.adapters.store.values import Earlier
+from vpe_watcher.core.model import FileMark, Notified, Output, State
+from vpe_watcher.core.moments import iso
+from vpe_watcher.core.wire import Links
+
+
+class ProgressVerbs(Verbs):
+    """The verbs on a case whose step is under way."""
+
+    def set_reference(self, case_id: str, marks: Mapping[str, FileMark]) -> None:
+        """Record how claimed files look, by input name: what later looks are compared with."""
+        with self.database.transaction() as connection:
+            for name, mark in marks.items():
+                connection.execute(
+                    "UPDATE inputs SET size = ?, mtime_ns = ?, ctime_ns = ?, inode = ? "
+                    "WHERE case_id = ? AND name = ?",
+                    (*mark_columns(mark), case_id, name),
+                )
+            inputs = must_load(connection, case_id).inputs
+            update_case(connection, case_id, sizes_key=sizes_key(inputs))
+
+    def set_claimed(self, case_id: str, job: Mapping[str, Any]) -> None:
+        """Record that a case's files are in its claim folder, with the job that it asks for."""
+        with self.database.transaction() as connection:
+            case = must_load(connection, case_id)
+            update_case(
+                connection,
+                case_id,
+                job=json.dumps(job),
+                request_key=request_key(job, case.engine_version),
+                claimed=case.times["claimed"] or iso(self._now()),
+                is_settling=0,
+            )
+            if case.times["claimed"] is None:
+                add_event(connection, case_id, iso(self._now()), "case.claimed")
+
+    def earlier_alike(self, case_id: str) -> list[Earlier]:
+        """Return the earlier cases that asked for the same of inputs of the same sizes."""
+        rows = self.database.read(
+            "SELECT e.case_id, e.state, e.paid, e.content_key, e.verdict FROM cases AS c "
+            "JOIN cases AS e ON e.request_key = c.request_key AND e.sizes_key = c.sizes_key "
+            "AND e.seq < c.seq WHERE c.case_id = ? AND e.doom IS NULL ORDER BY e.seq",
+            (case_id,),
+        )
+        return [
+            Earlier(
+                row["case_id"],
+                State(row["state"]),
+                bool(row["paid"]),
+                row["content_key"],
+                State(row["verdict"]) if row["verdict"] else None,
+            )
+            for row in rows
+        ]
+
+    def set_digests(self, case_id: str, digests: Mapping[str, str]) -> str:
+        """Record the SHA-256 of inputs by modality; return the case's content key."""
+        with self.database.transaction() as connection:
+            for modality, sha256 in digests.items():
+                connection.execute(
+                    "UPDATE inputs SET sha256 = ? WHERE case_id = ? AND modality = ?",
+                    (sha256, case_id, modality),
+                )
+            return set_content_key(connection, case_id)
+
+    def set_duplicate(self, case_id: str, of: str) -> None:
+        """Record which earlier case holds the result."""
+        with self.database.transaction() as connection:
+            update_case(connection, case_id, duplicate_of=of, result_status="duplicate")
+
+    def set_wait_reason(self, case_id: str, reason: str) -> None:
+        """Record in words what a case waits for."""
+        with self.database.transaction() as connection:
+            update_case(connection, case_id, wait_reason=reason)
+
+    def set_job(self, case_id: str, job_id: str, links: Mapping[str, Links]) -> None:
+        """Record the Engine's answer to a submit before anything is done with it."""
+        now = iso(self._now())
+        with self.database.transaction() as connection:
+            case = must_load(connection, case_id)
+            connection.execute(
+                "INSERT INTO jobs (job_id, case_id, generation, made_at, may_be_paid) "
+                "VALUES (?, ?, ?, ?, ?)",
+                (job_id, case_id, case.generation, now, int(case.paid)),
+            )
+            for modality, link in links.items():
+                connection.execute(
+                    "UPDATE inputs SET upload_url = ?, notify_url = ?, is_uploaded = 0, "
+                    "notified = 'no' WHERE case_id = ? AND modality = ?",
+                    (link.upload_url, link.notify_url, case_id, modality),
+                )
+            update_case(connection, case_id, job_id=job_id, submitted=now)
+
+    def set_uploaded(self, case_id: str, modality: str, sha256: str) -> None:
+        """Record that an input is with the Engine, and the digest of the bytes that were sent."""
+        with self.database.transaction() as connection:
+            connection.execute(
+                "UPDATE inputs SET is_uploaded = 1, sha256 = ?, upload_url = NULL "
+                "WHERE case_id = ? AND modality = ?",
+                (sha256, case_id, modality),
+            )
+            set_content_key(connection, case_id)
+            update_case(connection, case_id, uploaded=iso(self._now()))
+
+    def begin_notification(self, case_id: str, modality: str) -> None:
+        """Record that a notification is about to be sent: from here on the job may be paid."""
+        with self.database.transaction() as connection:
+            case = must_load(connection, case_id)
+            connection.execute(
+                "UPDATE jobs SET may_be_paid = 1 WHERE job_id = ? AND case_id = ?",
+                (case.job_id, case_id),
+            )
+            update_case(connection, case_id, paid=1)
+            self._set_notified(connection, case_id, modality, Notified.BEGUN)
+
+    def set_notified(self, case_id: str, modality: str, notified: Notified) -> None:
+        """Record how a notification was answered."""
+        with self.database.transaction() as connection:
+            self._set_notified(connection, case_id, modality, notified)
+
+    @staticmethod
+    def _set_notified(
+        connection: sqlite3.Connection, case_id: str, modality: str, notified: Notified
+    ) -> None:
+        connection.execute(
+            "UPDATE inputs SET notified = ? WHERE case_id = ? AND modality = ?",
+            (notified, case_id, modality),
+        )
+
+    def set_result(
+        self,
+        case_id: str,
+        *,
+        outputs: Iterable[Output],
+        body: Mapping[str, Any],
+        result_status: str,
+    ) -> None:
+        """Record a finished job's answer. Outputs that were fetched already stay fetched."""
+        now = iso(self._now())
+        with self.database.transaction() as connection:
+            case = must_load(connection, case_id)
+            known = {output_identity(output): output for output in case.outputs if output.file}
+            connection.execute("DELETE FROM outputs WHERE case_id = ?", (case_id,))
+            for output in outputs:
+                put_output(connection, case_id, output, known.get(output_identity(output)))
+            update_case(
+                connection,
+                case_id,
+                engine_result=json.dumps(body),
+                result_status=result_status,
+                finished=case.times["finished"] or now,
+            )
+
+    def set_result_status(self, case_id: str, result_status: str) -> None:
+        """Record that a result is only `partial` after all."""
+        with self.database.transaction() as connection:
+            update_case(connection, case_id, result_status=result_status)
+
+    def set_fetched(
+        self, case_id: str, position: int, *, file: str, size: int, sha256: str
+    ) -> None:
+        """Record that an output lies in the staging folder."""
+        with self.database.transaction() as connection:
+            connection.execute(
+                "UPDATE outputs SET file = ?, size = ?, sha256 = ?, url = NULL "
+                "WHERE case_id = ? AND position = ?",
+                (file, size, sha256, case_id, position),
+            )
+
+    def forget_fetched(self, case_id: str) -> None:
+        """Record that nothing is staged any more."""
+        with self.database.transaction() as connection:
+            connection.execute(
+                "UPDATE outputs SET file = NULL, size = NULL, sha256 = NULL WHERE case_id = ?",
+                (case_id,),
+            )
+
+    def begin_publishing(self, case_id: str) -> None:
+        """Record that a case's staged folder is complete and about to be renamed."""
+        with self.database.transaction() as connection:
+            case = must_load(connection, case_id)
+            update_case(
+                connection,
+                case_id,
+                publishing=1,
+                delivered=case.times["delivered"] or iso(self._now()),
+            )
+
+    def set_published(self, case_id: str, outbox: str, verdict: State) -> None:
+        """Record where a case's results are, and the state in which it will rest."""
+        with self.database.transaction() as connection:
+            update_case(connection, case_id, outbox=outbox, verdict=str(verdict))

@@ -1,0 +1,207 @@
+"""Statements that several verbs share. Each runs inside the caller's transaction."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from vpe_watcher.adapters.store.database import Database
+from vpe_watcher.adapters.store.rows import load_case, mark_columns
+from vpe_watcher.core.machine import Decision
+from vpe_watcher.core.model import Case, Input, Label, Move, Output
+from vpe_watcher.core.moments import iso
+from vpe_watcher.core.names import name_key
+from vpe_watcher.core.wire import digest_of
+
+DAY_S = 24 * 3600.0
+
+
+def must_load(connection: sqlite3.Connection, case_id: str) -> Case:
+    """Read a case that must have a row: none is a defect of ours."""
+    case = load_case(connection, case_id)
+    if case is None:
+        raise AssertionError(f"case {case_id} has no row")
+    return case
+
+
+def update_case(connection: sqlite3.Connection, case_id: str, **columns: object) -> None:
+    """Set columns of one case."""
+    names = ", ".join(f"{name} = ?" for name in columns)
+    count = connection.execute(
+        f"UPDATE cases SET {names} WHERE case_id = ?",  # noqa: S608 - column names are ours
+        (*columns.values(), case_id),
+    ).rowcount
+    if count != 1:
+        raise AssertionError(f"case {case_id} has no row")
+
+
+def add_event(
+    connection: sqlite3.Connection,
+    case_id: str,
+    time: str,
+    event: str,
+    *,
+    outcome: str | None = None,
+    reason: str | None = None,
+) -> None:
+    """Add a line to a case's trail that is no attempt."""
+    connection.execute(
+        "INSERT INTO events (case_id, time, event, outcome, reason) VALUES (?, ?, ?, ?, ?)",
+        (case_id, time, event, outcome, reason),
+    )
+
+
+def is_in_step(connection: sqlite3.Connection, case_id: str) -> bool:
+    """Tell whether an attempt of this case is under way."""
+    row = connection.execute(
+        "SELECT 1 FROM events WHERE case_id = ? AND step IS NOT NULL AND outcome IS NULL",
+        (case_id,),
+    ).fetchone()
+    return row is not None
+
+
+def begin_event(connection: sqlite3.Connection, case: Case, now: str) -> tuple[int, int]:
+    """Record an attempt as begun; return its row and its number in this step."""
+    last = connection.execute(
+        "SELECT id, step, outcome, attempt FROM events WHERE case_id = ? AND step IS NOT NULL "
+        "ORDER BY id DESC LIMIT 1",
+        (case.case_id,),
+    ).fetchone()
+    attempt = last["attempt"] + 1 if last and last["step"] == case.state else 1
+    if last and last["step"] == case.state and last["outcome"] == Label.PENDING:
+        connection.execute(
+            "UPDATE events SET event = 'step.begun', outcome = NULL, attempt = ? WHERE id = ?",
+            (attempt, last["id"]),
+        )
+        return last["id"], attempt
+    cursor = connection.execute(
+        "INSERT INTO events (case_id, time, event, step, attempt) VALUES (?, ?, ?, ?, ?)",
+        (case.case_id, now, "step.begun", str(case.state), attempt),
+    )
+    return cursor.lastrowid or 0, attempt
+
+
+def event_name(case: Case, decision: Decision) -> str:
+    """Name what an attempt came to, for the trail."""
+    if decision.label is Label.PENDING:
+        return "step.waiting"
+    return "step.retry" if decision.state is case.state else "step.done"
+
+
+def is_reserved(connection: sqlite3.Connection, name: str) -> bool:
+    """Tell whether a folder name belongs to any case."""
+    row = connection.execute("SELECT 1 FROM names WHERE name_key = ?", (name_key(name),)).fetchone()
+    return row is not None
+
+
+def reserve(connection: sqlite3.Connection, name: str, case_id: str) -> None:
+    """Give a folder name to a case for good."""
+    connection.execute(
+        "INSERT INTO names (name_key, case_id) VALUES (?, ?)", (name_key(name), case_id)
+    )
+
+
+def put_moves(connection: sqlite3.Connection, case_id: str, moves: tuple[Move, ...]) -> None:
+    """Replace the renames of a case's claim."""
+    connection.execute("DELETE FROM moves WHERE case_id = ?", (case_id,))
+    connection.executemany(
+        "INSERT INTO moves VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (case_id, position, move.source, move.target, *mark_columns(move.mark))
+            for position, move in enumerate(moves)
+        ],
+    )
+
+
+def put_inputs(connection: sqlite3.Connection, case_id: str, inputs: tuple[Input, ...]) -> None:
+    """Write the inputs of a new case."""
+    connection.executemany(
+        "INSERT INTO inputs (case_id, modality, name, extension, size, mtime_ns, ctime_ns, inode, "
+        "download_url) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (
+                case_id,
+                str(entry.modality),
+                entry.name,
+                entry.extension,
+                *mark_columns(entry.mark),
+                entry.download_url,
+            )
+            for entry in inputs
+        ],
+    )
+
+
+def output_identity(output: Output) -> tuple[object, ...]:
+    """Return what tells that two answers speak of the same output."""
+    return output.kind, output.structures, output.extension, output.announced_size
+
+
+def put_output(
+    connection: sqlite3.Connection, case_id: str, output: Output, fetched: Output | None
+) -> None:
+    """Write one output, with what was fetched of it before."""
+    connection.execute(
+        "INSERT INTO outputs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            case_id,
+            output.position,
+            output.kind,
+            json.dumps(output.structures),
+            output.extension,
+            output.status,
+            output.announced_size,
+            output.url,
+            fetched.file if fetched else None,
+            fetched.size if fetched else None,
+            fetched.sha256 if fetched else None,
+        ),
+    )
+
+
+def forget_links(connection: sqlite3.Connection, case_id: str) -> None:
+    """Forget what belongs to the current job; its row in `jobs` stays."""
+    connection.execute(
+        "UPDATE inputs SET upload_url = NULL, notify_url = NULL, is_uploaded = 0, "
+        "notified = 'no' WHERE case_id = ?",
+        (case_id,),
+    )
+
+
+def first_submits(connection: sqlite3.Connection, recipe: str, now: float) -> int:
+    """Count the cases first submitted in the last 24 hours; recipe "" is all of them."""
+    row = connection.execute(
+        "SELECT COUNT(*) FROM cases WHERE first_submit_at > ? AND (? = '' OR recipe = ?)",
+        (iso(now - DAY_S), recipe, recipe),
+    ).fetchone()
+    return int(row[0])
+
+
+def request_key(job: Mapping[str, Any], engine_version: str) -> str:
+    """Return the digest of what is asked for, as duplicates compare it."""
+    return digest_of([job.get("outputFiles"), job.get("options"), engine_version])
+
+
+def sizes_key(inputs: Iterable[Input]) -> str:
+    """Return the digest of the inputs' sizes, which need no reading."""
+    return digest_of(sorted([str(entry.modality), entry.mark.size] for entry in inputs))
+
+
+def set_content_key(connection: sqlite3.Connection, case_id: str) -> str:
+    """Record and return the digest of all inputs; "" while one of them is unknown."""
+    inputs = must_load(connection, case_id).inputs
+    if not inputs or any(entry.sha256 is None for entry in inputs):
+        return ""
+    key = digest_of(sorted([str(entry.modality), entry.sha256] for entry in inputs))
+    update_case(connection, case_id, content_key=key)
+    return key
+
+
+class Verbs:
+    """What all verbs need. `now` returns seconds since 1970."""
+
+    def __init__(self, database: Database, *, now: Callable[[], float]) -> None:
+        self.database = database
+        self._now = now

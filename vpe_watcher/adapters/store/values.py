@@ -1,0 +1,57 @@
+"""What goes into and comes out of the state file beside cases. Values only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vpe_watcher.core.model import Case, Input, Move, Problem, State
+
+
+@dataclass(frozen=True, slots=True)
+class NewCase:
+    """What the intake knows of a candidate that it takes."""
+
+    case_id: str
+    case_name: str
+    recipe: str
+    job: Mapping[str, Any]
+    engine_version: str
+    moves: tuple[Move, ...]
+    inputs: tuple[Input, ...]
+    detected: float
+    content: str = ""
+    job_json: tuple[str, ...] = ()
+    skipped: tuple[dict[str, str], ...] = ()
+    doom: Problem | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An attempt under way: the case as it was, the event row, the attempt's number in its step."""
+
+    case: Case
+    event_id: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What a person asked for by a command. `may_cost`: a yes to paying again."""
+
+    word_id: int
+    word: str
+    subject: str
+    may_cost: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """An earlier case that may hold the same scan."""
+
+    case_id: str
+    state: State
+    paid: bool
+    content_key: str | None
+    verdict: State | None
