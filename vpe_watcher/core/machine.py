@@ -75,7 +75,7 @@ class Decision:
     problem: Problem | None
 
 
-class ImpossibleOutcome(Exception):  # noqa: N818 - a defect of ours, not an error of theirs
+class ImpossibleOutcome(Exception):  # a defect of ours, not an error of theirs
     """A step reported what its row of the table does not know."""
 
 
@@ -234,9 +234,7 @@ def decide(
     return Decision(label, arrow, state, delay_s, tally, problem)
 
 
-def _relabelled(
-    case: Case, outcome: Outcome, patience: Patience
-) -> tuple[Label, Problem | None]:
+def _relabelled(case: Case, outcome: Outcome, patience: Patience) -> tuple[Label, Problem | None]:
     """Turn an outcome into its final form where patience has run out."""
     tally, label, problem = case.tally, outcome.label, outcome.problem
     if label is L.PENDING and case.state is S.WAITING:
@@ -349,9 +347,7 @@ def retry_label(case: Case) -> Label | None:
     if case.state not in {S.FAILED, S.CANCELLED, S.HELD}:
         return None
     problem = case.problem
-    if problem and (
-        problem.code in COSTS_AGAIN or problem.failure_class is FailureClass.ENGINE
-    ):
+    if problem and (problem.code in COSTS_AGAIN or problem.failure_class is FailureClass.ENGINE):
         return L.RETRY_NEW_JOB
     return L.RETRY_SAME_JOB if case.paid else L.RETRY_UNPAID
 
