@@ -59,7 +59,7 @@ def _member(project: tarfile.TarFile, name: str) -> bytes:
 
 
 def write_multiframe_dicom(scan: Scan, path: Path) -> None:
-    """Write one Enhanced CT object with a frame for each slice."""
+    """Write one Enhanced CT object with a frame for each slice: geometry, no acquisition macros."""
     dataset = _dicom_head(scan, EnhancedCTImageStorage)
     dataset.NumberOfFrames = len(scan.voxels)
     dataset.SharedFunctionalGroupsSequence = [_shared_groups(scan)]
@@ -104,6 +104,8 @@ def _dicom_head(scan: Scan, sop_class: UID) -> pydicom.Dataset:
     dataset.PatientBirthDate, dataset.PatientSex = "19700101", "O"
     dataset.StudyDate, dataset.StudyTime, dataset.AccessionNumber = "20120914", "151208", "A1"
     dataset.StudyID, dataset.SeriesNumber, dataset.InstanceNumber = "1", 1, 1
+    dataset.AcquisitionNumber, dataset.PatientPosition = 1, "HFS"
+    dataset.ReferringPhysicianName = dataset.Manufacturer = dataset.PositionReferenceIndicator = ""
     dataset.Modality, dataset.SeriesDescription = "CT", "head"
     dataset.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
     dataset.Rows, dataset.Columns = scan.voxels.shape[1:]
@@ -130,7 +132,6 @@ def _shared_groups(scan: Scan) -> pydicom.Dataset:
 def _frame_groups(scan: Scan, index: int) -> pydicom.Dataset:
     content, position = pydicom.Dataset(), pydicom.Dataset()
     content.StackID, content.InStackPositionNumber = "1", index + 1
-    content.DimensionIndexValues = [1, index + 1]
     position.ImagePositionPatient = [0, 0, _height(scan, index)]
     groups = pydicom.Dataset()
     groups.FrameContentSequence = [content]
