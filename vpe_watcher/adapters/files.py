@@ -1,0 +1,303 @@
+"""Durable disk verbs: look, rename without replacing, write and make it stay, copy and verify.
+
+Every verb is one public method, so that a test can fail or crash at each. `OSError` leaves as it
+is; `blamed` turns it into the error of the folder's breaker. Symbolic links are never followed
+below a root; sockets, FIFOs and devices are never opened.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import hashlib
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import BinaryIO
+
+from vpe_watcher.core.errors import EnvironmentFault
+from vpe_watcher.core.model import FileMark
+
+BLOCK_BYTES = 1024 * 1024
+RENAME_NOREPLACE = 1
+AT_FDCWD = -100
+TEMPORARY_SUFFIX = ".part"
+
+
+class Kind(StrEnum):
+    """What a directory entry is; `other` is a link, socket, FIFO or device."""
+
+    FILE = "file"
+    FOLDER = "folder"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A directory entry as one look shows it; `mark` belongs to the entry itself, not a target."""
+
+    name: str
+    kind: Kind
+    mark: FileMark
+
+
+class Disk:
+    """The verbs. Without state; a path is always absolute."""
+
+    # --- looking ---------------------------------------------------------------------------------
+
+    def look(self, path: Path) -> Entry | None:
+        """Return what lies at a path, without following a link; None when nothing does."""
+        try:
+            found = path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return Entry(path.name, _kind(found.st_mode), _mark(found))
+
+    def exists(self, path: Path) -> bool:
+        """Tell whether anything lies at a path."""
+        return self.look(path) is not None
+
+    def listing(self, folder: Path) -> list[Entry]:
+        """List a folder's entries, sorted by name; an entry that goes meanwhile is left out."""
+        entries = []
+        with os.scandir(folder) as found:
+            for item in found:
+                with suppress(FileNotFoundError):
+                    status = item.stat(follow_symlinks=False)
+                    entries.append(Entry(item.name, _kind(status.st_mode), _mark(status)))
+        return sorted(entries, key=lambda entry: entry.name)
+
+    def tree(self, folder: Path) -> list[tuple[str, Entry]]:
+        """List all that is below a folder as (path relative to it, entry), folders first."""
+        found: list[tuple[str, Entry]] = []
+        pending = [""]
+        while pending:
+            prefix = pending.pop()
+            for entry in self.listing(folder / prefix):
+                relative = f"{prefix}{entry.name}"
+                found.append((relative, entry))
+                if entry.kind is Kind.FOLDER:
+                    pending.append(f"{relative}/")
+        return found
+
+    def open(self, path: Path) -> BinaryIO:
+        """Open a regular file for reading; anything else is refused without blocking.
+
+        Raises:
+            OSError: as usual; ELOOP for a link, EINVAL for what is no regular file.
+        """
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError(errno.EINVAL, "not a regular file")
+            return os.fdopen(descriptor, "rb")
+        except BaseException:
+            with suppress(OSError):
+                os.close(descriptor)
+            raise
+
+    def read(self, path: Path, *, at_most: int = 1024 * 1024) -> bytes:
+        """Return a small file's content, cut at `at_most` bytes."""
+        with self.open(path) as file:
+            return file.read(at_most)
+
+    def digest(self, path: Path) -> str:
+        """Return the SHA-256 (hex) of a file's content."""
+        sha256 = hashlib.sha256()
+        with self.open(path) as file:
+            while block := file.read(BLOCK_BYTES):
+                sha256.update(block)
+        return sha256.hexdigest()
+
+    def free_bytes(self, folder: Path) -> int:
+        """Return the bytes that an ordinary user may still write on a folder's file system."""
+        found = os.statvfs(folder)
+        return found.f_bavail * found.f_frsize
+
+    # --- changing --------------------------------------------------------------------------------
+
+    def make_folder(self, folder: Path, *, mode: int = 0o777) -> None:
+        """Make a folder and those above it, durably; fine when it is there."""
+        if folder.is_dir():
+            return
+        self.make_folder(folder.parent)
+        with suppress(FileExistsError):
+            folder.mkdir(mode=mode)
+        self.sync_folder(folder.parent)
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Rename durably, and never replace: both folders are synced.
+
+        Raises:
+            FileExistsError: something lies at the target.
+            OSError: as `rename(2)`; EXDEV across file systems.
+        """
+        _rename_noreplace(source, target)
+        self.sync_folder(target.parent)
+        if source.parent != target.parent:
+            self.sync_folder(source.parent)
+
+    def write(self, path: Path, content: bytes) -> None:
+        """Write a small file so that it is there whole or not at all, replacing an earlier one."""
+        temporary = path.with_name(f".{path.name[:100]}{TEMPORARY_SUFFIX}")
+        self.create(temporary, content)
+        self.replace(temporary, path)
+
+    def create(self, path: Path, content: bytes) -> None:
+        """Write a file in place and sync it; for temporary names only."""
+        with path.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def replace(self, source: Path, target: Path) -> None:
+        """Rename durably over a file of ours."""
+        source.replace(target)
+        self.sync_folder(target.parent)
+
+    @contextmanager
+    def writing(self, path: Path) -> Iterator[BinaryIO]:
+        """Open a temporary file for a stream; it is synced when the block ends well."""
+        with path.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+
+    def sync_folder(self, folder: Path) -> None:
+        """Make a folder's entries durable."""
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # FUSE and SMB know no such thing
+                raise
+        finally:
+            os.close(descriptor)
+
+    def remove_file(self, path: Path) -> None:
+        """Remove one file; fine when it is gone."""
+        path.unlink(missing_ok=True)
+
+    def remove_tree(self, folder: Path) -> None:
+        """Remove a folder of ours with all that is in it; fine when it is gone."""
+        if folder.is_dir() and not folder.is_symlink():
+            shutil.rmtree(folder)
+            self.sync_folder(folder.parent)
+
+    def remove_empty(self, folder: Path) -> None:
+        """Remove a folder if it is empty; fine when it is gone."""
+        try:
+            folder.rmdir()
+        except OSError as error:
+            if error.errno not in {errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST}:
+                raise
+
+    def copy(self, source: Path, target: Path) -> None:
+        """Copy a file or a tree durably to a place of ours; what lies there from before goes."""
+        self.remove_tree(target)
+        self.make_folder(target.parent)
+        if source.is_dir() and not source.is_symlink():
+            shutil.copytree(source, target, symlinks=True)
+        else:
+            shutil.copy2(source, target, follow_symlinks=False)
+        for folder, _, names in os.walk(target):
+            for name in names:
+                _sync_file(Path(folder) / name)
+            self.sync_folder(Path(folder))
+        if target.is_file():
+            _sync_file(target)
+
+    def is_same(self, one: Path, other: Path) -> bool:
+        """Tell whether two trees hold the same files with the same bytes."""
+        ours, theirs = self._contents(one), self._contents(other)
+        if ours.keys() != theirs.keys():
+            return False
+        return all(
+            entry.kind is theirs[name].kind
+            and (entry.kind is not Kind.FILE or self._same_bytes(one / name, other / name))
+            for name, entry in ours.items()
+        )
+
+    def _contents(self, folder: Path) -> dict[str, Entry]:
+        return dict(self.tree(folder))
+
+    def _same_bytes(self, one: Path, other: Path) -> bool:
+        return self.digest(one) == self.digest(other)
+
+
+def _kind(mode: int) -> Kind:
+    if stat.S_ISREG(mode):
+        return Kind.FILE
+    return Kind.FOLDER if stat.S_ISDIR(mode) else Kind.OTHER
+
+
+def _mark(status: os.stat_result) -> FileMark:
+    return FileMark(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+
+
+def _sync_file(path: Path) -> None:
+    if path.is_symlink() or not path.is_file():
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _rename_noreplace(source: Path, target: Path) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    renameat2 = getattr(libc, "renameat2", None)
+    if renameat2 is not None:
+        result = renameat2(
+            AT_FDCWD, os.fsencode(source), AT_FDCWD, os.fsencode(target), RENAME_NOREPLACE
+        )
+        if result == 0:
+            return
+        number = ctypes.get_errno()
+        if number not in {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP}:
+            raise OSError(number, os.strerror(number), str(source), None, str(target))
+    # This file system knows no RENAME_NOREPLACE: our names are reserved, so the gap is small.
+    if os.path.lexists(target):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+    source.rename(target)
+
+
+_HINTS = {
+    errno.ENOSPC: "Free space on this file system; work goes on by itself.",
+    errno.EDQUOT: "The quota of this file system is used up: free space or raise it.",
+    errno.EROFS: "The file system is mounted read-only: look at its disk, then remount it.",
+    errno.EACCES: "Give the service's user read and write permission on this folder.",
+    errno.EPERM: "Give the service's user read and write permission on this folder.",
+    errno.ENOENT: "Make the folder, or mount what should be there.",
+    errno.EIO: "The disk reports an input/output error: look at the system log and the disk.",
+}
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+@contextmanager
+def blamed(breaker: str) -> Iterator[None]:
+    """Turn an `OSError` into the environment fault of a folder; a full disk blames `disk`."""
+    try:
+        yield
+    except OSError as error:
+        raise fault_of(error, breaker) from error
+
+
+def fault_of(error: OSError, breaker: str) -> EnvironmentFault:
+    """Return the environment fault for an `OSError`; the message holds no path."""
+    number = error.errno or 0
+    name = errno.errorcode.get(number, "EUNKNOWN")
+    what = os.strerror(number).lower() if number else "unknown error"
+    return EnvironmentFault(
+        f"The folder of {breaker} cannot be used: {what} ({name}).",
+        code=f"folder_{name.lower()}",
+        hint=_HINTS.get(number, "Look at this folder, its mount and the system log."),
+        breaker="disk" if number in _FULL else breaker,
+    )

@@ -1,0 +1,77 @@
+"""One daemon a state file: a lock on `<state_file>.lock`, which holds the daemon's pid."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from vpe_watcher.core.errors import ConfigError, TryAgainLater
+
+
+def lock_path(state_file: Path) -> Path:
+    """Return the lock file of a state file."""
+    return state_file.with_name(f"{state_file.name}.lock")
+
+
+class DaemonLock:
+    """Held for the life of the daemon; the system releases it however the process ends."""
+
+    def __init__(self, state_file: Path) -> None:
+        self._path = lock_path(state_file)
+        self._descriptor: int | None = None
+
+    def acquire(self) -> None:
+        """Take the lock and write our pid into it.
+
+        Raises:
+            TryAgainLater: another daemon holds it; the message names its pid.
+            ConfigError: the lock file cannot be made.
+        """
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ConfigError(
+                f"The lock file {self._path} cannot be made: {error.strerror}.",
+                code="lock_unusable",
+                hint="Give the service's user write permission on the folder of state_file.",
+            ) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            pid = _read_pid(descriptor)
+            os.close(descriptor)
+            raise TryAgainLater(
+                f"Another vpe-watcher (pid {pid or 'unknown'}) uses this state file.",
+                code="already_running",
+                hint="Stop that one first, or give this one a state_file of its own.",
+            ) from error
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Give the lock back."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def lock_holder(state_file: Path) -> int | None:
+    """Return the pid of the daemon that runs on a state file; None when none does."""
+    try:
+        descriptor = os.open(lock_path(state_file), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return _read_pid(descriptor)
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def _read_pid(descriptor: int) -> int | None:
+    text = os.pread(descriptor, 32, 0).strip()
+    return int(text) if text.isdigit() else None
