@@ -1,0 +1,165 @@
+"""Where results are made: once for each upload, when the job starts or at the first look.
+
+Never answers a request. Heavy libraries come in only when a real surface is due.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from vpe_watcher.core.errors import ConfigError
+from vpe_watcher.sandbox.ledger import Job, JobInput
+from vpe_watcher.sandbox.tetrahedron import write_tetrahedra
+from vpe_watcher.sandbox.validation import items_of
+
+WRITABLE = (".stl", ".ply", ".obj")
+EXTRA = ("numpy", "pydicom", "mcubes")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class Unreadable(ValueError):
+    """An input from which no surface can be made. The text says why, without its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One file to make a surface from."""
+
+    path: Path
+    extension: str
+    is_volume: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What computing came to: a file for each extension, or why there is none."""
+
+    files: dict[str, Path] = field(default_factory=dict)
+    error: str = ""
+
+
+Maker = Callable[[Source, dict[str, Path]], None]
+
+
+def require_extra(modules: Sequence[str] = EXTRA) -> None:
+    """Raise ConfigError that says what to install if a library for real surfaces is absent."""
+    absent = [name for name in modules if importlib.util.find_spec(name) is None]
+    if absent:
+        raise ConfigError(
+            f"the sandbox Engine needs libraries that are not installed: {', '.join(absent)}",
+            code="sandbox_extra_missing",
+            hint="pip install 'vpe-watcher[sandbox]'",
+        )
+
+
+def make_surface(source: Source, targets: dict[str, Path]) -> None:
+    """Write the iso-surface (or the mesh itself) of a source; raise Unreadable."""
+    from vpe_watcher.sandbox.meshing import write_surface
+
+    write_surface(source, targets)
+
+
+def make_tetrahedron(_source: Source, targets: dict[str, Path]) -> None:
+    """Write the same small tetrahedron whatever the source is; needs no library."""
+    write_tetrahedra(targets)
+
+
+class Workshop:
+    """Makes and keeps outcomes. Two jobs with the same bytes share one. Safe for threads.
+
+    With `in_background` work begins when a job starts, and `outcome` never waits for it.
+    """
+
+    def __init__(self, scratch: Path, maker: Maker) -> None:
+        self.in_background = False
+        self._scratch = scratch
+        self._maker = maker
+        self._lock = threading.Lock()
+        self._outcomes: dict[str, Future[Outcome]] = {}
+        self._hands = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sandbox-workshop")
+
+    def begin(self, job: Job) -> None:
+        """Take up a job that has just started, if there is a background to do it in."""
+        if self.in_background:
+            self._order(job)
+
+    def outcome(self, job: Job) -> Outcome | None:
+        """Return a started job's outcome; None while it is being computed in the background."""
+        order = self._order(job)
+        if self.in_background and not order.done():
+            return None
+        return order.result()
+
+    def close(self) -> None:
+        """Take no more work and forget what has not begun."""
+        self._hands.shutdown(wait=True, cancel_futures=True)
+
+    def _order(self, job: Job) -> Future[Outcome]:
+        source = _source_of(job)
+        extensions = _wanted_extensions(job)
+        name = f"{_identity(source)}|{source.modality}{source.extension}|{','.join(extensions)}"
+        folder = self._scratch / "results" / hashlib.sha256(name.encode()).hexdigest()[:16]
+        with self._lock:
+            if name not in self._outcomes:
+                self._outcomes[name] = self._hands.submit(self._make, source, extensions, folder)
+            return self._outcomes[name]
+
+    def _make(self, source: JobInput, extensions: Sequence[str], folder: Path) -> Outcome:
+        folder.mkdir(parents=True, exist_ok=True)
+        targets = {extension: folder / f"surface{extension}" for extension in extensions}
+        try:
+            path = _local_file(source, folder, is_needed=self._maker is not make_tetrahedron)
+            self._maker(Source(path, source.extension, source.modality == "cbct"), targets)
+        except Unreadable as fault:
+            return Outcome(error=f"sandbox: {fault}")
+        return Outcome(files=targets)
+
+
+def _source_of(job: Job) -> JobInput:
+    return job.inputs.get("cbct") or next(iter(job.inputs.values()))
+
+
+def _identity(source: JobInput) -> str:
+    return source.uploads[-1].sha256 if source.uploads else source.download_url
+
+
+def _wanted_extensions(job: Job) -> list[str]:
+    wanted = items_of(job.request["outputFiles"].get("meshes", []))
+    return [known for known in WRITABLE if known in {item["extension"] for item in wanted}]
+
+
+def _local_file(source: JobInput, folder: Path, *, is_needed: bool) -> Path:
+    if source.uploads:
+        return source.uploads[-1].path
+    target = folder / f"fetched{source.extension}"
+    if is_needed:
+        _fetch(source.download_url, target)
+    return target
+
+
+def _fetch(url: str, target: Path) -> None:
+    import requests
+
+    if urlsplit(url).hostname not in LOOPBACK:
+        raise Unreadable("a downloadUrl is fetched from this machine only")
+    session = requests.Session()
+    session.trust_env = False
+    try:
+        with (
+            session,
+            session.get(url, stream=True, timeout=30, allow_redirects=False) as answer,
+            target.open("wb") as file,
+        ):
+            if answer.status_code != 200:
+                raise Unreadable(f"the downloadUrl answered {answer.status_code}")
+            for block in answer.iter_content(1 << 20):
+                file.write(block)
+    except requests.RequestException as fault:
+        raise Unreadable("the downloadUrl could not be fetched") from fault
