@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import math
 import re
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import SplitResult, urlsplit
@@ -18,12 +18,13 @@ from pydantic import BeforeValidator, SecretStr
 
 from vpe_watcher.core.model import Modality
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) *(B|KiB|MiB|GiB)?", re.IGNORECASE | re.ASCII)
+_SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,18})?) *(B|KiB|MiB|GiB)?", re.IGNORECASE | re.ASCII)
 _UNITS = {"": 1, "b": 1, "kib": 1024, "mib": 1024**2, "gib": 1024**3}
 _FLAGS = {"true": True, "1": True, "yes": True, "on": True} | dict.fromkeys(
     ("false", "0", "no", "off"), False
 )
 _CENTURY_DAYS = 36_525
+_AT_MOST = 1_000_000_000
 
 
 class Text(str):
@@ -71,7 +72,7 @@ def duration(value: object, *, at_most: float) -> float:
         raise WrongValueError(
             f"must be a number, not {kind_of(value)}", hint="write it without quotes, as in 2.5"
         )
-    if not number >= 0 or math.isinf(number):
+    if not number >= 0:
         raise WrongValueError("must be a number of 0 or more")
     if number > at_most:
         raise WrongValueError("is longer than a hundred years")
@@ -86,6 +87,8 @@ def count(value: object, *, at_least: int = 0) -> int:
         raise WrongValueError(f"must be a whole number, not {what}")
     if number < at_least:
         raise WrongValueError(f"must be a whole number of {at_least} or more")
+    if number > _AT_MOST:
+        raise WrongValueError(f"must be a whole number of {_AT_MOST} or less")
     return number
 
 
@@ -100,8 +103,7 @@ def size_bytes(value: object) -> int:
     if match is None:
         raise WrongValueError("is not a size that can be read", hint=hint)
     number, unit = match.groups(default="")
-    factor = _UNITS[unit.lower()]
-    return int(number) * factor if number.isdigit() else int(float(number) * factor)
+    return int(Fraction(number) * _UNITS[unit.lower()])
 
 
 def size_or_none(value: object) -> int | None:

@@ -1,0 +1,91 @@
+"""Which file system a path lies on, read from the kernel's table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vpe_watcher.adapters.mounts import (
+    Mount,
+    check_state_folder,
+    filesystem_of,
+    mount_at,
+    parse_mountinfo,
+    refuse_network_state,
+)
+from vpe_watcher.core.errors import ConfigError
+
+SAMPLE = r"""22 27 0:21 / /proc rw,relatime - proc proc rw
+27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw,discard
+30 27 0:40 / /mnt/pacs ro,relatime shared:7 master:2 - nfs4 pacs:/export ro,vers=4.2
+31 27 0:41 / /mnt/old\040scans rw - cifs //nas/old\040scans rw
+32 27 0:42 / /srv rw - fuse.sshfs me@host:/srv rw
+33 32 8:1 /sub /srv/vpe rw,relatime - xfs /dev/sda1 rw
+34 27 0:43 / /mnt/twice rw - nfs a:/b rw
+35 34 0:44 / /mnt/twice rw - tmpfs tmpfs rw
+
+no mount at all
+36 27 0:45 / /short rw -
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "fs_type", "mount_point", "source"),
+    [
+        ("/", "ext4", "/", "/dev/vda"),
+        ("/mnt", "ext4", "/", "/dev/vda"),
+        ("/mnt/pacs", "nfs4", "/mnt/pacs", "pacs:/export"),
+        ("/mnt/pacs/a/b", "nfs4", "/mnt/pacs", "pacs:/export"),
+        ("/mnt/pacs2/a", "ext4", "/", "/dev/vda"),
+        ("/mnt/old scans/x", "cifs", "/mnt/old scans", "//nas/old scans"),
+        ("/srv/x", "fuse.sshfs", "/srv", "me@host:/srv"),
+        ("/srv/vpe/inbox", "xfs", "/srv/vpe", "/dev/sda1"),
+        ("/mnt/twice/x", "tmpfs", "/mnt/twice", "tmpfs"),
+        ("/short", "ext4", "/", "/dev/vda"),
+    ],
+)
+def test_the_deepest_and_latest_mount_counts(
+    path: str, fs_type: str, mount_point: str, source: str
+) -> None:
+    """A path belongs to the deepest mount above it, and of two at one place to the later."""
+    expected = Mount(fs_type, Path(mount_point), source)
+    assert mount_at(Path(path), parse_mountinfo(SAMPLE)) == expected
+
+
+def test_without_a_table_the_type_is_unknown() -> None:
+    """Where the kernel tells nothing, the answer says so and counts as local."""
+    mount = mount_at(Path("/x"), parse_mountinfo(""))
+    assert mount.fs_type == "unknown"
+    assert not mount.is_network
+
+
+@pytest.mark.parametrize(
+    "fs_type", ["nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "fuse.rclone", "9p"]
+)
+def test_a_state_folder_on_a_network_share_is_refused(fs_type: str) -> None:
+    """The sentence names the folder, the type and the mount, the hint another place."""
+    mount = Mount(fs_type, Path("/mnt/nas"), "nas:/x")
+    with pytest.raises(ConfigError) as caught:
+        refuse_network_state(Path("/mnt/nas/state"), mount)
+    error = caught.value
+    assert error.code == "state_on_network"
+    assert "state_file: its folder /mnt/nas/state" in error.message
+    assert f"({fs_type} at /mnt/nas)" in error.message
+    assert "/var/lib/vpe-watcher" in error.hint
+
+
+@pytest.mark.parametrize("fs_type", ["ext4", "xfs", "btrfs", "tmpfs", "overlay", "fuseblk"])
+def test_a_state_folder_on_a_local_disk_is_fine(fs_type: str) -> None:
+    """Local file systems are not refused."""
+    mount = Mount(fs_type, Path("/"), "/dev/sda1")
+    assert not mount.is_network
+    refuse_network_state(Path("/var/lib/x"), mount)
+
+
+def test_the_real_table_is_read_and_links_are_followed(tmp_path: Path) -> None:
+    """A link into /proc, and a path in it that does not exist, lie on proc."""
+    (tmp_path / "link").symlink_to("/proc")
+    assert filesystem_of(tmp_path / "link" / "nothing") == filesystem_of(Path("/proc"))
+    assert filesystem_of(Path("/proc")).fs_type == "proc"
+    check_state_folder(Path("/proc"))
