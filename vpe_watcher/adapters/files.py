@@ -16,25 +16,16 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO
 
 from vpe_watcher.core.errors import EnvironmentFault
-from vpe_watcher.core.model import FileMark
+from vpe_watcher.core.model import FileMark, Kind
 
 BLOCK_BYTES = 1024 * 1024
 RENAME_NOREPLACE = 1
 AT_FDCWD = -100
 TEMPORARY_SUFFIX = ".part"
-
-
-class Kind(StrEnum):
-    """What a directory entry is; `other` is a link, socket, FIFO or device."""
-
-    FILE = "file"
-    FOLDER = "folder"
-    OTHER = "other"
 
 
 @dataclass(frozen=True, slots=True)

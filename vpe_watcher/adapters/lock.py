@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 
 from vpe_watcher.core.errors import ConfigError, TryAgainLater
@@ -36,16 +37,14 @@ class DaemonLock:
                 code="lock_unusable",
                 hint="Give the service's user write permission on the folder of state_file.",
             ) from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        if not _locked(descriptor):
             pid = _read_pid(descriptor)
             os.close(descriptor)
             raise TryAgainLater(
                 f"Another vpe-watcher (pid {pid or 'unknown'}) uses this state file.",
                 code="already_running",
                 hint="Stop that one first, or give this one a state_file of its own.",
-            ) from error
+            )
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         self._descriptor = descriptor
@@ -55,6 +54,18 @@ class DaemonLock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _locked(descriptor: int) -> bool:
+    """Try for half a second: a command that asks who holds the lock holds it for a moment."""
+    for _ in range(10):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.05)
+        else:
+            return True
+    return False
 
 
 def lock_holder(state_file: Path) -> int | None:

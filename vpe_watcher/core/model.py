@@ -114,6 +114,14 @@ class Problem:
     hint: str = ""
 
 
+class Kind(StrEnum):
+    """What a directory entry is; `other` is a link, socket, FIFO or device."""
+
+    FILE = "file"
+    FOLDER = "folder"
+    OTHER = "other"
+
+
 @dataclass(frozen=True, slots=True)
 class FileMark:
     """What tells that a file was not touched: size in bytes, times in ns since 1970, inode."""
@@ -167,14 +175,10 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One rename of a claim: from an absolute path to a path relative to the claims folder.
-
-    `mark` is the last look at a file before the claim; None for folders and sidecars.
-    """
+    """One rename of a claim: from an absolute path to a path relative to the claims folder."""
 
     source: str
     target: str
-    mark: FileMark | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +203,7 @@ class Case:
     state: State
     folder: str  # its name in outbox, archive and failed
     content: str  # the dropped folder's name, "" for single files
+    sight: str  # digest of the last look at all its files before the claim
     job: dict[str, Any]
     engine_version: str
     inputs: tuple[Input, ...]

@@ -59,11 +59,15 @@ class ProgressVerbs(Verbs):
                 add_event(connection, case_id, iso(self._now()), "case.claimed")
 
     def earlier_alike(self, case_id: str) -> list[Earlier]:
-        """Return the earlier cases that asked for the same of inputs of the same sizes."""
+        """Return the cases that asked for the same of inputs of the same sizes, and came first.
+
+        First came what was taken first, and whatever has a result by now.
+        """
         rows = self.database.read(
             "SELECT e.case_id, e.state, e.paid, e.content_key, e.verdict FROM cases AS c "
             "JOIN cases AS e ON e.request_key = c.request_key AND e.sizes_key = c.sizes_key "
-            "AND e.seq < c.seq WHERE c.case_id = ? AND e.doom IS NULL ORDER BY e.seq",
+            "AND e.seq <> c.seq AND (e.seq < c.seq OR e.state IN ('done', 'partial')) "
+            "WHERE c.case_id = ? AND e.doom IS NULL ORDER BY e.seq",
             (case_id,),
         )
         return [

@@ -42,6 +42,7 @@ def load_case(connection: sqlite3.Connection, case_id: str) -> Case | None:
         verdict=State(row["verdict"]) if row["verdict"] else None,
         folder=row["folder"],
         content=row["content"],
+        sight=row["sight"],
         job=json.loads(row["job"]),
         job_json=tuple(json.loads(row["job_json"])),
         engine_version=row["engine_version"],
@@ -72,7 +73,7 @@ def _mark(row: sqlite3.Row) -> FileMark:
 
 
 def _move(row: sqlite3.Row) -> Move:
-    return Move(row["source"], row["target"], None if row["size"] is None else _mark(row))
+    return Move(row["source"], row["target"])
 
 
 def _input(row: sqlite3.Row) -> Input:
@@ -133,8 +134,6 @@ def dump_tally(tally: Tally) -> str:
     return json.dumps(asdict(tally))
 
 
-def mark_columns(mark: FileMark | None) -> tuple[int | None, int | None, int | None, int | None]:
+def mark_columns(mark: FileMark) -> tuple[int, int, int, int]:
     """Return a mark as the four columns size, mtime_ns, ctime_ns, inode."""
-    if mark is None:
-        return None, None, None, None
     return mark.size, mark.mtime_ns, mark.ctime_ns, mark.inode

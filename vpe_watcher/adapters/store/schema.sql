@@ -35,6 +35,7 @@ CREATE TABLE cases (
     verdict TEXT CHECK (verdict IN ('done', 'partial', 'duplicate', 'failed', 'cancelled')),
     folder TEXT NOT NULL,
     content TEXT NOT NULL DEFAULT '',
+    sight TEXT NOT NULL DEFAULT '',
     job TEXT NOT NULL,
     job_json TEXT NOT NULL DEFAULT '[]',
     engine_version TEXT NOT NULL,
@@ -102,7 +103,6 @@ CREATE TABLE moves (
     position INTEGER NOT NULL,
     source TEXT NOT NULL,
     target TEXT NOT NULL,
-    size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER, inode INTEGER,
     PRIMARY KEY (case_id, position)
 ) STRICT, WITHOUT ROWID;
 

@@ -107,9 +107,9 @@ def put_moves(connection: sqlite3.Connection, case_id: str, moves: tuple[Move, .
     """Replace the renames of a case's claim."""
     connection.execute("DELETE FROM moves WHERE case_id = ?", (case_id,))
     connection.executemany(
-        "INSERT INTO moves VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO moves VALUES (?, ?, ?, ?)",
         [
-            (case_id, position, move.source, move.target, *mark_columns(move.mark))
+            (case_id, position, move.source, move.target)
             for position, move in enumerate(moves)
         ],
     )

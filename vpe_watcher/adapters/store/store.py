@@ -72,15 +72,16 @@ class Store(DaemonVerbs, ProgressVerbs):
                 lambda name: is_reserved(connection, name) or is_taken(name),
             )
             connection.execute(
-                "INSERT INTO cases (case_id, case_name, recipe, state, folder, content, job, "
+                "INSERT INTO cases (case_id, case_name, recipe, state, folder, content, sight, job, "
                 "job_json, engine_version, request_key, sizes_key, skipped, doom, detected, "
-                "updated) VALUES (?, ?, ?, 'claiming', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "updated) VALUES (?, ?, ?, 'claiming', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     new.case_id,
                     new.case_name,
                     new.recipe,
                     folder,
                     new.content,
+                    new.sight,
                     json.dumps(new.job),
                     json.dumps(new.job_json),
                     new.engine_version,

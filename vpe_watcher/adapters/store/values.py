@@ -22,6 +22,7 @@ class NewCase:
     inputs: tuple[Input, ...]
     detected: float
     content: str = ""
+    sight: str = ""
     job_json: tuple[str, ...] = ()
     skipped: tuple[dict[str, str], ...] = ()
     doom: Problem | None = None

@@ -1,0 +1,410 @@
+"""What in an inbox is a candidate, whether it is ready, and what case it makes.
+
+Everything here follows from looks (paths, kinds, marks), facts about content and the caller's
+monotonic `now`: it can be recomputed by looking again, so it lives in memory. Source of the rules:
+the contract's "What becomes a case" and "When is it ready?".
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from fnmatch import fnmatchcase
+
+from vpe_watcher.core.model import (
+    FailureClass,
+    FileMark,
+    Input,
+    Kind,
+    Modality,
+    Problem,
+    Proof,
+    Verdict,
+)
+
+TEMPORARY = ("*.part", "*.partial", "*.tmp", "*.filepart", "*.crdownload")
+OTHERS_OWN = ("~$*", "thumbs.db", "desktop.ini", "@eadir", "error.json", "error.txt")
+JOB_JSON = "job.json"
+SIDECAR = ".job.json"
+VOLUME, MESH, ZIP = "volume", "mesh", "zip"
+
+
+class CandidateState(StrEnum):
+    """Why a candidate waits."""
+
+    SETTLING = "settling"
+    INCOMPLETE = "incomplete"
+    HELD_BACK = "held_back"
+    BLOCKED = "blocked"
+    EXISTING = "existing"
+    NO_USABLE_FILE = "no_usable_file"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One thing below a root as one look shows it; `path` is relative to the root, with `/`."""
+
+    path: str
+    kind: Kind
+    mark: FileMark
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a file's name and content say; read when it has become quiet.
+
+    `family` is `volume`, `mesh`, `zip` or "" (not a scan). `unreadable` says why it could not be
+    opened, "" when it could.
+    """
+
+    stem: str
+    extension: str
+    family: str
+    verdict: Verdict
+    lists_mesh: bool = False
+    is_slice: bool = False
+    unreadable: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The rules of one inbox. Times in seconds; patterns are matched without case."""
+
+    settle_s: float
+    incomplete_after_s: float
+    patterns: Mapping[Modality, tuple[str, ...]]
+    split_name: Callable[[str], tuple[str, str]]
+    ignore: tuple[str, ...] = ()
+    inner_roots: frozenset[str] = frozenset()  # folders that are another recipe's inbox
+    trusts_inodes: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What may become one case: a file with its sidecars, or a folder with all below it."""
+
+    path: str
+    is_folder: bool
+    members: tuple[Seen, ...]  # regular files only
+    sidecars: tuple[Seen, ...] = ()
+    temporaries: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> tuple[Seen, ...]:
+        """Return all that would be claimed."""
+        return self.members + self.sidecars
+
+    @property
+    def fingerprint(self) -> str:
+        """Return a text that changes when anything of the group is touched."""
+        marks = sorted((seen.path, _mark_text(seen.mark)) for seen in self.files)
+        return _digest(f"{marks}{self.temporaries}")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A group over time. `since` is the monotonic moment of its last change."""
+
+    group: Group
+    fingerprint: str
+    since: float
+    detected: float  # wall clock, seconds since 1970
+    looks: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The case that a ready candidate makes. Paths of `files` are relative to the root."""
+
+    case_name: str
+    content: str
+    files: tuple[str, ...]
+    inputs: tuple[Input, ...]
+    sight: str
+    job_json: tuple[str, ...] = ()
+    skipped: tuple[dict[str, str], ...] = ()
+    doom: Problem | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What is to be done about a candidate now.
+
+    Exactly one of: `plan` (claim it), `state` with a reason (it waits; look again after
+    `again_s`), `wants_facts` (read its content first), or none of them: not a scan.
+    """
+
+    state: CandidateState | None = None
+    reason: str = ""
+    again_s: float | None = None
+    wants_facts: bool = False
+    plan: Plan | None = None
+    facts_of: tuple[str, ...] = field(default=())
+
+
+# --- ignoring and grouping -----------------------------------------------------------------------
+
+
+def ignored_by(path: str, kind: Kind, rules: Rules) -> str:
+    """Return the rule in words by which a path is never touched; "" when none applies."""
+    name = path.rpartition("/")[2]
+    lower = name.lower()
+    if name.startswith("."):
+        return "hidden name"
+    if kind is Kind.OTHER:
+        return "a link, socket, FIFO or device is never followed or opened"
+    if any(fnmatchcase(lower, pattern) for pattern in TEMPORARY):
+        return "a temporary name: something is still being written"
+    if any(fnmatchcase(lower, pattern) for pattern in OTHERS_OWN):
+        return "a file of the system or of ours"
+    for pattern in rules.ignore:
+        if fnmatchcase(lower, pattern.lower()) or fnmatchcase(path.lower(), pattern.lower()):
+            return f"the ignore pattern {pattern!r} of the configuration"
+    return ""
+
+
+def is_temporary(path: str) -> bool:
+    """Tell whether a name says that something is still being written."""
+    name = path.rpartition("/")[2].lower()
+    return any(fnmatchcase(name, pattern) for pattern in TEMPORARY)
+
+
+def grouped(seen: Iterable[Seen], rules: Rules) -> list[Group]:
+    """Sort what one look shows into groups. Order of the paths does not matter."""
+    files: dict[str, Seen] = {}
+    folders: dict[str, list[Seen]] = {}
+    temporaries: dict[str, list[str]] = {}
+    ignored: set[str] = set()
+    for item in sorted(seen, key=lambda item: item.path):
+        top, _, below = item.path.partition("/")
+        if _is_below(item.path, ignored):
+            continue
+        if ignored_by(item.path, item.kind, rules):
+            ignored.add(item.path)
+            if below and is_temporary(item.path) and not item.path.rpartition("/")[2][0] == ".":
+                temporaries.setdefault(top, []).append(item.path)
+        elif item.kind is Kind.FOLDER:
+            if top not in rules.inner_roots:
+                folders.setdefault(top, [])
+        elif below:
+            if top not in rules.inner_roots:
+                folders.setdefault(top, []).append(item)
+        else:
+            files[item.path] = item
+    groups = [
+        Group(path, True, tuple(members), temporaries=tuple(temporaries.get(path, ())))
+        for path, members in folders.items()
+    ]
+    return groups + _file_groups(files, rules)
+
+
+def _is_below(path: str, folders: set[str]) -> bool:
+    parent = path.rpartition("/")[0]
+    while parent:
+        if parent in folders:
+            return True
+        parent = parent.rpartition("/")[0]
+    return False
+
+
+def _file_groups(files: Mapping[str, Seen], rules: Rules) -> list[Group]:
+    groups, taken = [], set()
+    for path, item in files.items():
+        if path.lower().endswith(SIDECAR):
+            continue
+        stem, _ = rules.split_name(path)
+        names = dict.fromkeys((f"{path}{SIDECAR}", f"{stem}{SIDECAR}"))
+        sidecars = tuple(files[name] for name in names if name in files and name not in taken)
+        taken.update(sidecar.path for sidecar in sidecars)
+        groups.append(Group(path, False, (item,), sidecars))
+    return groups
+
+
+def looked(before: Candidate | None, group: Group, *, now: float, wall: float) -> Candidate:
+    """Return the candidate after one more look: any difference starts its quiet time anew."""
+    fingerprint = group.fingerprint
+    if before is None:
+        return Candidate(group, fingerprint, now, wall)
+    if before.fingerprint != fingerprint:
+        return Candidate(group, fingerprint, now, before.detected)
+    return replace(before, looks=before.looks + 1)
+
+
+# --- judging -------------------------------------------------------------------------------------
+
+
+def judged(
+    candidate: Candidate, facts: Mapping[str, Facts | None], rules: Rules, *, now: float
+) -> Judgement:
+    """Say what is to be done about a candidate.
+
+    `facts` holds by path what was read of members that have not changed since; None for a file
+    that went meanwhile.
+    """
+    group, quiet_s = candidate.group, now - candidate.since
+    if quiet_s < rules.settle_s or candidate.looks < 2:
+        reason = f"changed {quiet_s:.0f} s ago; taken after {rules.settle_s:g} s without a change"
+        return Judgement(CandidateState.SETTLING, reason, max(rules.settle_s - quiet_s, 0.0))
+    if group.temporaries:
+        return _incomplete(candidate, "a file in it still has a temporary name", rules, quiet_s)
+    missing = tuple(seen.path for seen in group.members if facts.get(seen.path) is None)
+    if missing:
+        return Judgement(wants_facts=True, facts_of=missing)
+    known = {seen.path: facts[seen.path] for seen in group.members}
+    found = {path: fact for path, fact in known.items() if fact is not None}
+    return _judged_by_facts(candidate, found, rules, quiet_s)
+
+
+def _judged_by_facts(
+    candidate: Candidate, facts: Mapping[str, Facts], rules: Rules, quiet_s: float
+) -> Judgement:
+    group = candidate.group
+    usable = {path: fact for path, fact in facts.items() if fact.family}
+    unreadable = next((fact.unreadable for fact in facts.values() if fact.unreadable), "")
+    if unreadable:
+        return Judgement(CandidateState.BLOCKED, unreadable)
+    if not usable:
+        if not group.is_folder:
+            return Judgement()
+        return Judgement(CandidateState.NO_USABLE_FILE, "no file in it is a scan")
+    for fact in usable.values():
+        if fact.verdict.proof is Proof.INCOMPLETE:
+            return _incomplete(candidate, fact.verdict.reason, rules, quiet_s)
+    if any(fact.is_slice for fact in usable.values()):
+        reason = "a single DICOM slice; this version takes slices as one .zip or multi-frame file"
+        return Judgement(CandidateState.HELD_BACK, reason)
+    return Judgement(plan=_plan(candidate, usable, rules))
+
+
+def _incomplete(candidate: Candidate, reason: str, rules: Rules, quiet_s: float) -> Judgement:
+    if quiet_s < rules.incomplete_after_s:
+        left_s = rules.incomplete_after_s - quiet_s
+        words = f"{reason}; fails in {left_s:.0f} s if it stays so"
+        return Judgement(CandidateState.INCOMPLETE, words, left_s)
+    problem = Problem(
+        FailureClass.INPUT,
+        "incomplete",
+        f"The scan is not complete: {reason}.",
+        "Export or copy the scan again and drop it anew.",
+    )
+    return Judgement(plan=_doomed(candidate, problem, rules))
+
+
+def _plan(candidate: Candidate, usable: Mapping[str, Facts], rules: Rules) -> Plan:
+    for fact in usable.values():
+        if fact.verdict.proof is Proof.WRONG:
+            return _doomed(candidate, _wrong(fact), rules)
+    inputs: dict[Modality, Input] = {}
+    for seen in candidate.group.members:
+        fact = usable.get(seen.path)
+        if fact is None:
+            continue
+        modality = modality_of(seen.path, fact, rules)
+        if isinstance(modality, Problem):
+            return _doomed(candidate, modality, rules)
+        if modality in inputs:
+            return _doomed(candidate, _two_of(modality), rules)
+        name = _inside(candidate.group, seen.path)
+        inputs[modality] = Input(modality, name, fact.extension, seen.mark)
+    return _case(candidate, usable, tuple(inputs.values()), None, rules)
+
+
+def modality_of(path: str, fact: Facts, rules: Rules) -> Modality | Problem:
+    """Return the modality of a usable file; a problem when its name fits no pattern or two."""
+    if fact.family == VOLUME:
+        return Modality.CBCT
+    name = path.rpartition("/")[2].lower()
+    fitting = [
+        modality
+        for modality, patterns in rules.patterns.items()
+        if any(fnmatchcase(name, pattern.lower()) for pattern in patterns)
+    ]
+    if fact.family == ZIP and not (fitting and fact.lists_mesh):
+        return Modality.CBCT
+    if len(fitting) == 1:
+        return fitting[0]
+    what = "no pattern" if not fitting else "more than one pattern"
+    return Problem(
+        FailureClass.INPUT,
+        "mesh_name",
+        f"The name of a mesh fits {what} of upper jaw, lower jaw and face.",
+        "Name the file so that it says what it shows, for example upper.stl, lower.stl or "
+        "face.obj, and drop it again (the patterns are in [intake.patterns]).",
+    )
+
+
+def _wrong(fact: Facts) -> Problem:
+    return Problem(
+        FailureClass.INPUT,
+        "wrong_content",
+        f"The content is not what the name says: {fact.verdict.reason}.",
+        "Export the scan again in the right format, or give it the right extension.",
+    )
+
+
+def _two_of(modality: Modality) -> Problem:
+    return Problem(
+        FailureClass.INPUT,
+        "two_for_one_modality",
+        f"Two files of this case are both {modality}.",
+        "Drop one case folder for each scan, with one file for each modality.",
+    )
+
+
+def _doomed(candidate: Candidate, problem: Problem, rules: Rules) -> Plan:
+    return _case(candidate, {}, (), problem, rules)
+
+
+def _case(
+    candidate: Candidate,
+    usable: Mapping[str, Facts],
+    inputs: tuple[Input, ...],
+    doom: Problem | None,
+    rules: Rules,
+) -> Plan:
+    group = candidate.group
+    name = group.path if group.is_folder else rules.split_name(group.path)[0]
+    if group.is_folder:
+        job_json = [seen.path for seen in group.members if _inside(group, seen.path) == JOB_JSON]
+        files: tuple[str, ...] = (group.path,)
+    else:
+        job_json = [seen.path for seen in group.sidecars]
+        files = tuple(seen.path for seen in group.files)
+    skipped = tuple(
+        {"name": _inside(group, seen.path), "reason": "not a scan"}
+        for seen in group.members
+        if doom is None and seen.path not in usable and seen.path not in job_json
+    )
+    return Plan(
+        case_name=name,
+        content=group.path if group.is_folder else "",
+        files=files,
+        inputs=inputs,
+        sight=sight(((s.path, s.mark) for s in group.files), trusts_inodes=rules.trusts_inodes),
+        job_json=tuple(sorted(job_json, key=len, reverse=True)),
+        skipped=skipped,
+        doom=doom,
+    )
+
+
+def _inside(group: Group, path: str) -> str:
+    return path[len(group.path) + 1 :] if group.is_folder else path
+
+
+def sight(files: Iterable[tuple[str, FileMark]], *, trusts_inodes: bool) -> str:
+    """Digest a look at files, without their ctime: a rename changes that and nothing else."""
+    lines = sorted(
+        f"{path}\0{mark.size}\0{mark.mtime_ns}\0{mark.inode if trusts_inodes else 0}"
+        for path, mark in files
+    )
+    return ("i:" if trusts_inodes else "n:") + _digest("\n".join(lines))
+
+
+def _mark_text(mark: FileMark) -> str:
+    return f"{mark.size}:{mark.mtime_ns}:{mark.ctime_ns}:{mark.inode}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
