@@ -188,7 +188,7 @@ def _members(file: BinaryIO, directory: _Directory) -> Iterator[Member]:
 
 def _member(fields: tuple[int, ...], name: bytes, extra: bytes) -> Member:
     flags, method, crc = fields[3], fields[4], fields[7]
-    stored_size, size, offset = fields[8], fields[9], fields[15]
+    stored_size, size, offset = fields[8], fields[9], fields[16]
     wide = _wide_numbers(extra)
     size = next(wide, size) if size == 0xFFFFFFFF else size
     stored_size = next(wide, stored_size) if stored_size == 0xFFFFFFFF else stored_size

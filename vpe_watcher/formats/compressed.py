@@ -63,7 +63,7 @@ def gunzip(file: BinaryIO, *, start: int) -> Iterator[bytes]:
     if rest and GZIP_MAGIC.startswith(rest):
         raise Judged(incomplete("ends inside a GZIP header"))
     while rest:
-        if any(rest):
+        if rest.count(0) < len(rest):
             raise Judged(wrong("holds something else after its GZIP data"))
         rest = file.read(PIECE)
 

@@ -27,7 +27,9 @@ def prove_stl(file: BinaryIO, size: int) -> Verdict:
         return complete()
     if _is_ascii(first):
         return cannot_tell("an ASCII STL cannot prove itself")
-    if describe(first):
+    words = describe(first)
+    # The header of a binary file is free text, so text is a stranger only where it goes on.
+    if words and (words != "is text" or size >= _HEADER_SIZE):
         return not_a(STL, first)
     return _judge_binary(count, size)
 

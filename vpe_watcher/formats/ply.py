@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -144,23 +143,15 @@ def _end_of_row(file: BinaryIO, element: _Element, *, order: str, at: int) -> in
 
 
 def _prove_lines(file: BinaryIO, demanded: int) -> Verdict:
-    here, last = 0, b""
-    for line_count, end in _count_lines(file):
-        here, last = here + line_count, end
-    if here >= demanded and (last.endswith((b"\n", b"\r")) or demanded == 0):
+    """Judge rows of text, one a line; blank lines are none."""
+    here, is_row_open = 0, False
+    for block in blocks(file):
+        for line in block.splitlines(keepends=True):
+            is_row_open = is_row_open or bool(line.strip())
+            if line.endswith((b"\n", b"\r")):
+                here, is_row_open = here + is_row_open, False
+    if here >= demanded:
         return complete()
-    if here + bool(last.strip()) < demanded:
+    if here + is_row_open < demanded:
         return incomplete(f"{demanded} rows declared, {here} here")
     return cannot_tell("its last row may be cut")
-
-
-def _count_lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """Yield, block by block, how many lines that are not blank end in it, and its end."""
-    in_row = False
-    for block in blocks(file, None):
-        count = 0
-        for line in block.splitlines(keepends=True):
-            in_row = in_row or bool(line.strip())
-            if line.endswith((b"\n", b"\r")):
-                count, in_row = count + in_row, False
-        yield count, block[-64:]
