@@ -124,7 +124,7 @@ class Client:
         deadline = time.monotonic() + 20
         while (answer := self.poll(job_id)).status_code == 202:
             assert time.monotonic() < deadline
-            time.sleep(0.005)
+            time.sleep(0.002)
         body: dict[str, Any] = answer.json()
         return body
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gzip
 import shutil
+import struct
 import tempfile
 import zlib
 from pathlib import Path
@@ -38,6 +39,7 @@ READING_FAULTS = (
     RuntimeError,
     TypeError,
     ValueError,
+    struct.error,
     zlib.error,
 )
 
@@ -50,7 +52,7 @@ def write_surface(source: Source, targets: dict[str, Path]) -> None:
     from vpe_watcher.sandbox.meshes import write_mesh
 
     try:
-        with tempfile.TemporaryDirectory(prefix="vpe-sandbox-") as folder:
+        with tempfile.TemporaryDirectory(dir=source.path.parent) as folder:
             mesh = _mesh_of(source, Path(folder))
     except Unreadable:
         raise
