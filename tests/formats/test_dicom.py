@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import io
 import struct
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 from tests.formats.builders import dicom, dicoms, encapsulated_dicom, judge
 from vpe_watcher.core.model import Proof
 from vpe_watcher.formats import identifiers, read_facts
+from vpe_watcher.formats.dicom_text import codec_of, decode
 
 BUNDLED = Path(pydicom.__file__).parent / "data"
 KEYWORDS = {
@@ -141,3 +144,36 @@ def test_absurd_nesting_and_lengths_end_early() -> None:
     assert judge(start + deep + (item + deep) * 1000, ".dcm").proof is Proof.CANNOT_TELL
     long = struct.pack("<2H2s2xI", 0x0008, 0x0005, b"OB", 0xFFFFFFFE)
     assert judge(start + long + b"abc", ".dcm").proof is Proof.INCOMPLETE
+
+
+@pytest.mark.parametrize(
+    ("character_set", "raw", "text"),
+    [
+        (b"", b"M\xfcller", "Müller"),
+        (b"ISO_IR 100", b"M\xfcller ", "Müller"),
+        (b"ISO-IR 100", b"M\xfcller", "Müller"),
+        (b"ISO_IR 192", "Müller^小東".encode(), "Müller^小東"),
+        (b"iso_ir 144", "Жук".encode("iso8859_5"), "Жук"),
+        (b"ISO_IR 999", b"plain", "plain"),
+        (b"GB18030", "王^小东".encode("gb18030"), "王^小东"),
+        (b"\\ISO 2022 IR 149", b"\x1b$)C\xb1\xe8^B", "김^B"),
+        (b"\\ISO 2022 IR 126\\ISO 2022 IR 144", b"\x1b-F\xc4^\x1b-L\xbb", "Δ^Л"),
+        (b"ISO_IR 192", b"bro\xffken", "bro\N{REPLACEMENT CHARACTER}ken"),
+        (b"\\ISO 2022 IR 87", b"\x1b$xjunk", "\x1b$xjunk"),
+    ],
+)
+def test_names_in_their_character_set(character_set: bytes, raw: bytes, text: str) -> None:
+    """Names are decoded as the file says, and never fail to be."""
+    assert decode(raw, codec_of(character_set)) == text
+
+
+def test_the_formats_do_without_pydicom() -> None:
+    """A daemon that only proves files does not carry pydicom and numpy in its memory."""
+    code = (
+        "import io, sys; from vpe_watcher import formats; data = sys.stdin.buffer.read();"
+        "facts = formats.read_facts(io.BytesIO(data)); print(facts.patient_id);"
+        "sys.exit('pydicom' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, input=dicom(), capture_output=True, check=False, timeout=30)
+    assert (done.returncode, done.stdout) == (0, b"P-1\n")

@@ -26,7 +26,8 @@ from vpe_watcher.formats.names import MESH_EXTENSIONS
 from vpe_watcher.formats.signature import FIRST_BYTES, not_a
 
 KIND = "a ZIP archive"
-MOST_MEMBERS = 200_000
+MOST_MEMBERS = 100_000
+LARGEST_DIRECTORY = 32 << 20
 STORED, DEFLATED = 0, 8
 _ENTRY = struct.Struct("<4s6H3L5H2L")
 _LOCAL = struct.Struct("<4s5H3L2H")
@@ -161,8 +162,8 @@ def _within(directory: _Directory, *, end: int) -> _Directory:
     # Stricter than readers are: a cut archive that ends with a whole one inside it must not pass.
     if directory.offset + directory.size != end:
         raise Judged(incomplete("its directory does not end where its end record begins"))
-    if directory.entries > MOST_MEMBERS:
-        raise Judged(cannot_tell(f"lists more than {MOST_MEMBERS} members"))
+    if directory.entries > MOST_MEMBERS or directory.size > LARGEST_DIRECTORY:
+        raise Judged(cannot_tell("its directory is too large to check"))
     return directory
 
 

@@ -24,7 +24,7 @@ from vpe_watcher.formats.dicom_elements import (
     starts_without_preamble,
     value_of,
 )
-from vpe_watcher.formats.dicom_text import codecs_of, decode
+from vpe_watcher.formats.dicom_text import codec_of, decode
 from vpe_watcher.formats.signature import (
     DICOM_MAGIC,
     DICOM_PREAMBLE,
@@ -107,7 +107,7 @@ class _Header:
     pixels: Element | None = None
 
     def text(self, tag: int) -> str:
-        codec = codecs_of(self.values.get(_CHARACTER_SET, b""))
+        codec = codec_of(self.values.get(_CHARACTER_SET, b""))
         return decode(self.values.get(tag, b""), codec)
 
     def short(self, tag: int) -> int:

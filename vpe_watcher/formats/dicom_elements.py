@@ -2,7 +2,7 @@
 
 A walker of our own, because it must run in constant memory, over streams, in many threads: pydicom
 keeps sequences, inflates deflated files whole, and reports through `warnings`, whose filters are
-global. Never decodes a value.
+global (a test compares the two on pydicom's files). Never decodes a value.
 """
 
 from __future__ import annotations
