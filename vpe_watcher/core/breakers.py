@@ -69,6 +69,4 @@ def opened(
     fresh = Breaker(name, since, reason, hint, now + wait_s, kinds=frozenset({kind}))
     if before is None:
         return fresh
-    return replace(
-        fresh, since=before.since, failures=failures, kinds=before.kinds | fresh.kinds
-    )
+    return replace(fresh, since=before.since, failures=failures, kinds=before.kinds | fresh.kinds)

@@ -210,7 +210,8 @@ def _is_below(path: str, folders: set[str]) -> bool:
 
 
 def _file_groups(files: Mapping[str, Seen], rules: Rules) -> list[Group]:
-    groups, taken = [], set()
+    groups: list[Group] = []
+    taken: set[str] = set()
     for path, item in files.items():
         if path.lower().endswith(SIDECAR):
             continue
@@ -298,9 +299,9 @@ def _plan(candidate: Candidate, usable: Mapping[str, Facts], rules: Rules) -> Pl
             return _doomed(candidate, _wrong(fact), rules)
     inputs: dict[Modality, Input] = {}
     for seen in candidate.group.members:
-        fact = usable.get(seen.path)
-        if fact is None:
+        if seen.path not in usable:
             continue
+        fact = usable[seen.path]
         modality = modality_of(seen.path, fact, rules)
         if isinstance(modality, Problem):
             return _doomed(candidate, modality, rules)

@@ -1,0 +1,125 @@
+"""The breakers that are open now, and which step may pass as a probe."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+from vpe_watcher.core.breakers import Breaker, opened
+from vpe_watcher.core.errors import EnvironmentFault
+from vpe_watcher.core.machine import Patience
+from vpe_watcher.core.moments import iso
+
+
+class Log(Protocol):
+    """Takes a log event: its dotted name and fields of the contract's list."""
+
+    def __call__(self, event: str, /, **fields: object) -> None:
+        """Log one event."""
+
+
+class Breakers:
+    """A thread-safe set of open breakers. Times are monotonic seconds of `monotonic`."""
+
+    def __init__(
+        self,
+        *,
+        patience: Patience,
+        monotonic: Callable[[], float],
+        now: Callable[[], float],
+        chance: Callable[[], float],
+        log: Log,
+    ) -> None:
+        self._patience = patience
+        self._monotonic = monotonic
+        self._now = now
+        self._chance = chance
+        self._log = log
+        self._open: dict[str, Breaker] = {}
+        self._lock = threading.Lock()
+
+    def all(self) -> tuple[Breaker, ...]:
+        """Return the open breakers, by name."""
+        with self._lock:
+            return tuple(breaker for _, breaker in sorted(self._open.items()))
+
+    def is_open(self, *names: str) -> bool:
+        """Tell whether one of these breakers is open."""
+        with self._lock:
+            return any(name in self._open for name in names)
+
+    def open(self, fault: EnvironmentFault, *, kind: str) -> float:
+        """Open the fault's breaker, or put its next probe off; return when that is due."""
+        with self._lock:
+            before = self._open.get(fault.breaker)
+            breaker = opened(
+                before,
+                name=fault.breaker,
+                kind=kind,
+                reason=fault.message,
+                hint=fault.hint,
+                now=self._monotonic(),
+                since=iso(self._now()),
+                patience=self._patience,
+                chance=self._chance,
+                retry_after_s=fault.retry_after_s,
+            )
+            self._open[fault.breaker] = breaker
+        if before is None or before.reason != fault.message:
+            self._log(
+                "breaker.opened",
+                breaker=fault.breaker,
+                reason=fault.message,
+                hint=fault.hint,
+                code=fault.code,
+            )
+        return breaker.retry_at
+
+    def close(self, name: str, *, kind: str) -> None:
+        """Take a kind's fault back; the breaker closes when no kind has one left."""
+        with self._lock:
+            before = self._open.get(name)
+            if before is None or kind not in before.kinds:
+                return
+            del self._open[name]
+        self._log("breaker.closed", breaker=name)
+
+    def may_pass(self, case_id: str, kind: str, needed: frozenset[str]) -> bool:
+        """Tell whether a step may run now; it becomes the probe of what is due for one."""
+        now = self._monotonic()
+        with self._lock:
+            gating = [b for b in self._open.values() if b.gates(kind, needed)]
+            if any(b.probe is not None or now < b.retry_at or kind not in b.kinds for b in gating):
+                return False
+            for breaker in gating:
+                self._open[breaker.name] = _with_probe(breaker, case_id)
+        return True
+
+    def is_gated(self, kind: str, needed: frozenset[str]) -> bool:
+        """Tell whether an open breaker stands in the way of a step, probe or not."""
+        with self._lock:
+            return any(b.gates(kind, needed) for b in self._open.values())
+
+    def next_probe_at(self, kind: str, needed: frozenset[str]) -> float:
+        """Return the monotonic moment from which a gated step may be the probe."""
+        with self._lock:
+            return max(
+                (b.retry_at for b in self._open.values() if b.gates(kind, needed)), default=0.0
+            )
+
+    def ended(self, case_id: str, kind: str, *, is_healthy: bool) -> None:
+        """Take note that a step has ended: a healthy probe closes what it probed."""
+        with self._lock:
+            probed = [b for b in self._open.values() if b.probe == case_id]
+            for breaker in probed:
+                self._open[breaker.name] = _with_probe(breaker, None)
+        if is_healthy:
+            for breaker in probed:
+                self.close(breaker.name, kind=kind)
+
+
+def _with_probe(breaker: Breaker, case_id: str | None) -> Breaker:
+
+    return replace(breaker, probe=case_id)

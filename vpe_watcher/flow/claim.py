@@ -1,0 +1,339 @@
+"""The effect `claiming`: a case's files into its claim folder, checked, compared with earlier ones.
+
+Safe to repeat: a rename is judged by what lies at its target. A candidate that turns out not to be
+ready goes back to where it lay, and its row is forgotten.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from vpe_watcher.adapters.files import blamed, fault_of
+from vpe_watcher.core.candidates import sight
+from vpe_watcher.core.errors import ClaimGone, InputChanged, InputFault
+from vpe_watcher.core.model import (
+    AT_REST,
+    Case,
+    FailureClass,
+    FileMark,
+    Kind,
+    Label,
+    Move,
+    Outcome,
+    Problem,
+    Proof,
+    State,
+)
+from vpe_watcher.core.wire import case_evidence, merged, parse_job_json
+from vpe_watcher.flow.facts import read_facts
+from vpe_watcher.flow.places import EVIDENCE
+from vpe_watcher.flow.ports import Ports
+from vpe_watcher.flow.relocate import relocate, remove_our_documents
+
+REFUSED = {errno.EACCES, errno.EPERM, errno.EBUSY, errno.ETXTBSY, errno.EXDEV}
+OK = Outcome(Label.OK)
+
+
+def claim(case: Case, ports: Ports) -> Outcome:
+    """Take a case's files out of the inbox for good; find out whether it is wanted at all."""
+    ports.guard(f"inbox:{case.recipe}")
+    returned = _gather(case, ports)
+    if returned is not None:
+        return returned
+    if case.doom is not None:
+        return Outcome(Label.INPUT, case.doom)
+    if case.paid:
+        return OK  # a person's retry of the same job: its input only has to be here
+    waits = _take_reference(case, ports)
+    if waits is not None:
+        return waits
+    ports.store.set_claimed(case.case_id, _job_of(case, ports))
+    write_evidence(case, ports, may_be_paid=False)
+    return _compared_with_earlier(case.case_id, ports)
+
+
+def write_evidence(case: Case, ports: Ports, *, may_be_paid: bool) -> None:
+    """Write `.case.json` beside the claimed files, durably."""
+    document = json.dumps(case_evidence(case, may_be_paid=may_be_paid), indent=1)
+    with blamed(f"inbox:{case.recipe}"):
+        ports.disk.write(ports.places.claim(case) / EVIDENCE, document.encode())
+
+
+def check_unchanged(case: Case, ports: Ports) -> None:
+    """Compare every claimed input with its reference.
+
+    Raises:
+        ClaimGone: one is not there.
+        InputChanged: one was touched.
+    """
+    content = ports.places.content(case)
+    ports.guard(f"inbox:{case.recipe}")
+    with blamed(f"inbox:{case.recipe}"):
+        found = {entry.name: ports.disk.look(content / entry.name) for entry in case.inputs}
+    for entry in case.inputs:
+        seen = found[entry.name]
+        if seen is None:
+            raise claim_gone()
+        if seen.mark != entry.mark:
+            raise input_changed(after_notification=case.paid)
+
+
+def claim_gone() -> ClaimGone:
+    """Return the fault for claimed files that are not where they were put."""
+    return ClaimGone(
+        "The claimed files of this case are gone from the hidden folder of the inbox.",
+        code="claim_gone",
+        hint="Nothing was sent again. Find out who removed them; drop the scan again if you "
+        "still have it.",
+    )
+
+
+def input_changed(*, after_notification: bool) -> InputChanged:
+    """Return the fault for a claimed file that somebody wrote to."""
+    if after_notification:
+        return InputChanged(
+            "A file of this case was changed after the Engine had been told to start.",
+            code="changed_after_notification",
+            hint="The result may belong to other data, so nothing was published. "
+            "`vpe-watcher retry --yes CASE` sends the file as it is now, at the price of a job.",
+        )
+    return InputChanged(
+        "A file of this case was still being written; it starts again with the new content.",
+        code="changed",
+    )
+
+
+# --- gathering -----------------------------------------------------------------------------------
+
+
+def _gather(case: Case, ports: Ports) -> Outcome | None:
+    """Rename what is not yet in the claim. An outcome only when it goes back to the inbox."""
+    is_first = case.times["claimed"] is None and case.retries == 0
+    problem = _rename_all(case, ports)
+    if problem is None and is_first and case.times["claimed"] is None and not case.is_settling:
+        problem = _changed_since_last_look(case, ports)
+    if problem is None:
+        if case.retries:
+            with blamed(f"inbox:{case.recipe}"):
+                remove_our_documents(ports.disk, ports.places.content(case))
+        return None
+    if not is_first:
+        raise claim_gone()
+    return _put_back(case, ports, problem)
+
+
+def _rename_all(case: Case, ports: Ports) -> Problem | None:
+    claims = ports.places.claims(case.recipe)
+    root = f"inbox:{case.recipe}"
+    for move in case.moves:
+        source, target = Path(move.source), claims / move.target
+        with blamed(root):
+            if ports.disk.exists(target):
+                continue
+            if not ports.disk.exists(source):
+                return Problem(FailureClass.INPUT, "gone", "It went before it could be taken.")
+            ports.disk.make_folder(target.parent)
+        problem = _rename(source, target, case, ports)
+        if problem is not None:
+            return problem
+    return None
+
+
+def _rename(source: Path, target: Path, case: Case, ports: Ports) -> Problem | None:
+    try:
+        if case.retries:
+            relocate(ports.disk, source, target, via=target.with_name(f"{target.name}.arriving"))
+        else:
+            ports.disk.rename(source, target)
+    except FileNotFoundError:
+        return Problem(FailureClass.INPUT, "gone", "It went before it could be taken.")
+    except OSError as error:
+        root = f"inbox:{case.recipe}"
+        if case.retries or error.errno not in REFUSED or not _probe(ports, case.recipe):
+            raise fault_of(error, root) from error
+        return _blocked(error)
+    return None
+
+
+def _blocked(error: OSError) -> Problem:
+    what = os.strerror(error.errno or 0).lower()
+    return Problem(
+        FailureClass.ENVIRONMENT,
+        "blocked",
+        f"It cannot be taken out of the inbox: {what}.",
+        "Give the service's user write permission on it (a folder of another user needs it on "
+        "the folder itself), or move it out of a mount of its own.",
+    )
+
+
+def _probe(ports: Ports, recipe: str) -> bool:
+    """Tell whether the daemon can rename a file of its own in this inbox."""
+    folder = ports.places.claims(recipe)
+    one, other = folder / ".probe", folder / ".probed"
+    try:
+        ports.disk.create(one, b"")
+        ports.disk.replace(one, other)
+        ports.disk.remove_file(other)
+    except OSError:
+        return False
+    return True
+
+
+def _changed_since_last_look(case: Case, ports: Ports) -> Problem | None:
+    claim_folder = ports.places.claim(case)
+    with blamed(f"inbox:{case.recipe}"):
+        found = [
+            (path, entry.mark)
+            for path, entry in ports.disk.tree(claim_folder)
+            if entry.kind is Kind.FILE and _is_seen(path)
+        ]
+    if sight(found, trusts_inodes=case.sight.startswith("i:")) == case.sight:
+        return None
+    return Problem(FailureClass.INPUT, "changed", "It changed while it was being taken.")
+
+
+def _is_seen(path: str) -> bool:
+    """Tell whether the look before the claim saw this path: hidden things are never looked at."""
+    return not any(part.startswith(".") for part in path.split("/"))
+
+
+def _put_back(case: Case, ports: Ports, problem: Problem) -> Outcome:
+    """Return everything to the inbox, so that a writer that goes by path finds its file again."""
+    claims = ports.places.claims(case.recipe)
+    with blamed(f"inbox:{case.recipe}"):
+        for move in reversed(case.moves):
+            target = claims / move.target
+            if not ports.disk.exists(target):
+                continue
+            try:
+                ports.disk.rename(target, Path(move.source))
+            except FileExistsError:
+                return Outcome(Label.CHANGED, problem)  # its place is taken: settle where it is
+        ports.disk.remove_tree(ports.places.claim(case))
+    return Outcome(Label.RETURNED, problem)
+
+
+# --- the reference -------------------------------------------------------------------------------
+
+
+def _take_reference(case: Case, ports: Ports) -> Outcome | None:
+    """Read the marks afresh (a rename changes ctime); wait while a changed file is not quiet."""
+    content = ports.places.content(case)
+    marks: dict[str, FileMark] = {}
+    with blamed(f"inbox:{case.recipe}"):
+        for entry in case.inputs:
+            seen = ports.disk.look(content / entry.name)
+            if seen is None:
+                raise claim_gone()
+            marks[entry.name] = seen.mark
+    before = {entry.name: entry.mark for entry in case.inputs}
+    ports.store.set_reference(case.case_id, marks)
+    if not case.is_settling:
+        return None
+    if marks != before:
+        return _settles("A file of this case is still being written.")
+    return _proof_again(case, ports)
+
+
+def _proof_again(case: Case, ports: Ports) -> Outcome | None:
+    """Judge the content once more after it changed in the claim."""
+    for entry in case.inputs:
+        with blamed(f"inbox:{case.recipe}"):
+            facts = read_facts(ports.disk, ports.places.content(case) / entry.name)
+        if facts is None:
+            raise claim_gone()
+        if facts.verdict.proof in {Proof.COMPLETE, Proof.CANNOT_TELL}:
+            continue
+        waited_s = case.tally.processing_s
+        limit_s = ports.rules.recipes[case.recipe].incomplete_after_s
+        if facts.verdict.proof is Proof.INCOMPLETE and waited_s < limit_s:
+            return _settles(f"A file of this case is not complete: {facts.verdict.reason}.")
+        raise InputFault(
+            f"A file of this case is not complete or wrong: {facts.verdict.reason}.",
+            code="incomplete",
+            hint="Export or copy the scan again and drop it anew.",
+        )
+    return None
+
+
+def _settles(message: str) -> Outcome:
+    return Outcome(Label.PENDING, Problem(FailureClass.INPUT, "settling", message))
+
+
+def _job_of(case: Case, ports: Ports) -> dict[str, Any]:
+    """Return the job body with the wishes of the case's `job.json` (the first that is there)."""
+    recipe = ports.rules.recipes[case.recipe]
+    folder = ports.places.claim(case)
+    for name in case.job_json:
+        with blamed(f"inbox:{case.recipe}"):
+            if not ports.disk.exists(folder / name):
+                continue
+            text = ports.disk.read(folder / name)
+        return merged(recipe.job, parse_job_json(text, allowed_keys=recipe.job_json_keys))
+    return dict(case.job)
+
+
+# --- duplicates ----------------------------------------------------------------------------------
+
+
+def _compared_with_earlier(case_id: str, ports: Ports) -> Outcome:
+    case = ports.store.load(case_id)
+    if case is None or case.is_rerun or not ports.rules.recipes[case.recipe].skips_duplicates:
+        return OK
+    alike = [
+        earlier
+        for earlier in ports.store.earlier_alike(case_id)
+        if earlier.content_key or earlier.state not in AT_REST
+    ]
+    if not alike:
+        return OK
+    key = _content_key(case, ports)
+    same = [earlier for earlier in alike if earlier.content_key in {key, None}]
+    for earlier in same:
+        if earlier.state in {State.DONE, State.PARTIAL}:
+            ports.store.set_duplicate(case_id, earlier.case_id)
+            return Outcome(Label.DUPLICATE)
+    for earlier in same:
+        if earlier.state not in AT_REST:
+            message = f"It may be the same scan as case {earlier.case_id}, which is under way."
+            ports.store.set_wait_reason(case_id, message)
+            return Outcome(Label.PENDING, Problem(FailureClass.INPUT, "waits_for_same", message))
+    for earlier in same:
+        if earlier.state is State.HELD or (
+            earlier.paid and earlier.state in {State.FAILED, State.CANCELLED}
+        ):
+            return Outcome(Label.AMBIGUOUS, _ambiguous(earlier.case_id))
+    return OK
+
+
+def _content_key(case: Case, ports: Ports) -> str:
+    content = ports.places.content(case)
+    digests: dict[str, str] = {}
+    for entry in case.inputs:
+        try:
+            digests[entry.modality] = ports.disk.digest(content / entry.name)
+        except FileNotFoundError as error:
+            raise claim_gone() from error
+        except OSError as error:
+            raise fault_of(error, f"inbox:{case.recipe}") from error
+    return ports.store.set_digests(case.case_id, digests)
+
+
+def _ambiguous(earlier_id: str) -> Problem:
+    return Problem(
+        FailureClass.UNKNOWN,
+        "duplicate_ambiguous",
+        f"It is the same scan as case {earlier_id}, which may have been paid for.",
+        f"Look at `vpe-watcher show {earlier_id}` and retry that one if it can be saved. "
+        "`vpe-watcher retry --yes CASE` sends this one as a new job, at its price.",
+    )
+
+
+def moves_to_claim(case: Case, ports: Ports) -> tuple[Move, ...]:
+    """Return the one rename that brings the input of a case at rest back into its claim."""
+    target = case.case_id if not case.content else f"{case.case_id}/{case.content}"
+    return (Move(str(ports.places.input_folder(case)), target),)

@@ -1,0 +1,93 @@
+"""What steps and intake may touch, handed to them as one value: so a test can hand them another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from vpe_watcher.adapters.engine import Download, Poll
+from vpe_watcher.adapters.files import Disk
+from vpe_watcher.adapters.store import Store
+from vpe_watcher.core.model import Modality
+from vpe_watcher.flow.places import Places
+
+
+class Engine(Protocol):
+    """The Engine's calls, as `adapters.engine.EngineClient` documents them."""
+
+    def submit(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Submit a job."""
+
+    def upload(
+        self,
+        url: str,
+        path: Path,
+        *,
+        size: int,
+        modality: str,
+        on_progress: Callable[[int], None],
+        should_stop: Callable[[], bool],
+    ) -> str:
+        """PUT a file; return the SHA-256 of the bytes sent."""
+
+    def notify(self, url: str) -> None:
+        """Tell that an input was uploaded."""
+
+    def poll(self, job_id: str) -> Poll:
+        """Look at a job."""
+
+    def download(
+        self,
+        url: str,
+        target: BinaryIO,
+        *,
+        size: int | None,
+        on_progress: Callable[[int], None],
+        should_stop: Callable[[], bool],
+    ) -> Download:
+        """GET a file into `target`."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecipeRules:
+    """What steps need to know of a recipe."""
+
+    job: Mapping[str, Any]
+    job_json_keys: tuple[str, ...]
+    skips_duplicates: bool
+    incomplete_after_s: float
+    patterns: Mapping[Modality, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What steps need to know of the configuration."""
+
+    engine_url: str
+    engine_version: str
+    software: str
+    recipes: Mapping[str, RecipeRules]
+    names_patients: bool = True
+    keeps_inputs: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The world of a step.
+
+    `guard` raises an EnvironmentFault when a root (by breaker name) is not the folder it was;
+    `should_stop` tells for a case id whether its step is to be abandoned; `progress` takes case
+    id, `upload` or `download`, bytes so far and bytes in all.
+    """
+
+    store: Store
+    disk: Disk
+    engine: Engine
+    places: Places
+    rules: Rules
+    now: Callable[[], float]
+    guard: Callable[[str], None]
+    should_stop: Callable[[str], bool]
+    progress: Callable[[str, str, int, int | None], None]

@@ -1,0 +1,82 @@
+"""Moving a case's files between folders that may lie on different file systems.
+
+On one file system it is one rename. Across two it is copy, sync, compare, rename; the source goes
+only after the copy has been found equal, so an input is never in fewer than one place.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+
+from vpe_watcher.adapters.files import Disk
+from vpe_watcher.core.model import Kind
+
+OUR_DOCUMENTS = ("result.json", "error.json")
+
+
+def relocate(disk: Disk, source: Path, target: Path, *, via: Path) -> None:
+    """Move a file or folder; `via` is a place of ours on the target's file system.
+
+    Safe to repeat after a crash at any point.
+
+    Raises:
+        FileExistsError: something else lies at the target.
+        FileNotFoundError: nothing lies at the source, nor was anything moved before.
+        OSError: the file systems refuse.
+    """
+    if not disk.exists(source):
+        if disk.exists(target):
+            return
+        raise FileNotFoundError(errno.ENOENT, "nothing to move")
+    if disk.exists(target):
+        _finish(disk, source, target)
+        return
+    disk.make_folder(target.parent)
+    try:
+        disk.rename(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        disk.copy(source, via)
+        if not disk.is_same(source, via):
+            raise OSError(errno.EIO, "the copy differs from its source") from error
+        disk.rename(via, target)
+        _remove(disk, source)
+
+
+def _finish(disk: Disk, source: Path, target: Path) -> None:
+    """End a move that a crash broke off after the copy was in place; else the place is taken."""
+    if not disk.is_same(source, target):
+        raise FileExistsError(errno.EEXIST, "the place is taken")
+    _remove(disk, source)
+
+
+def _remove(disk: Disk, path: Path) -> None:
+    entry = disk.look(path)
+    if entry is not None and entry.kind is Kind.FOLDER:
+        disk.remove_tree(path)
+    else:
+        disk.remove_file(path)
+
+
+def remove_our_documents(disk: Disk, folder: Path) -> None:
+    """Remove what an earlier ending of this case wrote beside its files, and nothing of others."""
+    for name in OUR_DOCUMENTS:
+        if _is_ours(disk, folder / name):
+            disk.remove_file(folder / name)
+            if name == "error.json":
+                disk.remove_file(folder / "error.txt")
+
+
+def _is_ours(disk: Disk, path: Path) -> bool:
+    entry = disk.look(path)
+    if entry is None or entry.kind is not Kind.FILE:
+        return False
+    try:
+        document = json.loads(disk.read(path, at_most=64 * 1024 * 1024))
+    except ValueError:
+        return False
+    schema = document.get("schema") if isinstance(document, dict) else None
+    return isinstance(schema, str) and schema.startswith("vpe-watcher/")

@@ -1,0 +1,173 @@
+"""The effect `archiving`: the input comes to rest, with the documents that explain its end.
+
+Also the notes in `failed/` that tell the person at the folder about held cases.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vpe_watcher.adapters.files import blamed
+from vpe_watcher.core.model import Case, FailureClass, Outcome, Problem, State
+from vpe_watcher.core.moments import iso
+from vpe_watcher.core.wire import error_document
+from vpe_watcher.flow.claim import OK
+from vpe_watcher.flow.places import EVIDENCE
+from vpe_watcher.flow.ports import Ports
+from vpe_watcher.flow.receive import RESULT, as_text, is_taken, manifest_of
+from vpe_watcher.flow.relocate import relocate
+
+_CANCELLED = Problem(
+    FailureClass.CANCELLED,
+    "cancelled",
+    "A person cancelled this case.",
+    "`vpe-watcher retry CASE` takes it up again.",
+)
+_NO_PROBLEM = Problem(FailureClass.UNKNOWN, "unknown", "The reason was not recorded.")
+
+
+def archive(case: Case, ports: Ports) -> Outcome:
+    """Move a case's input to the archive or to failed; safe to repeat after a crash anywhere."""
+    verdict = case.verdict or State.FAILED
+    is_failure = verdict in {State.FAILED, State.CANCELLED}
+    root = "failed" if is_failure else "archive"
+    ports.guard(root)
+    ports.guard(f"inbox:{case.recipe}")
+    with blamed(root):
+        if is_failure or ports.rules.keeps_inputs:
+            _move_to_rest(case, verdict, ports)
+        else:
+            _leave_documents(case, verdict, ports)
+        ports.disk.remove_tree(ports.places.claim(case))
+        ports.disk.remove_tree(ports.places.staging(case))
+        ports.disk.remove_tree(ports.places.arriving(case, verdict))
+    return OK
+
+
+def _move_to_rest(case: Case, verdict: State, ports: Ports) -> None:
+    content = ports.places.content(case)
+    if not ports.disk.exists(content):
+        if not ports.disk.exists(ports.places.resting(case, verdict)):
+            _leave_documents(case, verdict, ports)
+        return
+    _gather_sidecars(case, content, ports)
+    _write_documents(case, verdict, content, ports)
+    ports.disk.remove_file(ports.places.claim(case) / EVIDENCE)
+    while True:
+        try:
+            relocate(
+                ports.disk,
+                content,
+                ports.places.resting(case, verdict),
+                via=ports.places.arriving(case, verdict),
+            )
+        except FileExistsError:
+            case = _renamed(case, ports)
+        else:
+            return
+
+
+def _renamed(case: Case, ports: Ports) -> Case:
+    ports.store.reserve_name(case.case_id, is_taken=lambda name: is_taken(name, ports))
+    return ports.store.load(case.case_id) or case
+
+
+def _gather_sidecars(case: Case, content: Path, ports: Ports) -> None:
+    """Put what was claimed beside a case folder into it, so that one rename moves all."""
+    if not case.content:
+        return
+    claim = ports.places.claim(case)
+    for entry in ports.disk.listing(claim):
+        if entry.name not in {case.content, EVIDENCE} and not entry.name.startswith("."):
+            ports.disk.rename(claim / entry.name, content / entry.name)
+
+
+def _leave_documents(case: Case, verdict: State, ports: Ports) -> None:
+    """Make a folder that holds only the documents: the input is gone or was not to be kept."""
+    while ports.disk.exists(ports.places.resting(case, verdict)):
+        if _holds_documents(case, verdict, ports):
+            return
+        case = _renamed(case, ports)
+    staged = ports.places.arriving(case, verdict)
+    ports.disk.remove_tree(staged)
+    ports.disk.make_folder(staged)
+    _write_documents(case, verdict, staged, ports)
+    ports.disk.rename(staged, ports.places.resting(case, verdict))
+
+
+def _holds_documents(case: Case, verdict: State, ports: Ports) -> bool:
+    path = ports.places.resting(case, verdict) / _document_name(verdict)
+    if not ports.disk.exists(path):
+        return False
+    return case.case_id.encode() in ports.disk.read(path)
+
+
+def _document_name(verdict: State) -> str:
+    return "error.json" if verdict in {State.FAILED, State.CANCELLED} else RESULT
+
+
+def _write_documents(case: Case, verdict: State, folder: Path, ports: Ports) -> None:
+    if verdict in {State.FAILED, State.CANCELLED}:
+        problem = case.problem or _NO_PROBLEM
+        if verdict is State.CANCELLED:
+            problem = _CANCELLED
+        document = error_document(case, problem, when=iso(ports.now()))
+        ports.disk.write(folder / "error.json", as_text(document))
+        ports.disk.write(folder / "error.txt", _in_words(case, problem).encode())
+        return
+    name = RESULT
+    if any(entry.name == RESULT for entry in case.inputs):
+        name = f"result.{case.case_id}.json"
+    ports.disk.write(folder / name, as_text(manifest_of(case, ports)))
+
+
+def _in_words(case: Case, problem: Problem) -> str:
+    lines = [
+        f"{case.case_name}: no result.",
+        "",
+        f"What happened: {problem.message}",
+        f"What to do:    {problem.hint or 'Run `vpe-watcher show ' + case.case_id + '`.'}",
+        "",
+        f"Case id: {case.case_id}",
+        f"Job id:  {case.job_id or 'none, nothing was sent'}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+# --- held ----------------------------------------------------------------------------------------
+
+
+def keep_held_notes(ports: Ports) -> None:
+    """Write the notes of cases that became held, remove those of cases that are held no more.
+
+    Raises:
+        EnvironmentFault: the folder `failed` cannot be written now (breaker `failed`).
+    """
+    wanted, unwanted = ports.store.held_notes()
+    if not wanted and not unwanted:
+        return
+    ports.guard("failed")
+    for case in unwanted:
+        with blamed("failed"):
+            ports.disk.remove_file(ports.places.held_note(case))
+        ports.store.set_noted(case.case_id, is_noted=False)
+    for case in wanted:
+        with blamed("failed"):
+            ports.disk.write(ports.places.held_note(case), _held_words(case).encode())
+        ports.store.set_noted(case.case_id, is_noted=True)
+
+
+def _held_words(case: Case) -> str:
+    problem = case.problem or _NO_PROBLEM
+    lines = [
+        f"{case.case_name}: waits for a person.",
+        "",
+        f"What happened: {problem.message}",
+        f"What to do:    {problem.hint}",
+        "",
+        f"Case id: {case.case_id}",
+        f"Job id:  {case.job_id or 'none'}",
+        "The scan itself is safe in the hidden folder of the inbox.",
+        f"Go on with: vpe-watcher retry {case.case_id}",
+    ]
+    return "\n".join(lines) + "\n"

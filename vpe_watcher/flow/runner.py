@@ -1,0 +1,388 @@
+"""Begin, do, commit: one attempt at a time for each case, and which cases are due.
+
+An attempt is recorded before its effect runs; the table says what follows; one commit records it.
+A crash anywhere is an attempt that did not finish. When a case is due lives in memory, on the
+monotonic clock, so that no jump of the wall clock can stall or hurry a case; at start everything
+is due.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
+
+from vpe_watcher.adapters.store import Begun
+from vpe_watcher.core.breakers import needed_by
+from vpe_watcher.core.errors import EnvironmentFault, StepFault
+from vpe_watcher.core.machine import Decision, Patience, decide
+from vpe_watcher.core.model import (
+    Case,
+    FailureClass,
+    Label,
+    Outcome,
+    Problem,
+    State,
+)
+from vpe_watcher.flow.breakers import Breakers, Log
+from vpe_watcher.flow.ports import Ports
+from vpe_watcher.flow.steps import EFFECTS
+from vpe_watcher.flow.verdicts import Verdicts
+
+LANES: Mapping[State, str] = {
+    State.CLAIMING: "disk",
+    State.SUBMITTING: "calls",
+    State.UPLOADING: "uploads",
+    State.NOTIFYING: "calls",
+    State.WAITING: "calls",
+    State.FETCHING: "downloads",
+    State.DELIVERING: "disk",
+    State.ARCHIVING: "disk",
+}
+IN_FLIGHT = frozenset({State.UPLOADING, State.NOTIFYING, State.WAITING, State.FETCHING})
+SICK = frozenset({Label.ENVIRONMENT, Label.TRANSIENT, Label.STOPPED, Label.NOT_SENT})
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much at once. `lanes` by name; `budgets` by breaker name, 0 = none."""
+
+    lanes: Mapping[str, int]
+    jobs_in_flight: int
+    budgets: Mapping[str, Mapping[str, int]]  # by recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A case on the schedule: when its next step is due (monotonic), and which."""
+
+    at: float
+    state: State
+    recipe: str
+
+
+class Runner:
+    """The schedule and the attempts. Its methods may be called from any thread."""
+
+    def __init__(
+        self,
+        ports: Ports,
+        *,
+        patience: Mapping[str, Patience],
+        limits: Limits,
+        breakers: Breakers,
+        monotonic: Callable[[], float],
+        chance: Callable[[], float],
+        pause: Callable[[float], bool],
+        log: Log,
+        on_returned: Callable[[Case, Problem | None], None] = lambda case, problem: None,
+    ) -> None:
+        """Prepare. `patience` is by recipe; `pause` sleeps and tells whether we are to stop."""
+        self.ports = ports
+        self.breakers = breakers
+        self._patience = patience
+        self._limits = limits
+        self._monotonic = monotonic
+        self._chance = chance
+        self._pause = pause
+        self._log = log
+        self._on_returned = on_returned
+        self._verdicts = Verdicts()
+        self._schedule: dict[str, Due] = {}
+        self._in_hand: dict[str, State] = {}
+        self._lock = threading.RLock()
+
+    # --- the schedule ----------------------------------------------------------------------------
+
+    def resume(self) -> None:
+        """Settle the attempts that a dead daemon left open, then put every case on the schedule."""
+        for begun in self.ports.store.abandon_open_attempts():
+            self._log(
+                "step.interrupted", case_id=begun.case.case_id, step=begun.case.state,
+                attempt=begun.attempt,
+            )  # fmt: skip
+            self._commit(begun, Outcome(Label.INTERRUPTED, _interrupted(begun.case)))
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read which cases are not at rest; new ones are due now."""
+        found = self.ports.store.due()
+        with self._lock:
+            known = self._schedule
+            self._schedule = {}
+            for case_id, recipe, state in found:
+                before = known.get(case_id)
+                if before is not None and before.state is state:
+                    self._schedule[case_id] = before
+                else:
+                    self._schedule[case_id] = Due(self._monotonic(), state, recipe)
+
+    def take_ready(self) -> list[tuple[str, State]]:
+        """Take in hand every step that is due, may pass its breakers and has room in its lane."""
+        now = self._monotonic()
+        with self._lock:
+            used = Counter(LANES[state] for state in self._in_hand.values())
+            in_flight = self._count_in_flight()
+            taken = []
+            for case_id, due in self._schedule.items():
+                if due.at > now or case_id in self._in_hand:
+                    continue
+                lane = LANES[due.state]
+                if used[lane] >= self._limits.lanes[lane]:
+                    continue
+                if due.state is State.SUBMITTING and in_flight >= self._limits.jobs_in_flight:
+                    continue
+                if not self.breakers.may_pass(case_id, due.state, self._needs(case_id, due)):
+                    continue
+                used[lane] += 1
+                in_flight += due.state is State.SUBMITTING
+                self._in_hand[case_id] = due.state
+                taken.append((case_id, due.state))
+        return taken
+
+    def next_due_in_s(self) -> float | None:
+        """Return the seconds until something may be due; None when nothing is on the schedule."""
+        now = self._monotonic()
+        with self._lock:
+            moments = [
+                max(due.at, self.breakers.next_probe_at(due.state, self._needs(case_id, due)))
+                for case_id, due in self._schedule.items()
+                if case_id not in self._in_hand
+            ]
+        return max(0.0, min(moments) - now) if moments else None
+
+    def is_idle(self, *, within_s: float) -> bool:
+        """Tell whether nothing is in hand, processing, or due within a time but for breakers."""
+        now = self._monotonic()
+        with self._lock:
+            if self._in_hand:
+                return False
+            return all(
+                self.breakers.is_gated(due.state, self._needs(case_id, due))
+                or (due.state is not State.WAITING and due.at > now + within_s)
+                for case_id, due in self._schedule.items()
+            )
+
+    def has_gated_work(self) -> bool:
+        """Tell whether an open breaker keeps a case from going on."""
+        with self._lock:
+            return any(
+                self.breakers.is_gated(due.state, self._needs(case_id, due))
+                for case_id, due in self._schedule.items()
+            )
+
+    def is_in_hand(self, case_id: str) -> bool:
+        """Tell whether a step of this case runs now."""
+        with self._lock:
+            return case_id in self._in_hand
+
+    def _count_in_flight(self) -> int:
+        flying = sum(due.state in IN_FLIGHT for due in self._schedule.values())
+        return flying + sum(state is State.SUBMITTING for state in self._in_hand.values())
+
+    def _needs(self, case_id: str, due: Due) -> frozenset[str]:
+        """Name the breakers that this step needs closed; hosts only while one of them is open."""
+        hosts: frozenset[str] = frozenset()
+        prefix = {State.UPLOADING: "upload:", State.FETCHING: "download:"}.get(due.state)
+        if prefix and any(b.name.startswith(prefix) for b in self.breakers.all()):
+            case = self.ports.store.load(case_id)
+            hosts = _hosts(case, prefix) if case else hosts
+        needed = needed_by(due.state, due.recipe, hosts)
+        if due.state is not State.ARCHIVING:
+            return needed
+        case = (
+            self.ports.store.load(case_id) if self.breakers.is_open("archive", "failed") else None
+        )
+        failing = case is not None and case.verdict in {State.FAILED, State.CANCELLED}
+        return needed - {"archive" if failing else "failed"}
+
+    # --- an attempt ------------------------------------------------------------------------------
+
+    def run(self, case_id: str, state: State) -> None:
+        """Run one attempt that was taken in hand: begin, do, decide, commit."""
+        try:
+            begun = self._begin(case_id, state)
+            if begun is not None:
+                self._commit(begun, self._attempt(begun))
+        except EnvironmentFault as fault:  # the state file itself
+            self._put_off(case_id, self.breakers.open(fault, kind=state))
+        finally:
+            with self._lock:
+                self._in_hand.pop(case_id, None)
+            self.breakers.ended(case_id, state, is_healthy=False)
+
+    def _begin(self, case_id: str, state: State) -> Begun | None:
+        with self._lock:
+            due = self._schedule.get(case_id)
+        budgets = self._limits.budgets.get(due.recipe, {}) if due else {}
+        begun = self.ports.store.begin(case_id, state, jobs_per_day=budgets)
+        if isinstance(begun, Begun):
+            return begun
+        if begun:
+            self._put_off(case_id, self.breakers.open(_budget_fault(begun), kind=state))
+        else:
+            self.refresh()
+        return None
+
+    def _attempt(self, begun: Begun) -> Outcome:
+        started = self._monotonic()
+        case = begun.case
+        try:
+            outcome = EFFECTS[case.state](case, self.ports)
+        except StepFault as fault:
+            outcome = self._verdicts.outcome_of(fault, case)
+        except Exception as error:  # noqa: BLE001 - the top of an attempt: a defect stops no other
+            self._log("step.defect", case_id=case.case_id, step=case.state, error=error)
+            label = Label.UNKNOWN if case.pays_at_submit and case.paid else Label.TRANSIENT
+            outcome = Outcome(label, _defect(error))
+        return replace(outcome, duration_s=self._monotonic() - started)
+
+    def _commit(self, begun: Begun, outcome: Outcome) -> None:
+        """Record what follows, as often as it takes: an effect that is done must not be lost."""
+        while True:
+            try:
+                self._commit_once(begun, outcome)
+            except EnvironmentFault as fault:
+                self.breakers.open(fault, kind="state")
+                if self._pause(1.0):
+                    return  # the attempt stays open and is found at the next start
+            else:
+                self.breakers.close("state", kind="state")
+                return
+
+    def _commit_once(self, begun: Begun, outcome: Outcome) -> None:
+        store = self.ports.store
+        case = store.load(begun.case.case_id)
+        if case is None:
+            return
+        if outcome.label is Label.OK:
+            self._verdicts.succeeded(case)
+        patience = self._patience.get(case.recipe) or Patience()
+        decision = decide(case, outcome, patience, chance=self._chance)
+        store.finish(replace(begun, case=case), decision, outcome)
+        self._after(case, begun, decision, outcome)
+
+    def _after(self, case: Case, begun: Begun, decision: Decision, outcome: Outcome) -> None:
+        """Follow a commit up in memory: breakers, schedule, log. Losing this loses nothing."""
+        due_at = self._monotonic() + decision.delay_s
+        if outcome.breaker and decision.label in {Label.ENVIRONMENT, Label.NOT_SENT}:
+            due_at = max(due_at, self.breakers.open(_fault_of(outcome), kind=case.state))
+        self._refused_in_a_row(case, decision)
+        self.breakers.ended(case.case_id, case.state, is_healthy=decision.label not in SICK)
+        with self._lock:
+            if decision.state is None or decision.state.is_at_rest:
+                self._schedule.pop(case.case_id, None)
+            else:
+                self._schedule[case.case_id] = Due(due_at, decision.state, case.recipe)
+        self._report(case, begun, decision, outcome)
+        if decision.label is Label.RETURNED:
+            self._on_returned(case, decision.problem)
+
+    def _refused_in_a_row(self, case: Case, decision: Decision) -> None:
+        """Open a recipe's breaker when the Engine refuses its scans one after another."""
+        if case.state is not State.SUBMITTING:
+            return
+        is_refused = decision.label is Label.INPUT
+        if self._verdicts.refused_in_a_row(case.recipe, is_refused=is_refused):
+            fault = EnvironmentFault(
+                f"The Engine refused three scans of recipe {case.recipe} in a row.",
+                code="recipe_refused",
+                hint="Look at the [job] of this recipe and at the messages of the failed cases.",
+                breaker=f"recipe:{case.recipe}",
+            )
+            self.breakers.open(fault, kind=case.state)
+        elif decision.label is Label.OK:
+            self.breakers.close(f"recipe:{case.recipe}", kind=case.state)
+
+    def _put_off(self, case_id: str, until: float) -> None:
+        with self._lock:
+            due = self._schedule.get(case_id)
+            if due is not None:
+                self._schedule[case_id] = replace(due, at=max(due.at, until))
+
+    def _report(self, case: Case, begun: Begun, decision: Decision, outcome: Outcome) -> None:
+        problem = decision.problem
+        fields = {
+            "case_id": case.case_id,
+            "recipe": case.recipe,
+            "job_id": case.job_id,
+            "step": str(case.state),
+            "attempt": begun.attempt,
+            "outcome": str(decision.label),
+            "duration_s": round(outcome.duration_s, 3),
+            "bytes": outcome.bytes,
+            "reason": problem.message if problem else None,
+            "code": problem.code if problem else None,
+        }
+        moved_on = decision.state is not case.state
+        if decision.label is not Label.PENDING:
+            self._log("step.done" if moved_on else "step.retry", **fields)
+        event = _case_event(case, decision)
+        if event:
+            self._log(event, **{**fields, "name": case.case_name, "hint": problem and problem.hint})
+
+
+def _case_event(case: Case, decision: Decision) -> str:
+    """Name the event in a case's life that a decision is, if it is one."""
+    if case.state is State.CLAIMING and decision.state is State.SUBMITTING:
+        return "case.claimed"
+    if case.state is State.DELIVERING and decision.state is State.ARCHIVING:
+        return "case.delivered"
+    if decision.state is None:
+        return "candidate.returned"
+    return f"case.{decision.state}" if decision.state.is_at_rest else ""
+
+
+def _hosts(case: Case, prefix: str) -> frozenset[str]:
+    links = (
+        [entry.upload_url for entry in case.inputs if not entry.uploaded]
+        if prefix == "upload:"
+        else [output.url for output in case.outputs if output.file is None]
+    )
+    return frozenset(f"{prefix}{urlsplit(link).hostname}" for link in links if link)
+
+
+def _fault_of(outcome: Outcome) -> EnvironmentFault:
+    problem = outcome.problem
+    return EnvironmentFault(
+        problem.message if problem else "",
+        code=problem.code if problem else "environment",
+        hint=problem.hint if problem else "",
+        breaker=outcome.breaker or "",
+        retry_after_s=outcome.retry_after_s,
+    )
+
+
+def _budget_fault(name: str) -> EnvironmentFault:
+    recipe = name.partition(":")[2]
+    whose = f"recipe {recipe}" if recipe else "all recipes"
+    return EnvironmentFault(
+        f"As many jobs as jobs_per_day allows for {whose} were submitted in the last 24 hours.",
+        code="budget_used_up",
+        hint="The rest goes on by itself when a day has passed. If this many scans are meant, "
+        "raise jobs_per_day.",
+        breaker=name,
+    )
+
+
+def _defect(error: Exception) -> Problem:
+    return Problem(
+        FailureClass.TRANSIENT,
+        "defect",
+        f"The program met a defect of its own ({type(error).__name__}).",
+        "It is tried again. Please report it with the log lines of this case.",
+    )
+
+
+def _interrupted(case: Case) -> Problem | None:
+    if case.state is not State.SUBMITTING or not case.paid:
+        return None
+    return Problem(
+        FailureClass.UNKNOWN,
+        "submit_unknown",
+        "The daemon died during a submit that starts the Engine at once: there may be a paid job.",
+        "Ask the vendor of the Engine whether a job was made. "
+        "`vpe-watcher retry --yes CASE` makes a new one, at its price.",
+    )

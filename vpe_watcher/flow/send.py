@@ -1,0 +1,116 @@
+"""The effects that hand a case to the Engine: `submitting`, `uploading`, `notifying`.
+
+The paid edge runs through here. A job id is stored before anything is done with it; a notification
+is recorded as begun, then written beside the files, and only then sent.
+"""
+
+from __future__ import annotations
+
+from vpe_watcher.adapters.files import fault_of
+from vpe_watcher.core.errors import (
+    AnswerLost,
+    EnvironmentFault,
+    LinkExpired,
+    NotificationRefused,
+    TransientFault,
+    UnknownOutcome,
+)
+from vpe_watcher.core.model import Case, Input, Label, Notified, Outcome
+from vpe_watcher.core.wire import job_request, parse_submitted
+from vpe_watcher.flow.claim import OK, check_unchanged, write_evidence
+from vpe_watcher.flow.ports import Ports
+
+NEVER_SENT = frozenset({"token_not_accepted"})
+
+
+def submit(case: Case, ports: Ports) -> Outcome:
+    """Make a job at the Engine, unless an earlier attempt has made it."""
+    check_unchanged(case, ports)
+    if case.job_id is None:
+        if case.paid:
+            return _paid_submit(case, ports)
+        _submit(case, ports)
+    write_evidence(_fresh(case, ports), ports, may_be_paid=case.paid)
+    return OK
+
+
+def _submit(case: Case, ports: Ports) -> None:
+    answer = ports.engine.submit(job_request(case.job, case.inputs))
+    to_upload = [entry.modality for entry in case.inputs if not entry.download_url]
+    submitted = parse_submitted(answer, modalities=to_upload)
+    ports.store.set_job(case.case_id, submitted.job_id, submitted.links)
+
+
+def _paid_submit(case: Case, ports: Ports) -> Outcome:
+    """Submit a job that starts at once: whatever is not certain is held for a person."""
+    write_evidence(case, ports, may_be_paid=True)
+    try:
+        _submit(case, ports)
+    except (AnswerLost, TransientFault) as fault:
+        raise _unknown_submit() from fault
+    except EnvironmentFault as fault:
+        if fault.code == "server_error":
+            raise _unknown_submit() from fault
+        return Outcome(Label.NOT_SENT, fault.problem, fault.breaker, fault.retry_after_s)
+    write_evidence(_fresh(case, ports), ports, may_be_paid=True)
+    return OK
+
+
+def _unknown_submit() -> UnknownOutcome:
+    return UnknownOutcome(
+        "The answer to a submit that starts the Engine at once was lost: there may be a paid job.",
+        code="submit_unknown",
+        hint="Ask the vendor of the Engine whether a job was made. "
+        "`vpe-watcher retry --yes CASE` makes a new one, at its price.",
+    )
+
+
+def upload(case: Case, ports: Ports) -> Outcome:
+    """Send every input that is not yet with the Engine, and digest what is sent."""
+    sent, total = 0, sum(entry.mark.size for entry in case.inputs)
+    for entry in case.inputs:
+        if not entry.uploaded and not entry.download_url:
+            check_unchanged(case, ports)
+            sha256 = _upload_one(case, entry, ports, before=sent, total=total)
+            ports.store.set_uploaded(case.case_id, entry.modality, sha256)
+        sent += entry.mark.size
+    return Outcome(Label.OK, bytes=total)
+
+
+def _upload_one(case: Case, entry: Input, ports: Ports, *, before: int, total: int) -> str:
+    if entry.upload_url is None:
+        raise LinkExpired("The upload URL of an input is not known.", code="upload_link_expired")
+    try:
+        return ports.engine.upload(
+            entry.upload_url,
+            ports.places.content(case) / entry.name,
+            size=entry.mark.size,
+            modality=entry.modality,
+            on_progress=lambda now: ports.progress(case.case_id, "upload", before + now, total),
+            should_stop=lambda: ports.should_stop(case.case_id),
+        )
+    except OSError as error:
+        raise fault_of(error, f"inbox:{case.recipe}") from error
+
+
+def notify(case: Case, ports: Ports) -> Outcome:
+    """Tell the Engine about each input. A refusal is no verdict: the poll decides."""
+    if not case.paid:
+        check_unchanged(case, ports)
+    for entry in case.inputs:
+        if entry.notified in {Notified.DONE, Notified.REFUSED} or entry.notify_url is None:
+            continue
+        if entry.notified is Notified.NO:
+            ports.store.begin_notification(case.case_id, entry.modality)
+        write_evidence(case, ports, may_be_paid=True)
+        try:
+            ports.engine.notify(entry.notify_url)
+        except NotificationRefused:
+            ports.store.set_notified(case.case_id, entry.modality, Notified.REFUSED)
+        else:
+            ports.store.set_notified(case.case_id, entry.modality, Notified.DONE)
+    return OK
+
+
+def _fresh(case: Case, ports: Ports) -> Case:
+    return ports.store.load(case.case_id) or case

@@ -1,0 +1,80 @@
+"""What a fault means in the light of other cases: one case's trouble, or everybody's.
+
+In memory only: after a restart the same faults lead to the same verdicts again.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from vpe_watcher.core.errors import (
+    EnvironmentFault,
+    HostFault,
+    JobRefused,
+    StepFault,
+    TransientFault,
+)
+from vpe_watcher.core.model import Case, Label, Outcome, State
+
+CASES_BEFORE_HOST_IS_BLAMED = 3
+REFUSALS_BEFORE_RECIPE_IS_BLAMED = 3
+
+
+class Verdicts:
+    """Counts faults by host and refusals by recipe and job. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._host_faults: dict[str, set[str]] = {}
+        self._refused_in_a_row: dict[str, int] = {}
+        self._refused_polls: set[str] = set()
+        self._lock = threading.Lock()
+
+    def outcome_of(self, fault: StepFault, case: Case) -> Outcome:
+        """Turn a fault into the outcome that the table knows."""
+        if isinstance(fault, HostFault):
+            return self._host(fault, case)
+        if isinstance(fault, JobRefused) and fault.label is Label.REFUSED_AT_ONCE:
+            return self._forbidden(fault, case)
+        retry_after_s, breaker = None, None
+        if isinstance(fault, EnvironmentFault):
+            retry_after_s, breaker = fault.retry_after_s, fault.breaker
+        elif isinstance(fault, TransientFault):
+            retry_after_s = fault.retry_after_s
+        return Outcome(fault.label, fault.problem, breaker, retry_after_s)
+
+    def _host(self, fault: HostFault, case: Case) -> Outcome:
+        """Blame a pre-signed host only when three different cases met trouble there."""
+        with self._lock:
+            cases = self._host_faults.setdefault(fault.breaker, set())
+            cases.add(case.case_id)
+            is_everybodys = len(cases) >= CASES_BEFORE_HOST_IS_BLAMED
+        label = Label.ENVIRONMENT if is_everybodys else Label.TRANSIENT
+        breaker = fault.breaker if is_everybodys else None
+        return Outcome(label, fault.problem, breaker, fault.retry_after_s)
+
+    def _forbidden(self, fault: JobRefused, case: Case) -> Outcome:
+        """Tell a 403 for this job from a 403 for all: the second job in a row blames the Engine."""
+        with self._lock:
+            others = self._refused_polls - {case.case_id}
+            self._refused_polls.add(case.case_id)
+        if not others:
+            return Outcome(Label.REFUSED_AT_ONCE, fault.problem)
+        engine = EnvironmentFault(fault.message, code=fault.code, hint=fault.hint, breaker="engine")
+        return Outcome(Label.ENVIRONMENT, engine.problem, "engine")
+
+    def succeeded(self, case: Case) -> None:
+        """Take note of a step that went well: its hosts and polls are fine."""
+        prefix = {State.UPLOADING: "upload:", State.FETCHING: "download:"}.get(case.state)
+        with self._lock:
+            if prefix:
+                for name in [name for name in self._host_faults if name.startswith(prefix)]:
+                    del self._host_faults[name]
+            if case.state is State.WAITING:
+                self._refused_polls.clear()
+
+    def refused_in_a_row(self, recipe: str, *, is_refused: bool) -> bool:
+        """Count the Engine's refusals of one recipe; true from the third in a row."""
+        with self._lock:
+            count = self._refused_in_a_row.get(recipe, 0) + 1 if is_refused else 0
+            self._refused_in_a_row[recipe] = count
+        return count >= REFUSALS_BEFORE_RECIPE_IS_BLAMED
