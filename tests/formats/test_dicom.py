@@ -56,6 +56,8 @@ def expected(path: Path) -> dict[str, object]:
         warnings.simplefilter("ignore")
         data = pydicom.dcmread(path, stop_before_pixels=True)
         found = {name: data.get(keyword) for name, keyword in KEYWORDS.items()}
+        meta_class = data.file_meta.get("MediaStorageSOPClassUID")
+        found["sop_class_uid"] = found["sop_class_uid"] or meta_class
         texts = {n: "" if v is None else str(v).strip(" \0") for n, v in found.items()}
     return texts | {name: found[name] or 0 for name in ("rows", "columns")}
 
@@ -91,6 +93,14 @@ def test_facts_in_every_transfer_syntax(name: str) -> None:
     assert (facts.series_number, facts.study_date) == ("7", "")
     if name != "deflated":
         assert read_facts(io.BytesIO(whole[:-20])) == facts
+
+
+def test_a_dicomdir_is_known_by_its_class() -> None:
+    """A DICOMDIR says what it is in its file meta information only."""
+    for path in (BUNDLED / "test_files/dicomdirtests").glob("DICOMDIR*"):
+        facts = read_facts(io.BytesIO(path.read_bytes()))
+        assert facts is not None
+        assert (facts.sop_class_uid, facts.patient_id) == ("1.2.840.10008.1.3.10", "")
 
 
 def test_facts_through_gzip() -> None:

@@ -19,6 +19,7 @@ from vpe_watcher.formats.dicom_elements import (
     Element,
     Elements,
     Encoding,
+    Meta,
     encoding_of,
     read_meta,
     starts_without_preamble,
@@ -96,7 +97,7 @@ class _DataSet:
     file: BinaryIO
     size: int
     start: int
-    syntax: str
+    meta: Meta
     encoding: Encoding
 
 
@@ -131,7 +132,7 @@ def read_facts(file: BinaryIO) -> DicomFacts | None:
         if not looks_like_dicom(first) and not starts_without_preamble(first):
             return None
         data_set = _open(file, _UNKNOWN_SIZE)
-        return _facts(_read(data_set, is_whole=False), data_set.syntax)
+        return _facts(_read(data_set, is_whole=False), data_set.meta)
     except Judged:
         return None
 
@@ -162,13 +163,14 @@ def _judge_start(first: bytes) -> Verdict:
 
 
 def _open(file: BinaryIO, size: int) -> _DataSet:
-    syntax, start = read_meta(file, size)
-    if syntax == DEFLATED:
-        inflated = opened_deflate(file, start=start)
+    meta = read_meta(file, size)
+    if meta.transfer_syntax == DEFLATED:
+        inflated = opened_deflate(file, start=meta.end)
         if size != _UNKNOWN_SIZE:
-            size = sum(len(block) for block in inflate(file, start=start))
-        return _DataSet(inflated, size, 0, syntax, Encoding(is_implicit=False, is_little=True))
-    return _DataSet(file, size, start, syntax, encoding_of(syntax, read_at(file, start, 8)))
+            size = sum(len(block) for block in inflate(file, start=meta.end))
+        return _DataSet(inflated, size, 0, meta, Encoding(is_implicit=False, is_little=True))
+    encoding = encoding_of(meta.transfer_syntax, read_at(file, meta.end, 8))
+    return _DataSet(file, size, meta.end, meta, encoding)
 
 
 def _read(data_set: _DataSet, *, is_whole: bool) -> _Header:
@@ -187,17 +189,18 @@ def _read(data_set: _DataSet, *, is_whole: bool) -> _Header:
     return header
 
 
-def _facts(header: _Header, syntax: str) -> DicomFacts | None:
-    if not header.values:
+def _facts(header: _Header, meta: Meta) -> DicomFacts | None:
+    if not header.values and not meta.sop_class:
         return None
     texts = {name: header.text(tag) for name, tag in _TEXTS.items()}
     texts["patient_name"] = texts["patient_name"].rstrip("=")  # empty groups of components
+    texts["sop_class_uid"] = texts["sop_class_uid"] or meta.sop_class  # a DICOMDIR's is there only
     return DicomFacts(
         **texts,
         rows=header.short(_ROWS),
         columns=header.short(_COLUMNS),
         number_of_frames=header.frames,
-        transfer_syntax_uid=syntax,
+        transfer_syntax_uid=meta.transfer_syntax,
     )
 
 

@@ -16,7 +16,7 @@ from vpe_watcher.formats.blocks import Judged, cannot_tell, incomplete, read_at,
 from vpe_watcher.formats.signature import looks_like_dicom
 
 UNDEFINED = 0xFFFFFFFF
-TRANSFER_SYNTAX = 0x00020010
+SOP_CLASS, TRANSFER_SYNTAX = 0x00020002, 0x00020010
 PIXEL_DATA = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 EXPLICIT_BIG = "1.2.840.10008.1.2.2"
 DEFLATED = "1.2.840.10008.1.2.1.99"
@@ -50,6 +50,14 @@ class Element(NamedTuple):
     vr: str
     length: int
     start: int
+
+
+class Meta(NamedTuple):
+    """What the file meta information says (empty where it does not), and where it ends."""
+
+    transfer_syntax: str
+    sop_class: str
+    end: int
 
 
 class Elements:
@@ -140,18 +148,20 @@ def value_of(file: BinaryIO, element: Element) -> bytes:
     return read_at(file, element.start, element.length)
 
 
-def read_meta(file: BinaryIO, size: int) -> tuple[str, int]:
-    """Return the transfer syntax UID (empty where none is given) and the data set's offset."""
+def read_meta(file: BinaryIO, size: int) -> Meta:
+    """Read the group of file meta information, which may be missing."""
     offset = DATA_SET_START if looks_like_dicom(read_at(file, 0, DATA_SET_START)) else 0
     elements = Elements(file, size, Encoding(is_implicit=False, is_little=True))
-    uid = ""
+    uids = dict.fromkeys((SOP_CLASS, TRANSFER_SYNTAX), "")
     # Looked at before it is read: what follows the meta group may be written in another way.
     while read_at(file, offset, 2) == b"\x02\x00":
-        element = next(elements.from_offset(offset))
-        if element.tag == TRANSFER_SYNTAX:
-            uid = value_of(file, element).decode("latin-1").strip(" \0")
+        element = next(elements.from_offset(offset), None)
+        if element is None:
+            raise Judged(_cut())
+        if element.tag in uids:
+            uids[element.tag] = value_of(file, element).decode("latin-1").strip(" \0")
         offset = elements.end_of(element)
-    return uid, offset
+    return Meta(uids[TRANSFER_SYNTAX], uids[SOP_CLASS], offset)
 
 
 def encoding_of(uid: str, first_bytes: bytes) -> Encoding:

@@ -24,9 +24,22 @@ LONGEST_HEADER = 1 << 16
 _END_OF_HEADER = re.compile(rb"(?:^|[\r\n])end_header[ \t]*(?:\r\n|\n|\r)")
 _FORMATS = {"binary_little_endian": "<", "binary_big_endian": ">", "ascii": ""}
 _SCALARS = {
-    **{"char": "b", "uchar": "B", "short": "h", "ushort": "H", "int": "i", "uint": "I"},
-    **{"int8": "b", "uint8": "B", "int16": "h", "uint16": "H", "int32": "i", "uint32": "I"},
-    **{"float": "f", "double": "d", "float32": "f", "float64": "d"},
+    "char": "b",
+    "uchar": "B",
+    "short": "h",
+    "ushort": "H",
+    "int": "i",
+    "uint": "I",
+    "int8": "b",
+    "uint8": "B",
+    "int16": "h",
+    "uint16": "H",
+    "int32": "i",
+    "uint32": "I",
+    "float": "f",
+    "double": "d",
+    "float32": "f",
+    "float64": "d",
 }
 
 
