@@ -122,6 +122,7 @@ def engine_trouble(answer: Answer, *, host: str, now_s: float) -> StepFault:
             code="token_not_accepted",
             breaker=ENGINE,
             hint="Check the token or the client's secret, engine.auth.audience and the region.",
+            retry_after_s=retry,
         )
     if status == HTTPStatus.TOO_MANY_REQUESTS or status >= 500:
         code = "rate_limited" if status == HTTPStatus.TOO_MANY_REQUESTS else "server_error"

@@ -147,7 +147,7 @@ def bad_link(problem: str, *, breaker: str, host: str) -> StepFault:
 
 
 def _is_loopback(host: str) -> bool:
-    return host == "localhost" or host == "::1" or host.startswith("127.")
+    return host in {"localhost", "::1"} or host.startswith("127.")
 
 
 def _has(chain: list[BaseException], *kinds: type[BaseException]) -> bool:

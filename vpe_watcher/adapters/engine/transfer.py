@@ -58,14 +58,15 @@ class FileBody:
         self._on_progress = on_progress
         self._should_stop = should_stop
         self._digest = hashlib.sha256()
-        self.sent = 0
+        self._told = 0
+        self.given = 0
 
     def __len__(self) -> int:
         """Return the announced size in bytes."""
         return self._size
 
     def __iter__(self) -> Iterator[memoryview]:
-        """Yield the file in pieces; each counts as sent when the next one is asked for."""
+        """Yield the file in pieces; each is told as sent when the next one is asked for."""
         left = self._size
         while left:
             block = self._read(min(left, BLOCK_BYTES))
@@ -76,8 +77,9 @@ class FileBody:
             for start in range(0, len(block), PIECE_BYTES):
                 yield from self._piece(memoryview(block)[start : start + PIECE_BYTES])
 
-    def sha256(self) -> str:
-        """Return the digest of the bytes that were given out."""
+    def finish(self) -> str:
+        """Tell the last progress, return the digest of the bytes that were given out."""
+        self._tell()
         return self._digest.hexdigest()
 
     def check_empty(self) -> None:
@@ -88,9 +90,14 @@ class FileBody:
     def _piece(self, piece: memoryview) -> Iterator[memoryview]:
         if self._should_stop():
             raise stopped("upload")
+        self.given += len(piece)
         yield piece
-        self.sent += len(piece)
-        self._on_progress(self.sent)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._told != self.given:
+            self._told = self.given
+            self._on_progress(self.given)
 
     def _read(self, amount: int) -> bytes:
         try:
@@ -124,7 +131,7 @@ def upload(
             _put(transport, url=url, body=body, now_s=now_s)
         except SourceFailed as failed:
             raise failed.error from None
-    return body.sha256()
+    return body.finish()
 
 
 def download(
@@ -162,11 +169,11 @@ def download(
 def open_source(path: Path, *, modality: str, size: int) -> BinaryIO:
     """Open a regular file of exactly this size; raise InputChanged if it is something else."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-    file = os.fdopen(os.open(path, flags), "rb", buffering=0)
-    status = os.fstat(file.fileno())
+    descriptor = os.open(path, flags)
+    status = os.fstat(descriptor)
     if stat.S_ISREG(status.st_mode) and status.st_size == size:
-        return file
-    file.close()
+        return os.fdopen(descriptor, "rb", buffering=0)
+    os.close(descriptor)
     raise changed(modality)
 
 
@@ -242,7 +249,7 @@ def _put(transport: Transport, *, url: str, body: FileBody, now_s: Callable[[], 
     )
     answer = transport.call(call)
     check_link(answer.status, answer.headers, verb="upload", host=host, now_s=now_s())
-    if body.sent != len(body):
+    if body.given != len(body):
         raise HostFault(
             f"The upload at {host} was answered before all of it was sent.",
             code="upload_incomplete",

@@ -116,10 +116,13 @@ class PatientConnection(HTTPConnection):
             raise
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as in urllib3 itself
-        """Return the answer; never keep a connection on which half a request was sent."""
+        """Return the answer; one to half a request is no success, and ends the connection."""
         response = super().getresponse()
         if self._is_cut_short:
             self.close()
+            if response.status < 300:
+                response.close()
+                raise ConnectionAbortedError
         return response
 
 
