@@ -107,3 +107,10 @@ def test_the_first_dicom_member_names_the_patient() -> None:
     assert facts.patient_name == "Müller^Jürgen"
     assert identifiers(io.BytesIO(archive({"a.txt": b"text"})), ".zip") is None
     assert identifiers(io.BytesIO(b"PK\x03\x04"), ".zip") is None
+
+
+def test_a_gap_before_the_end_record_does_not_pass() -> None:
+    """An end record that belongs to another directory than the one before it proves nothing."""
+    whole = archive({"1.dcm": VOXELS})
+    broken = whole[:-22] + b"\0\0\0\0" + whole[-22:]
+    assert judge(broken, ".zip").proof is Proof.INCOMPLETE
