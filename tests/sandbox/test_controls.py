@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -149,6 +151,15 @@ def test_absent_extra_is_a_clear_error() -> None:
     with pytest.raises(ConfigError, match="no_such_module") as caught:
         require_extra(["json", "no_such_module"])
     assert caught.value.hint == "pip install 'vpe-watcher[sandbox]'"
+
+
+def test_heavy_libraries_wait_until_they_are_needed() -> None:
+    """Importing every part of the sandbox needs neither numpy nor pydicom nor mcubes."""
+    modules = "adapter meshes meshing phantom rules server vti_volumes volumes dicom_volumes"
+    imports = "; ".join(f"import vpe_watcher.sandbox.{name}" for name in modules.split())
+    code = f"{imports}; import sys; print({{'numpy', 'pydicom', 'mcubes'}} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 def test_many_clients_at_once(client: Client) -> None:

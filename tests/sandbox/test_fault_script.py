@@ -71,6 +71,17 @@ def test_upload_reset_halfway(client: Client) -> None:
     assert client.sandbox.ledger.job().inputs["cbct"].uploads == []
 
 
+@pytest.mark.parametrize("client", ["server"], indirect=True)
+def test_upload_that_nobody_reads(client: Client) -> None:
+    """A server that stops reading makes a long upload time out while it is sent."""
+    _, upload, _ = client.links()
+    script(client, "upload", {"stall_s": 30, "reset": True})
+    client.timeout = 0.2
+    with pytest.raises((requests.ConnectionError, requests.Timeout), match="timed out"):
+        client.put(upload, b"x" * 20_000_000)
+    assert client.sandbox.ledger.job().inputs["cbct"].uploads == []
+
+
 def test_truncated_download(client: Client) -> None:
     """An answer that ends early is an error while its body is read."""
     body = client.result(client.run())

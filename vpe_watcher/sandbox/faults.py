@@ -27,8 +27,14 @@ GARBAGE = b"<html><body>sandbox: this is not what you asked for</body></html>\n"
 class Action:
     """What a rule does: the `do` of the script. Sizes in bytes, times in seconds.
 
-    `status` (with `headers`, `body`), `garbage`, `redirect`, `reset` replace the answer, and
-    without `after_effect` the call has no effect. The others change what the rules answer.
+    `status` (with `headers`, `body`), `garbage` (a 200 that is not JSON), `redirect` and `reset`
+    replace the answer; without `after_effect` the call has no effect and its body is not read.
+    With the others the call has its effect, and its answer is changed: `truncate` and
+    `reset_after` let so much of the body out, `stall_s` waits before the answer or behind
+    `stall_after` bytes of it, `expire` hands out (submit, poll, token) or finds (upload, download,
+    notify) what has expired, `wrong_size` announces one byte more (poll) or gives one less
+    (download), and `missing`, `failed`, `success` are what one poll says. Only an upload's
+    `reset_after` counts the bytes of the request, of which nothing is kept.
     """
 
     status: int | None = None

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vpe_watcher.sandbox.meshes import stl_triangles
+from vpe_watcher.sandbox.workshop import require_extra
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,6 +76,7 @@ def make_phantom(
     The head needs 100 mm of height and 160 x 160 mm in the plane: for a small file take a coarser
     spacing with a smaller shape, such as (50, 80, 80) at 2 mm.
     """
+    require_extra(("numpy", "pydicom"))
     import numpy as np
 
     voxels = np.empty(shape, np.int16)

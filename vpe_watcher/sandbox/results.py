@@ -7,7 +7,7 @@ from typing import Any
 from vpe_watcher.sandbox.bucket import result_path
 from vpe_watcher.sandbox.context import Context
 from vpe_watcher.sandbox.ledger import Job
-from vpe_watcher.sandbox.validation import items_of
+from vpe_watcher.sandbox.validation import items_of, structures_of
 from vpe_watcher.sandbox.workshop import Outcome
 
 NOTICE = "sandbox: iso-surface, not a segmentation"
@@ -48,7 +48,7 @@ def _answer(
     echo: dict[str, Any] = {
         name: item[name] for name in ("extension", "structures") if name in item
     }
-    structures = item.get("structures", [])
+    structures = structures_of(item)
     if kind != "meshes" or all(name in context.options.missing for name in structures):
         return {"status": "Missing", **echo}
     if any(name in context.options.failed for name in structures):

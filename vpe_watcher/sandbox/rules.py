@@ -40,7 +40,7 @@ from vpe_watcher.sandbox.messages import (
     refusal,
 )
 from vpe_watcher.sandbox.options import Options, ScriptError, changed_options
-from vpe_watcher.sandbox.validation import items_of
+from vpe_watcher.sandbox.validation import items_of, structures_of
 from vpe_watcher.sandbox.workshop import (
     Workshop,
     make_surface,
@@ -92,7 +92,8 @@ class Sandbox:
 
     `scratch` takes uploads and results. `clock` gives seconds since 1970. `simple` answers every
     job with the same small tetrahedron and needs no library; otherwise ConfigError leaves when the
-    libraries of the extra are not installed. `tokens` are ready-made and never expire.
+    libraries of the extra are not installed. `faults` is a script as in `faults.py`. `tokens` are
+    ready-made and never expire.
     """
 
     def __init__(
@@ -101,7 +102,7 @@ class Sandbox:
         *,
         simple: bool = False,
         options: Options | None = None,
-        faults: object = (),
+        faults: object = None,
         clock: Callable[[], float] = time.time,
         client_id: str = "sandbox",
         client_secret: str = "sandbox",  # noqa: S107 - a public word of the sandbox
@@ -112,7 +113,7 @@ class Sandbox:
         self._clock = clock
         self._lock = threading.Lock()
         self._options = options or Options()
-        self._script = FaultScript(parse_script(list(faults) if faults == () else faults))
+        self._script = FaultScript(parse_script([] if faults is None else faults))
         self._house = House(
             scratch=scratch,
             secret=b"vpe-watcher sandbox",
@@ -260,7 +261,7 @@ def _structures(job: Job | None, number: int | None) -> frozenset[str]:
     items = [item for entry in wanted for item in items_of(entry)]
     if number is not None:
         items = items[number : number + 1]
-    return frozenset(name for item in items for name in item.get("structures", []))
+    return frozenset(name for item in items for name in structures_of(item))
 
 
 def _swallow(request: Request, size: int) -> None:

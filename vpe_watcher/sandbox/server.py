@@ -151,6 +151,8 @@ class _Handler(BaseHTTPRequestHandler):
         if breakage.stall_s and breakage.stall_after is None:
             self.server.stopping.wait(breakage.stall_s)
         if breakage.reset:
+            # With its small body read, a client always meets the reset while it waits for us.
+            _drain(CappedReader(body, BLOCK))
             self._reset()
             return
         # A client that is still sending would see a reset instead of the answer.

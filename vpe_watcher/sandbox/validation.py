@@ -27,6 +27,12 @@ def items_of(wanted: object) -> list[dict[str, Any]]:
     return [entry for entry in entries if isinstance(entry, dict)]
 
 
+def structures_of(item: Mapping[str, Any]) -> list[str]:
+    """Return the names of the structures that an item asks for, nothing if it names none."""
+    structures = item.get("structures")
+    return [str(name) for name in structures] if isinstance(structures, list) else []
+
+
 def _complaints(body: Mapping[str, Any]) -> Iterator[str]:
     for name in ("inputFiles", "outputFiles"):
         if not isinstance(body.get(name), dict) or not body[name]:
@@ -58,6 +64,5 @@ def _output_complaints(kind: str, wanted: Any) -> Iterator[str]:
     for entry in entries if kind == "meshes" else []:
         if entry.get("extension") not in OUTPUT_EXTENSIONS:
             yield f"outputFiles.meshes: extension must be one of {', '.join(OUTPUT_EXTENSIONS)}"
-        structures = entry.get("structures")
-        if not isinstance(structures, list) or not structures:
+        if not structures_of(entry):
             yield "outputFiles.meshes: structures must be a non-empty list of names"

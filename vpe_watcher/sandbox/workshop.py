@@ -45,6 +45,16 @@ class Outcome:
     error: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is to be made for a job; jobs with equal names share one result."""
+
+    name: str
+    source: JobInput
+    extensions: tuple[str, ...]
+    folder: Path
+
+
 Maker = Callable[[Source, dict[str, Path]], None]
 
 
@@ -81,45 +91,60 @@ class Workshop:
         self.in_background = False
         self._scratch = scratch
         self._maker = maker
-        self._lock = threading.Lock()
-        self._outcomes: dict[str, Future[Outcome]] = {}
+        self._making = threading.Lock()
+        self._outcomes: dict[str, Outcome] = {}
+        self._ordering = threading.Lock()
+        self._orders: dict[str, Future[Outcome]] = {}
         self._hands = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sandbox-workshop")
 
     def begin(self, job: Job) -> None:
         """Take up a job that has just started, if there is a background to do it in."""
         if self.in_background:
-            self._order(job)
+            self._ordered(_task_of(job, self._scratch))
 
     def outcome(self, job: Job) -> Outcome | None:
         """Return a started job's outcome; None while it is being computed in the background."""
-        order = self._order(job)
-        if self.in_background and not order.done():
-            return None
-        return order.result()
+        task = _task_of(job, self._scratch)
+        if not self.in_background:
+            return self._made(task)
+        order = self._ordered(task)
+        return order.result() if order.done() else None
 
     def close(self) -> None:
         """Take no more work and forget what has not begun."""
         self._hands.shutdown(wait=True, cancel_futures=True)
 
-    def _order(self, job: Job) -> Future[Outcome]:
-        source = _source_of(job)
-        extensions = _wanted_extensions(job)
-        name = f"{_identity(source)}|{source.modality}{source.extension}|{','.join(extensions)}"
-        folder = self._scratch / "results" / hashlib.sha256(name.encode()).hexdigest()[:16]
-        with self._lock:
-            if name not in self._outcomes:
-                self._outcomes[name] = self._hands.submit(self._make, source, extensions, folder)
-            return self._outcomes[name]
+    def _ordered(self, task: Task) -> Future[Outcome]:
+        with self._ordering:
+            if task.name not in self._orders:
+                self._orders[task.name] = self._hands.submit(self._made, task)
+            return self._orders[task.name]
 
-    def _make(self, source: JobInput, extensions: Sequence[str], folder: Path) -> Outcome:
-        folder.mkdir(parents=True, exist_ok=True)
-        targets = {extension: folder / f"surface{extension}" for extension in extensions}
+    def _made(self, task: Task) -> Outcome:
+        with self._making:
+            if task.name not in self._outcomes:
+                self._outcomes[task.name] = self._make(task)
+            return self._outcomes[task.name]
+
+    def _make(self, task: Task) -> Outcome:
+        task.folder.mkdir(parents=True, exist_ok=True)
+        targets = {extension: task.folder / f"surface{extension}" for extension in task.extensions}
+        is_needed = self._maker is not make_tetrahedron
         try:
-            path = _local_file(source, folder, is_needed=self._maker is not make_tetrahedron)
-            self._maker(Source(path, source.extension, source.modality == "cbct"), targets)
+            path = _local_file(task.source, task.folder, is_needed=is_needed)
+            is_volume = task.source.modality == "cbct"
+            self._maker(Source(path, task.source.extension, is_volume), targets)
         except Unreadable as fault:
             return Outcome(error=f"sandbox: {fault}")
         return Outcome(files=targets)
+
+
+def _task_of(job: Job, scratch: Path) -> Task:
+    source = _source_of(job)
+    extensions = _wanted_extensions(job)
+    name = f"{_identity(source)}|{source.modality}{source.extension}|{','.join(extensions)}"
+    folder = scratch / "results" / hashlib.sha256(name.encode()).hexdigest()[:16]
+    return Task(name, source, tuple(extensions), folder)
 
 
 def _source_of(job: Job) -> JobInput:
