@@ -115,6 +115,7 @@ TABLE: dict[tuple[State, bool], dict[Label, Arrow]] = {
     (S.SUBMITTING, UNPAID): _stay(S.SUBMITTING)
     | {
         L.OK: Arrow(S.UPLOADING),
+        L.CHANGED: _AGAIN,
         L.GONE: _HELD,
         L.INPUT: _FAILED,
         L.EXHAUSTED: _FAILED,
@@ -243,7 +244,9 @@ def _relabelled(case: Case, outcome: Outcome, patience: Patience) -> tuple[Label
     elif label is L.REFUSED and tally.refused_s >= REFUSED_AT_MOST_S:
         return L.REFUSED_AT_ONCE, problem
     elif label is L.TRANSIENT and tally.retry_spent_s >= patience.retry_for_s:
-        return _given_up(case), problem
+        # What is fetched is delivered and put away however long it takes: no such row there.
+        if L.EXHAUSTED in TABLE.get((case.state, case.paid), {}):
+            return _given_up(case), problem
     elif label is L.EXPIRED and case.state is S.UPLOADING:
         if tally.new_jobs >= AT_MOST_NEW_JOBS:
             return L.EXHAUSTED, problem
@@ -314,6 +317,8 @@ def _tallied(case: Case, label: Label, state: State | None, spent_s: float) -> T
         return replace(
             tally, failures=tally.failures + 1, retry_spent_s=tally.retry_spent_s + spent_s
         )
+    if label is L.PENDING:
+        return replace(tally, processing_s=tally.processing_s + spent_s)
     if label is L.REFUSED:
         return replace(tally, failures=tally.failures + 1, refused_s=tally.refused_s + spent_s)
     if label is L.EXPIRED and case.state is S.UPLOADING:
@@ -347,14 +352,17 @@ def retry_label(case: Case) -> Label | None:
     if case.state not in {S.FAILED, S.CANCELLED, S.HELD}:
         return None
     problem = case.problem
+    if case.paid and case.job_id is None:
+        return L.RETRY_NEW_JOB  # a submit that may have started a job nobody knows
     if problem and (problem.code in COSTS_AGAIN or problem.failure_class is FailureClass.ENGINE):
         return L.RETRY_NEW_JOB
     return L.RETRY_SAME_JOB if case.paid else L.RETRY_UNPAID
 
 
 def is_notified(case: Case) -> bool:
-    """Tell whether every input's notification has had an answer that settles it."""
-    return all(entry.notified in {Notified.DONE, Notified.REFUSED} for entry in case.inputs)
+    """Tell whether every uploaded input's notification has had an answer that settles it."""
+    settled = {Notified.DONE, Notified.REFUSED}
+    return all(entry.download_url or entry.notified in settled for entry in case.inputs)
 
 
 # --- for the docs --------------------------------------------------------------------------------
