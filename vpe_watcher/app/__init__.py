@@ -1,0 +1,1 @@
+"""The top room: commands, the daemon's assembly, the demo. Builds, schedules and shows."""

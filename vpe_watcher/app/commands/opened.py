@@ -1,0 +1,121 @@
+"""What most commands begin with: the settings, the state file, the words of a case.
+
+Never makes a state file unless asked to, and never opens it but through the store.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vpe_watcher.core.errors import Refusal
+
+if TYPE_CHECKING:
+    from vpe_watcher.adapters.settings import Settings
+    from vpe_watcher.adapters.store import Queries
+    from vpe_watcher.core.model import Case
+    from vpe_watcher.flow.places import Places
+
+
+def settings_of(config: Path | None) -> Settings:
+    """Read the configuration. Raises `ConfigError`."""
+    from vpe_watcher.adapters.settings import load_settings
+
+    return load_settings(config)
+
+
+def daemon_pid(settings: Settings) -> int | None:
+    """Return the process that holds this state file; None: no daemon runs."""
+    from vpe_watcher.adapters.lock import lock_holder
+
+    _is_there(settings.state_file)
+    return lock_holder(settings.state_file)
+
+
+@contextmanager
+def reading(settings: Settings) -> Iterator[Queries | None]:
+    """Open the state file; None when no daemon has made one yet."""
+    if not _is_there(settings.state_file):
+        yield None
+        return
+    with writing(settings) as queries:
+        yield queries
+
+
+@contextmanager
+def writing(settings: Settings, *, create: bool = False) -> Iterator[Queries]:
+    """Open the state file to leave words in it; `create` makes it, for its folder's owner alone."""
+    from vpe_watcher.adapters.store import Database, Queries
+
+    is_new = create and not _is_there(settings.state_file)
+    mask = os.umask(0o077)
+    try:
+        database = Database(settings.state_file, create=create)
+    finally:
+        os.umask(mask)
+    try:
+        if is_new:
+            _give_to_owner(settings.state_file)
+        yield Queries(database, now=time.time)
+    finally:
+        database.close()
+
+
+def case_of(queries: Queries | None, word: str) -> Case:
+    """Find the case that a person means. Raises `Refusal`: none, or several (with their ids)."""
+    found = queries.find(word) if queries else []
+    if len(found) > 1:
+        raise Refusal(
+            f"Several cases fit {word!r}: {', '.join(found)}",
+            code="several_cases",
+            hint="Name one by its case id; `vpe-watcher show CASE_ID` tells them apart.",
+        )
+    case = queries.case(found[0]) if queries and found else None
+    if case is None:
+        raise Refusal(
+            f"There is no case {word!r}.",
+            code="no_such_case",
+            hint="`vpe-watcher cases` lists all; a file that waits in the inbox is no case yet.",
+        )
+    return case
+
+
+def places_of(settings: Settings, queries: Queries) -> Places:
+    """Return where this daemon keeps everything."""
+    from vpe_watcher.adapters.store import Store
+    from vpe_watcher.flow.places import Places
+
+    recipes = settings.recipes.values()
+    return Places(
+        inboxes={recipe.name: recipe.inbox for recipe in recipes},
+        outboxes={recipe.name: recipe.outbox for recipe in recipes},
+        archive=settings.archive,
+        failed=settings.failed,
+        daemon_id=Store(queries.database, now=time.time).identity()[0],
+    )
+
+
+def _is_there(state_file: Path) -> bool:
+    try:
+        return state_file.exists()
+    except PermissionError as error:
+        raise Refusal(
+            f"The state file {state_file} may not be read by this user.",
+            code="state_not_readable",
+            hint="Run the command as the service's user, or as root.",
+        ) from error
+
+
+def _give_to_owner(state_file: Path) -> None:
+    """Let the service use what root has made: its folder says who the service is."""
+    owner = state_file.parent.stat()
+    if os.geteuid() != 0 or owner.st_uid == 0:
+        return
+    for name in (state_file.name, f"{state_file.name}-wal", f"{state_file.name}-shm"):
+        file = state_file.with_name(name)
+        if file.exists():
+            os.chown(file, owner.st_uid, owner.st_gid)

@@ -1,0 +1,97 @@
+"""The one place that prints a command's answer: data to stdout, everything else to stderr.
+
+Owns how an error becomes an exit code, what a terminal may get, and when there is colour. Never
+decides what is said.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import unicodedata
+from collections.abc import Callable
+from typing import Any, TextIO
+
+from vpe_watcher.app.result import Result, errors_object, failure
+from vpe_watcher.core.errors import WatcherError
+
+COLOURS = {"error": "31", "warning": "33", "ok": "32", "hint": "36"}
+
+
+def answer(command: Callable[[], Result], *, as_json: bool = False) -> int:
+    """Run a command, print what it answers and return the exit code."""
+    try:
+        result = command()
+    except WatcherError as error:
+        result = failure(error)
+    show(result, as_json=as_json)
+    return result.exit_code
+
+
+def show(result: Result, *, as_json: bool = False) -> None:
+    """Print a result for people, or as one JSON object."""
+    if as_json:
+        _print_json(result)
+    else:
+        for line in result.lines:
+            _print(line, sys.stdout)
+    for message in result.messages:
+        say(message)
+    if as_json and result.errors:
+        return
+    for entry in result.errors:
+        say(f"error: {entry.message}")
+        if entry.hint:
+            say(f"hint: {entry.hint}")
+
+
+def say(message: str) -> None:
+    """Print a sentence for people to stderr, now."""
+    _print(message, sys.stderr)
+
+
+def is_watched() -> bool:
+    """Tell whether a person looks at stderr, so that a live view has somebody to look at it."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def can_ask() -> bool:
+    """Tell whether there is a person to ask: both what is read and what is shown is a terminal."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def has_colour(stream: TextIO) -> bool:
+    """Tell whether a stream gets colours: a terminal that can, and nobody who said NO_COLOR."""
+    is_unwanted = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return stream.isatty() and not is_unwanted
+
+
+def harmless(text: str) -> str:
+    """Return a text in which no file name can command a terminal."""
+    return "".join(_shown(char) for char in text)
+
+
+def _shown(char: str) -> str:
+    is_plain = char == "\n" or unicodedata.category(char) not in {"Cc", "Cf", "Cs"}
+    return char if is_plain else ascii(char)[1:-1]
+
+
+def _print(line: str, stream: TextIO) -> None:
+    if stream.isatty():
+        line = harmless(line)
+        if has_colour(stream):
+            line = _coloured(line)
+    print(line, file=stream, flush=True)
+
+
+def _coloured(line: str) -> str:
+    word, colon, rest = line.partition(":")
+    colour = COLOURS.get(word.strip())
+    return f"\x1b[{colour}m{word}{colon}\x1b[0m{rest}" if colon and colour else line
+
+
+def _print_json(result: Result) -> None:
+    body: dict[str, Any] | None = errors_object(result.errors) if result.errors else result.data
+    if body is not None:
+        print(json.dumps(body, indent=2), flush=True)  # noqa: T201 - the one place that prints
