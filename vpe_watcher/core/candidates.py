@@ -86,8 +86,8 @@ class Group:
     """What may become one case: a file with its sidecars, or a folder with all below it."""
 
     path: str
-    is_folder: bool
     members: tuple[Seen, ...]  # regular files only
+    is_folder: bool = False
     sidecars: tuple[Seen, ...] = ()
     temporaries: tuple[str, ...] = ()
 
@@ -183,7 +183,11 @@ def grouped(seen: Iterable[Seen], rules: Rules) -> list[Group]:
             continue
         if ignored_by(item.path, item.kind, rules):
             ignored.add(item.path)
-            if below and is_temporary(item.path) and not item.path.rpartition("/")[2][0] == ".":
+            if (
+                below
+                and is_temporary(item.path)
+                and not item.path.rpartition("/")[2].startswith(".")
+            ):
                 temporaries.setdefault(top, []).append(item.path)
         elif item.kind is Kind.FOLDER:
             if top not in rules.inner_roots:
@@ -194,7 +198,7 @@ def grouped(seen: Iterable[Seen], rules: Rules) -> list[Group]:
         else:
             files[item.path] = item
     groups = [
-        Group(path, True, tuple(members), temporaries=tuple(temporaries.get(path, ())))
+        Group(path, tuple(members), is_folder=True, temporaries=tuple(temporaries.get(path, ())))
         for path, members in folders.items()
     ]
     return groups + _file_groups(files, rules)
@@ -219,7 +223,7 @@ def _file_groups(files: Mapping[str, Seen], rules: Rules) -> list[Group]:
         names = dict.fromkeys((f"{path}{SIDECAR}", f"{stem}{SIDECAR}"))
         sidecars = tuple(files[name] for name in names if name in files and name not in taken)
         taken.update(sidecar.path for sidecar in sidecars)
-        groups.append(Group(path, False, (item,), sidecars))
+        groups.append(Group(path, (item,), sidecars=sidecars))
     return groups
 
 

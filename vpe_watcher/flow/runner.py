@@ -77,7 +77,7 @@ class Runner:
         chance: Callable[[], float],
         pause: Callable[[float], bool],
         log: Log,
-        on_returned: Callable[[Case, Problem | None], None] = lambda case, problem: None,
+        on_returned: Callable[[Case, Problem | None], None],
     ) -> None:
         """Prepare. `patience` is by recipe; `pause` sleeps and tells whether we are to stop."""
         self.ports = ports
@@ -190,11 +190,9 @@ class Runner:
             case = self.ports.store.load(case_id)
             hosts = _hosts(case, prefix) if case else hosts
         needed = needed_by(due.state, due.recipe, hosts)
-        if due.state is not State.ARCHIVING:
+        if due.state is not State.ARCHIVING or not self.breakers.is_open("archive", "failed"):
             return needed
-        case = (
-            self.ports.store.load(case_id) if self.breakers.is_open("archive", "failed") else None
-        )
+        case = self.ports.store.load(case_id)
         failing = case is not None and case.verdict in {State.FAILED, State.CANCELLED}
         return needed - {"archive" if failing else "failed"}
 

@@ -1,0 +1,121 @@
+"""The log: one JSON object a line on stderr, and nothing in it that must not leave the house.
+
+Only fields of a fixed list pass, so that a new call cannot leak by accident; of texts, tokens and
+all of a URL behind its host are cut out. File names and case names (patients!) pass only when the
+configuration says so; exceptions pass as type and place in the code, never as text.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import traceback
+from collections.abc import Callable, Mapping, MutableMapping
+from pathlib import Path
+from typing import Any, TextIO
+
+import structlog
+
+FIELDS = frozenset(
+    {"event", "timestamp", "level", "case_id", "recipe", "job_id", "step", "attempt", "outcome"}
+    | {"duration_s", "bytes", "reason", "code", "hint", "breaker", "count", "root", "watch"}
+    | {"version", "pid", "state", "signal", "word", "error", "starts", "since", "period_s"}
+)
+NAMES = frozenset({"name", "path"})
+WARNINGS = frozenset({"breaker.opened", "case.held", "case.failed", "step.interrupted"})
+ERRORS = frozenset({"step.defect", "thread.defect", "daemon.refused"})
+DETAILS = frozenset({"scan.done", "candidate.seen"})
+
+_URL = re.compile(r"([a-z][a-z0-9+.-]*://)(?:[^\s/@\"']*@)?([^\s/?#\"']+)[^\s\"']*", re.IGNORECASE)
+_TOKEN = re.compile(r"(?i)\b(bearer|token|secret|signature|password)([\s=:]+)[A-Za-z0-9._~+/=-]{8,}")
+_JWT = re.compile(r"\beyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_.-]+")
+
+Event = MutableMapping[str, Any]
+
+
+def configure(
+    *, form: str, level: str, names: bool, stream: TextIO | None = None
+) -> Callable[..., None]:
+    """Return the function that logs an event: `log("case.claimed", case_id=…)`.
+
+    `form` is `json`, `console` or `auto` (console on a terminal); `level` a level's name.
+    """
+    stream = stream or sys.stderr
+    is_console = form == "console" or (form == "auto" and stream.isatty())
+    renderer = _console(stream) if is_console else structlog.processors.JSONRenderer()
+    logger = structlog.wrap_logger(
+        structlog.WriteLogger(stream),
+        processors=[
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            redactor(names=names),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        cache_logger_on_first_use=False,
+    )
+
+    def log(event: str, /, **fields: object) -> None:
+        word = level_of(event)
+        getattr(logger, word)(event, level=word, **fields)
+
+    return log
+
+
+def level_of(event: str) -> str:
+    """Return the level that an event has by its name."""
+    if event in ERRORS:
+        return "error"
+    if event in WARNINGS:
+        return "warning"
+    return "debug" if event in DETAILS else "info"
+
+
+def _console(stream: TextIO) -> Any:
+    return structlog.dev.ConsoleRenderer(colors=stream.isatty())
+
+
+def redactor(*, names: bool) -> Callable[[Any, str, Event], Event]:
+    """Return the processor that lets only harmless fields and texts pass."""
+    allowed = FIELDS | NAMES if names else FIELDS
+
+    def redact(_logger: Any, _method: str, event: Event) -> Event:
+        return {
+            key: _harmless(value)
+            for key, value in event.items()
+            if key in allowed and value is not None
+        }
+
+    return redact
+
+
+def _harmless(value: object) -> object:
+    if isinstance(value, BaseException):
+        return described(value)
+    if isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _harmless(below) for key, below in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_harmless(below) for below in value]
+    return cleaned(str(value))
+
+
+def cleaned(text: str) -> str:
+    """Cut tokens and all of a URL behind its host out of a text."""
+    text = _URL.sub(r"\1\2/…", text)
+    text = _JWT.sub("…", text)
+    return _TOKEN.sub(r"\1\2…", text)
+
+
+def described(error: BaseException) -> list[str]:
+    """Describe an exception by its types and places in the code: its text may hold names."""
+    lines = []
+    seen: BaseException | None = error
+    while seen is not None:
+        lines.append(type(seen).__name__)
+        lines += [
+            f"{Path(frame.filename).name}:{frame.lineno} {frame.name}"
+            for frame in traceback.extract_tb(seen.__traceback__)
+        ]
+        seen = seen.__cause__ or seen.__context__
+    return lines

@@ -1,0 +1,372 @@
+"""One inbox: what lies in it, what of it is ready, and the row that takes it.
+
+Each inbox is looked after by one thread, which makes every call on its folder and owns its
+candidates: a share that hangs stops nothing else. File events only say where to look sooner.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vpe_watcher.adapters.files import blamed
+from vpe_watcher.adapters.store import NewCase
+from vpe_watcher.core.candidates import (
+    SIDECAR,
+    Candidate,
+    CandidateState,
+    Facts,
+    Group,
+    Judgement,
+    Plan,
+    Rules,
+    Seen,
+    grouped,
+    ignored_by,
+    judged,
+    looked,
+)
+from vpe_watcher.core.errors import EnvironmentFault
+from vpe_watcher.core.model import Case, FileMark, Kind, Move, Problem
+from vpe_watcher.flow.breakers import Breakers, Log
+from vpe_watcher.flow.facts import read_facts
+from vpe_watcher.flow.ports import Ports
+from vpe_watcher.flow.receive import is_taken
+
+SCAN_DUTY = 0.05
+BLOCKED_AGAIN_S = 60.0
+SCAN = "scan"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the configuration says of an inbox beyond the rules of candidates."""
+
+    recipe: str
+    folder: Path
+    scan_every_s: float
+    takes_existing: bool
+
+
+@dataclass(slots=True)
+class _Known:
+    """What we know of one candidate; facts by path, with the mark that they belong to."""
+
+    candidate: Candidate
+    facts: dict[str, tuple[FileMark, Facts | None]] = field(default_factory=dict)
+    judgement: Judgement | None = None
+    again_at: float = 0.0
+    blocked: str = ""
+    is_logged: bool = False
+
+
+class Inbox:
+    """The candidates of one inbox. `turn` is called by one thread only; the rest by any."""
+
+    def __init__(
+        self,
+        options: Options,
+        rules: Rules,
+        ports: Ports,
+        *,
+        breakers: Breakers,
+        monotonic: Callable[[], float],
+        new_id: Callable[[], str],
+        log: Log,
+        on_claim: Callable[[], None],
+        pulse: Callable[[], None],
+    ) -> None:
+        """Prepare; nothing is looked at yet. `pulse` is called while long files are read."""
+        self.options = options
+        self.name = f"inbox:{options.recipe}"
+        self._rules = rules
+        self._ports = ports
+        self._breakers = breakers
+        self._monotonic = monotonic
+        self._new_id = new_id
+        self._log = log
+        self._on_claim = on_claim
+        self._pulse = pulse
+        self._known: dict[str, _Known] = {}
+        self._hints: set[str] = set()
+        self._returned: dict[str, Problem | None] = {}
+        self._wanted: set[str] = set()
+        self._next_scan_at = monotonic()
+        self._has_scanned = False
+        self._lock = threading.Lock()
+        self.wake = threading.Event()
+
+    # --- what other threads say and ask -----------------------------------------------------------
+
+    def hint(self, name: str) -> None:
+        """Take note that something happened at a name directly in the inbox."""
+        with self._lock:
+            self._hints.add(name)
+        self.wake.set()
+
+    def want(self, path: str) -> None:
+        """Take note that a person submitted a path: it is taken even if it lay there before."""
+        with self._lock:
+            self._wanted.add(Path(path).name)
+        self.wake.set()
+
+    def returned(self, case: Case, problem: Problem | None) -> None:
+        """Take note that a case could not be claimed and lies in the inbox again."""
+        with self._lock:
+            for move in case.moves:
+                self._returned[Path(move.source).name] = problem
+        self.wake.set()
+
+    def candidates(self) -> list[dict[str, object]]:
+        """Return the candidates in the shape that `status` shows, oldest first."""
+        now = self._monotonic()
+        with self._lock:
+            known = sorted(self._known.values(), key=lambda one: one.candidate.detected)
+            return [
+                {
+                    "path": str(self.options.folder / one.candidate.group.path),
+                    "recipe": self.options.recipe,
+                    "state": str(one.judgement.state),
+                    "reason": one.judgement.reason,
+                    "age_s": round(now - one.candidate.since, 1),
+                }
+                for one in known
+                if one.judgement is not None and one.judgement.state is not None
+            ]
+
+    def is_idle(self) -> bool:
+        """Tell whether all was looked at and nothing can become ready by being left alone."""
+        with self._lock:
+            if not self._has_scanned or self._hints or self._returned:
+                return self._breakers.is_open(self.name)
+            return not any(
+                one.judgement is None or one.judgement.state is CandidateState.SETTLING
+                for one in self._known.values()
+            )
+
+    def is_paused(self) -> bool:
+        """Tell whether an open breaker keeps this inbox from claiming."""
+        return self._breakers.is_open(self.name, "state", "disk")
+
+    # --- one turn ---------------------------------------------------------------------------------
+
+    def turn(self) -> float:
+        """Look where it is due, claim what is ready; return the seconds until the next turn."""
+        self.wake.clear()
+        try:
+            self._turn()
+        except EnvironmentFault as fault:
+            retry_at = self._breakers.open(fault, kind=SCAN)
+            self._has_scanned = False
+            return max(0.05, min(retry_at - self._monotonic(), self.options.scan_every_s or 1.0))
+        self._breakers.close(self.name, kind=SCAN)
+        self._breakers.close("state", kind=SCAN)
+        return self._seconds_to_next_turn()
+
+    def _turn(self) -> None:
+        self._ports.guard(self.name)
+        with self._lock:
+            hints, self._hints = self._hints, set()
+            returned, self._returned = self._returned, {}
+        self._take_back(returned)
+        now = self._monotonic()
+        is_full = now >= self._next_scan_at
+        due = {name for name, one in self._known.items() if one.again_at <= now}
+        if not is_full and not hints and not due and not returned:
+            return
+        self._look(None if is_full else hints | due | set(returned))
+        self._judge_all()
+        if is_full:
+            spent_s = self._monotonic() - now
+            self._next_scan_at = now + max(self.options.scan_every_s, spent_s / SCAN_DUTY)
+            self._has_scanned = True
+            self._log("scan.done", root=self.name, count=len(self._known), duration_s=spent_s)
+
+    def _seconds_to_next_turn(self) -> float:
+        with self._lock:
+            if self._hints or self._returned:
+                return 0.0
+        moments = [self._next_scan_at, *(one.again_at for one in self._known.values())]
+        return max(0.0, min(moments) - self._monotonic())
+
+    def _take_back(self, returned: dict[str, Problem | None]) -> None:
+        for name, problem in returned.items():
+            one = self._known.get(name)
+            if one is not None and problem is not None and problem.code == "blocked":
+                one.blocked = f"{problem.message} {problem.hint}"
+                one.again_at = self._monotonic() + BLOCKED_AGAIN_S
+
+    # --- looking ----------------------------------------------------------------------------------
+
+    def _look(self, names: set[str] | None) -> None:
+        """Look at the whole inbox, or only at some names directly in it."""
+        with blamed(self.name):
+            seen = self._seen(names)
+        claimed = self._ports.store.claimed_sources()
+        groups = {
+            group.path: group
+            for group in grouped(seen, self._rules)
+            if str(self.options.folder / group.path) not in claimed
+        }
+        existing = self._existing(groups, is_full=names is None)
+        now, wall = self._monotonic(), self._ports.now()
+        with self._lock:
+            for path in [path for path in self._known if names is None or path in names]:
+                if path not in groups:
+                    del self._known[path]
+            for path, group in groups.items():
+                if names is None or path in names:
+                    self._update(path, group, now=now, wall=wall, existing=existing)
+
+    def _seen(self, names: set[str] | None) -> list[Seen]:
+        found: list[Seen] = []
+        for entry in self._ports.disk.listing(self.options.folder):
+            is_sidecar = entry.name.lower().endswith(SIDECAR)
+            if names is not None and entry.name not in names and not is_sidecar:
+                continue
+            found.append(Seen(entry.name, entry.kind, entry.mark))
+            is_closed = entry.name in self._rules.inner_roots or ignored_by(
+                entry.name, entry.kind, self._rules
+            )
+            if entry.kind is Kind.FOLDER and not is_closed:
+                found += self._below(entry.name)
+        return found
+
+    def _below(self, name: str) -> Iterable[Seen]:
+        try:
+            below = self._ports.disk.tree(self.options.folder / name)
+        except (FileNotFoundError, NotADirectoryError):
+            return []  # it went while we looked
+        except PermissionError:
+            return []  # shows as a folder without a usable file
+        return [Seen(f"{name}/{path}", entry.kind, entry.mark) for path, entry in below]
+
+    def _update(
+        self, path: str, group: Group, *, now: float, wall: float, existing: dict[str, str]
+    ) -> None:
+        one = self._known.get(path)
+        candidate = looked(one.candidate if one else None, group, now=now, wall=wall)
+        if one is None:
+            one = self._known[path] = _Known(candidate)
+        elif candidate.fingerprint != one.candidate.fingerprint:
+            one.blocked = ""
+        one.candidate = candidate
+        is_unwanted = existing.get(path) == candidate.fingerprint and path not in self._wanted
+        if is_unwanted:
+            reason = 'it lay here at the first scan, and existing = "ignore"'
+            one.judgement = Judgement(CandidateState.EXISTING, reason)
+            one.again_at = float("inf")
+        elif one.judgement is not None and one.judgement.state is CandidateState.EXISTING:
+            one.judgement = None
+
+    def _existing(self, groups: dict[str, Group], *, is_full: bool) -> dict[str, str]:
+        """Return what is not wanted (path: fingerprint), and record it at the very first scan."""
+        if self.options.takes_existing:
+            if is_full and not self._ports.store.is_scanned(self._key):
+                self._ports.store.record_first_scan(self._key, {})
+            return {}
+        if is_full and not self._ports.store.is_scanned(self._key):
+            with self._lock:
+                wanted = set(self._wanted)
+            found = {path: one.fingerprint for path, one in groups.items() if path not in wanted}
+            self._ports.store.record_first_scan(self._key, found)
+        return self._ports.store.existing(self._key)
+
+    @property
+    def _key(self) -> str:
+        return f"{self.name} {self.options.folder}"
+
+    # --- judging and claiming ---------------------------------------------------------------------
+
+    def _judge_all(self) -> None:
+        with self._lock:
+            pending = list(self._known.items())
+        for path, one in pending:
+            is_existing = one.judgement and one.judgement.state is CandidateState.EXISTING
+            if is_existing or (one.blocked and one.again_at > self._monotonic()):
+                continue
+            self._judge(path, one)
+
+    def _judge(self, path: str, one: _Known) -> None:
+        judgement = self._judged(one)
+        if judgement.wants_facts:
+            self._read_facts(one, judgement.facts_of)
+            judgement = self._judged(one)
+        if judgement.plan is not None and self.is_paused():
+            reason = "ready, but taking is paused: see the open breakers"
+            judgement = Judgement(CandidateState.SETTLING, reason, 1.0)
+        if judgement.plan is not None:
+            self._claim(path, one, judgement.plan)
+            return
+        now = self._monotonic()
+        again_s = judgement.again_s
+        if judgement.wants_facts:
+            again_s = 0.0  # a file went while it was read: look again
+        one.again_at = float("inf") if again_s is None else now + again_s
+        if judgement.state is CandidateState.BLOCKED:
+            one.again_at = now + BLOCKED_AGAIN_S
+        before = one.judgement.state if one.judgement else None
+        with self._lock:
+            one.judgement = judgement
+        if judgement.state is not None and judgement.state is not before:
+            self._log_waiting(judgement)
+
+    def _judged(self, one: _Known) -> Judgement:
+        if one.blocked:
+            one.blocked = ""
+        marks = {seen.path: seen.mark for seen in one.candidate.group.members}
+        fresh = {
+            path: facts for path, (mark, facts) in one.facts.items() if marks.get(path) == mark
+        }
+        return judged(one.candidate, fresh, self._rules, now=self._monotonic())
+
+    def _read_facts(self, one: _Known, paths: tuple[str, ...]) -> None:
+        marks = {seen.path: seen.mark for seen in one.candidate.group.members}
+        for path in paths:
+            with blamed(self.name):
+                facts = read_facts(self._ports.disk, self.options.folder / path, pulse=self._pulse)
+            one.facts[path] = (marks[path], facts)
+
+    def _log_waiting(self, judgement: Judgement) -> None:
+        event = "candidate.waiting"
+        if judgement.state is CandidateState.SETTLING:
+            event = "candidate.seen"
+        self._log(
+            event, recipe=self.options.recipe, state=str(judgement.state), reason=judgement.reason
+        )
+
+    def _claim(self, path: str, one: _Known, plan: Plan) -> None:
+        """Write the row of a case; the rename is the effect of its first state."""
+        case_id = self._new_id()
+        recipe = self._ports.rules.recipes[self.options.recipe]
+        new = NewCase(
+            case_id=case_id,
+            case_name=plan.case_name,
+            recipe=self.options.recipe,
+            job=recipe.job,
+            engine_version=self._ports.rules.engine_version,
+            moves=tuple(
+                Move(str(self.options.folder / name), f"{case_id}/{name}") for name in plan.files
+            ),
+            inputs=plan.inputs,
+            detected=one.candidate.detected,
+            content=plan.content,
+            sight=plan.sight,
+            job_json=plan.job_json,
+            skipped=plan.skipped,
+            doom=plan.doom,
+        )
+        try:
+            self._ports.store.add_case(new, is_taken=lambda name: is_taken(name, self._ports))
+        except EnvironmentFault as fault:
+            if fault.breaker == self.name:
+                raise
+            self._breakers.open(fault, kind=SCAN)
+            one.again_at = self._monotonic() + 1.0
+            return
+        with self._lock:
+            self._known.pop(path, None)
+            self._wanted.discard(path)
+        self._on_claim()
