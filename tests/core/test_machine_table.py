@@ -38,6 +38,7 @@ claiming$    cancel > archiving/cancelled
 
 submitting   transient environment stopped interrupted > submitting
 submitting   ok > uploading
+submitting   changed > claiming-job
 submitting   gone > held
 submitting   input exhausted > archiving/failed
 submitting   cancel > archiving/cancelled

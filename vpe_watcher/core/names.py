@@ -6,6 +6,7 @@ for a number, `.held.txt` and a temporary suffix.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterable
 
@@ -33,8 +34,8 @@ def folder_name(case_name: str) -> str:
         "_" if char in "/\\" or unicodedata.category(char) in {"Cc", "Cs"} else char
         for char in case_name
     )
-    cleaned = shortened(cleaned.strip().lstrip("."), MAX_NAME_BYTES).strip()
-    return cleaned or "case"
+    cleaned = re.sub(r"^[\s.]+", "", cleaned)
+    return shortened(cleaned, MAX_NAME_BYTES).strip() or "case"
 
 
 def numbered(name: str, is_taken: Callable[[str], bool]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
@@ -18,6 +19,9 @@ from vpe_watcher.core.model import Case, Input, Output, Problem
 NOTICE = "Outputs are proposals and must be checked by a qualified person."
 AVAILABLE, MISSING, FAILED = "Available", "Missing", "Failed"
 JOB_JSON_KEYS = ("outputFiles", "options")
+JOB_JSON_LEVELS = 32
+LARGEST_SIZE = 2**63 - 1
+URL = re.compile(r"https?://\S*", re.IGNORECASE)
 
 Json = dict[str, Any]
 
@@ -41,7 +45,7 @@ def canonical(value: Any) -> str:
 
 def digest_of(value: Any) -> str:
     """Return the SHA-256 (hex) of a value's canonical JSON."""
-    return hashlib.sha256(canonical(value).encode("utf-8", "surrogateescape")).hexdigest()
+    return hashlib.sha256(canonical(value).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 # --- job.json ------------------------------------------------------------------------------------
@@ -55,8 +59,13 @@ def parse_job_json(text: bytes, *, allowed_keys: Iterable[str]) -> Json:
     """
     try:
         wishes = json.loads(text)
+        json.dumps(wishes, allow_nan=False)  # Python reads NaN and 1e999, no Engine does
+    except RecursionError as error:
+        raise _bad_job_json("is nested too deeply") from error
     except ValueError as error:
         raise _bad_job_json("is not valid JSON") from error
+    if _is_deeper_than(JOB_JSON_LEVELS, wishes):
+        raise _bad_job_json("is nested too deeply")
     if not isinstance(wishes, dict):
         raise _bad_job_json("is not a JSON object")
     allowed = {*JOB_JSON_KEYS, *allowed_keys} - {"inputFiles"}
@@ -76,6 +85,11 @@ def _bad_job_json(what: str) -> InputFault:
         code="bad_job_json",
         hint="Correct job.json (it may set outputFiles and options) and drop the scan again.",
     )
+
+
+def _is_deeper_than(levels: int, value: Any) -> bool:
+    below = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels < 0 or any(_is_deeper_than(levels - 1, item) for item in below)
 
 
 def _objects(value: Any) -> Iterator[Json]:
@@ -196,37 +210,46 @@ def _outputs(files: Json) -> Iterator[Output]:
 
 
 def _output(position: int, kind: str, item: Json) -> Output:
-    structures = item.get("structures")
-    if isinstance(structures, str):
-        structures = [structures]
     url = item.get("url") or item.get("downloadUrl")
     size = item.get("size")
     extension = item.get("extension")
     return Output(
         position=position,
         kind=kind,
-        structures=tuple(str(name) for name in structures) if isinstance(structures, list) else (),
+        structures=_structures(item),
         extension=extension if isinstance(extension, str) else "",
         status=item["status"],
-        announced_size=size if type(size) is int and size >= 0 else None,
+        announced_size=size if type(size) is int and 0 <= size <= LARGEST_SIZE else None,
         url=url if _is_url(url) else None,
     )
 
 
+def _structures(item: Mapping[str, Any]) -> tuple[str, ...]:
+    names = item.get("structures")
+    if isinstance(names, str):
+        return (names,)
+    return tuple(map(str, names)) if isinstance(names, list) else ()
+
+
 def without_urls(value: Any) -> Any:
-    """Return JSON without any member whose value is a URL: pre-signed ones are secrets."""
+    """Return JSON without any URL: pre-signed ones are secrets.
+
+    A member whose key or value is a URL goes; within longer words the URL alone goes.
+    """
     if isinstance(value, Mapping):
-        return {key: without_urls(below) for key, below in value.items() if not _is_url(below)}
+        kept = {key: below for key, below in value.items() if not _is_url(below)}
+        return {key: without_urls(below) for key, below in kept.items() if not URL.search(key)}
     if isinstance(value, list):
         return [without_urls(below) for below in value if not _is_url(below)]
-    return value
+    return URL.sub("(URL removed)", value) if isinstance(value, str) else value
 
 
 def unanswered(job: Mapping[str, Any], outputs: Iterable[Output]) -> list[str]:
     """Name the asked outputs of which the answer says nothing.
 
-    An answer fits by kind, extension and set of structures. A shorthand (`all_teeth`) may be
-    answered by items of other names, so any item of that kind answers it.
+    An answer fits by kind, extension and set of structures, as far as these were asked for. A
+    shorthand (`all_teeth`) may be answered by items of other names, so any item of that kind
+    answers it.
     """
     answered = list(outputs)
     return [
@@ -242,9 +265,7 @@ def _asked(job: Mapping[str, Any]) -> Iterator[tuple[str, str, tuple[str, ...]]]
         for item in value if isinstance(value, list) else [value]:
             if not isinstance(item, Mapping):
                 continue
-            structures = item.get("structures") or ()
-            names = (structures,) if isinstance(structures, str) else tuple(map(str, structures))
-            yield kind, str(item.get("extension") or ""), names
+            yield kind, str(item.get("extension") or ""), _structures(item)
 
 
 def _fits(kind: str, extension: str, structures: tuple[str, ...], output: Output) -> bool:
@@ -253,7 +274,7 @@ def _fits(kind: str, extension: str, structures: tuple[str, ...], output: Output
     if any(name.startswith("all_") for name in structures):
         return True
     same_extension = not extension or not output.extension or output.extension == extension
-    return same_extension and set(output.structures) == set(structures)
+    return same_extension and (not structures or set(output.structures) == set(structures))
 
 
 def asked_upload_url(job: Mapping[str, Any], output: Output) -> bool:
@@ -261,10 +282,9 @@ def asked_upload_url(job: Mapping[str, Any], output: Output) -> bool:
     files = job.get("outputFiles")
     value = files.get(output.kind) if isinstance(files, Mapping) else None
     for item in value if isinstance(value, list) else [value]:
-        if not isinstance(item, Mapping) or "uploadUrl" not in item:
+        if not isinstance(item, Mapping) or not item.get("uploadUrl"):
             continue
-        names = item.get("structures") or ()
-        if _fits(output.kind, str(item.get("extension") or ""), tuple(names), output):
+        if _fits(output.kind, str(item.get("extension") or ""), _structures(item), output):
             return True
     return False
 
