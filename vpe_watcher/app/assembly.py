@@ -1,0 +1,303 @@
+"""From settings to a daemon's parts: who is handed what. Builds, and does nothing else."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import SystemRandom
+
+from vpe_watcher import __version__, formats
+from vpe_watcher.adapters import mounts
+from vpe_watcher.adapters.engine import ClientCredentials, EngineClient, ReadyToken, Timeouts
+from vpe_watcher.adapters.files import Disk
+from vpe_watcher.adapters.settings import Recipe, Settings
+from vpe_watcher.adapters.store import Database, Store
+from vpe_watcher.core.candidates import Rules as CandidateRules
+from vpe_watcher.core.machine import Patience
+from vpe_watcher.core.model import Modality
+from vpe_watcher.flow.breakers import Breakers, Log
+from vpe_watcher.flow.inbox import Inbox, Options
+from vpe_watcher.flow.places import Places
+from vpe_watcher.flow.ports import Engine, Ports, RecipeRules, Rules
+from vpe_watcher.flow.roots import Roots
+from vpe_watcher.flow.runner import Limits, Runner
+from vpe_watcher.flow.words import Words
+
+SOFTWARE = f"vpe-watcher {__version__}"
+CALLS_AT_ONCE = 4
+DISK_STEPS_AT_ONCE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Time as the daemon sees it: seconds since 1970, and seconds that never jump."""
+
+    now: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
+
+
+@dataclass(slots=True)
+class Stopping:
+    """What makes running steps stop: the daemon's end, or a person's cancel of one case."""
+
+    event: threading.Event = field(default_factory=threading.Event)
+    cancelling: set[str] = field(default_factory=set)
+
+    def should_stop(self, case_id: str) -> bool:
+        """Tell whether this case's step is to be abandoned."""
+        return self.event.is_set() or case_id in self.cancelling
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A daemon, assembled and still."""
+
+    store: Store
+    disk: Disk
+    engine: Engine
+    places: Places
+    roots: Roots
+    ports: Ports
+    breakers: Breakers
+    runner: Runner
+    inboxes: Mapping[str, Inbox]
+    words: Words
+    wake: threading.Event
+    transfers: dict[str, tuple[str, int, int | None]]
+
+
+def open_store(settings: Settings, *, now: Callable[[], float]) -> Store:
+    """Open the state file, its folder checked.
+
+    Raises:
+        ConfigError: it is on a network file system, damaged, not ours, or too new.
+    """
+    mounts.check_state_folder(settings.state_file.parent)
+    before = os.umask(0o077)
+    try:
+        return Store(Database(settings.state_file), now=now)
+    finally:
+        os.umask(before)
+
+
+def build_engine(settings: Settings, *, now: Callable[[], float]) -> EngineClient:
+    """Build the Engine's client for these settings."""
+    auth = settings.engine.auth
+    limits = settings.limits
+    return EngineClient(
+        base_url=settings.engine.url,
+        version=settings.engine.version,
+        submit_path=settings.engine.submit_route,
+        auth=ReadyToken(auth.read_access_token)
+        if auth.is_ready_made
+        else ClientCredentials(
+            client_id=auth.client_id,
+            client_secret=auth.read_client_secret,
+            token_url=auth.token_url,
+            audience=auth.audience,
+        ),
+        token_file=settings.state_file.with_name("token.json"),
+        timeouts=Timeouts(connect_s=limits.connect_timeout_s, stall_s=limits.stall_timeout_s),
+        user_agent=SOFTWARE.replace(" ", "/"),
+        now=now,
+    )
+
+
+def folders_of(settings: Settings) -> dict[str, tuple[Path, ...]]:
+    """Return the roots by breaker name."""
+    recipes = settings.recipes.values()
+    outboxes = dict.fromkeys([settings.outbox, *(recipe.outbox for recipe in recipes)])
+    return {
+        **{f"inbox:{recipe.name}": (recipe.inbox,) for recipe in recipes},
+        "outbox": tuple(outboxes),
+        "archive": (settings.archive,),
+        "failed": (settings.failed,),
+    }
+
+
+def places_of(settings: Settings, daemon_id: str) -> Places:
+    """Return the folders of the configuration for path arithmetic."""
+    return Places(
+        inboxes={name: recipe.inbox for name, recipe in settings.recipes.items()},
+        outboxes={name: recipe.outbox for name, recipe in settings.recipes.items()},
+        archive=settings.archive,
+        failed=settings.failed,
+        daemon_id=daemon_id,
+    )
+
+
+def patience_of(settings: Settings, recipe: Recipe) -> Patience:
+    """Return the limits of time that hold for a recipe's cases."""
+    limits = settings.limits
+    return Patience(
+        retry_first_s=limits.retry_first_s,
+        retry_at_most_s=limits.retry_at_most_s,
+        retry_for_s=limits.retry_for_h * 3600,
+        processing_at_most_s=limits.processing_at_most_h * 3600,
+        poll_every_s=limits.poll_every_s,
+        poll_at_most_s=max(limits.poll_at_most_s, limits.poll_every_s),
+        settle_s=recipe.intake.settle_s,
+    )
+
+
+def rules_of(settings: Settings) -> Rules:
+    """Return what steps need to know of the configuration."""
+    return Rules(
+        engine_url=settings.engine.url,
+        engine_version=settings.engine.version,
+        software=SOFTWARE,
+        recipes={
+            name: RecipeRules(
+                job=recipe.job,
+                job_json_keys=recipe.job_json_keys,
+                skips_duplicates=recipe.intake.duplicates == "skip",
+                incomplete_after_s=recipe.intake.incomplete_after_s,
+                patterns=_patterns(recipe),
+            )
+            for name, recipe in settings.recipes.items()
+        },
+        names_patients=settings.delivery.identifiers,
+        keeps_inputs=settings.retention.on_success == "archive",
+    )
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Return how much is done at once, and how many jobs a day."""
+    limits = settings.limits
+    return Limits(
+        lanes={
+            "uploads": limits.uploads,
+            "downloads": limits.downloads,
+            "calls": CALLS_AT_ONCE,
+            "disk": DISK_STEPS_AT_ONCE,
+        },
+        jobs_in_flight=limits.jobs_in_flight,
+        budgets={
+            name: {"budget": limits.jobs_per_day, f"budget:{name}": recipe.jobs_per_day or 0}
+            for name, recipe in settings.recipes.items()
+        },
+    )
+
+
+def candidate_rules(settings: Settings, recipe: Recipe) -> CandidateRules:
+    """Return the rules by which an inbox judges its candidates."""
+    others = [other.inbox for other in settings.recipes.values() if other.name != recipe.name]
+    return CandidateRules(
+        settle_s=recipe.intake.settle_s,
+        incomplete_after_s=recipe.intake.incomplete_after_s,
+        patterns=_patterns(recipe),
+        split_name=formats.split_name,
+        ignore=recipe.intake.ignore,
+        inner_roots=frozenset(path.name for path in others if path.parent == recipe.inbox),
+        trusts_inodes=not mounts.filesystem_of(recipe.inbox).is_network,
+    )
+
+
+def _patterns(recipe: Recipe) -> dict[Modality, tuple[str, ...]]:
+    patterns = recipe.intake.patterns
+    return {
+        Modality.IOS_UPPER: patterns.ios_upper,
+        Modality.IOS_LOWER: patterns.ios_lower,
+        Modality.FACIAL: patterns.facial,
+    }
+
+
+def assemble(
+    settings: Settings,
+    *,
+    store: Store,
+    engine: Engine,
+    disk: Disk,
+    clock: Clock,
+    stopping: Stopping,
+    log: Log,
+) -> Parts:
+    """Build the parts of a daemon whose start is recorded in its state file."""
+    daemon_id, _ = store.identity()
+    random = SystemRandom()
+    wake = threading.Event()
+    transfers: dict[str, tuple[str, int, int | None]] = {}
+    roots = Roots(disk, store, folders_of(settings))
+    patience = {name: patience_of(settings, one) for name, one in settings.recipes.items()}
+    breakers = Breakers(
+        patience=patience["default"],
+        monotonic=clock.monotonic,
+        now=clock.now,
+        chance=random.random,
+        log=log,
+    )
+
+    def progress(case_id: str, direction: str, done: int, total: int | None) -> None:
+        transfers[case_id] = (direction, done, total)
+
+    ports = Ports(
+        store=store,
+        disk=disk,
+        engine=engine,
+        places=places_of(settings, daemon_id),
+        rules=rules_of(settings),
+        now=clock.now,
+        guard=roots.guard,
+        should_stop=stopping.should_stop,
+        progress=progress,
+    )
+    inboxes: dict[str, Inbox] = {}
+    runner = Runner(
+        ports,
+        patience=patience,
+        limits=limits_of(settings),
+        breakers=breakers,
+        monotonic=clock.monotonic,
+        chance=random.random,
+        pause=stopping.event.wait,
+        log=log,
+        on_returned=lambda case, problem: inboxes[case.recipe].returned(case, problem),
+    )
+
+    def claimed() -> None:
+        runner.refresh()
+        wake.set()
+
+    for name, recipe in settings.recipes.items():
+        options = Options(
+            recipe=name,
+            folder=recipe.inbox,
+            scan_every_s=recipe.intake.scan_every_s,
+            takes_existing=recipe.intake.existing == "take",
+        )
+        inboxes[name] = Inbox(
+            options,
+            candidate_rules(settings, recipe),
+            ports,
+            breakers=breakers,
+            monotonic=clock.monotonic,
+            new_id=lambda: f"{random.getrandbits(40):010x}",
+            log=log,
+            on_claim=claimed,
+            pulse=lambda: None,
+        )
+
+    def take(path: str) -> None:
+        for inbox in inboxes.values():
+            if Path(path).parent == inbox.options.folder:
+                inbox.want(path)
+
+    words = Words(ports, runner, cancelling=stopping.cancelling, on_take=take, log=log)
+    return Parts(
+        store=store,
+        disk=disk,
+        engine=engine,
+        places=ports.places,
+        roots=roots,
+        ports=ports,
+        breakers=breakers,
+        runner=runner,
+        inboxes=inboxes,
+        words=words,
+        wake=wake,
+        transfers=transfers,
+    )

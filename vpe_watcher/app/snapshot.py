@@ -1,0 +1,76 @@
+"""What the running daemon shows to other processes, written into the state file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from vpe_watcher.app.assembly import Parts
+from vpe_watcher.core.moments import iso
+
+CANDIDATES_AT_MOST = 1000
+PERIOD_S = 1.0
+REFRESH_S = 10.0
+
+
+class Snapshot:
+    """Writes at most once a second, and only what has changed (ages at least every ten)."""
+
+    def __init__(self, parts: Parts, *, since: float, version: str) -> None:
+        self._parts = parts
+        self._since = iso(since)
+        self._version = version
+        self._next_at = 0.0
+        self._refresh_at = 0.0
+        self._last: object = None
+
+    def show(self, now: float, watch_modes: Mapping[str, tuple[str, str]]) -> None:
+        """Write the snapshot if it is time to; `now` is monotonic."""
+        if now < self._next_at:
+            return
+        self._next_at = now + PERIOD_S
+        body = self._body(watch_modes)
+        shape = _without_ages(body)
+        if shape == self._last and (now < self._refresh_at or not body["candidates"]):
+            return
+        self._last = shape
+        self._refresh_at = now + REFRESH_S
+        self._parts.store.put_snapshot(body)
+
+    def _body(self, watch_modes: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
+        candidates = [row for inbox in self._parts.inboxes.values() for row in inbox.candidates()]
+        return {
+            "since": self._since,
+            "version": self._version,
+            "config_error": None,
+            "candidates": candidates[:CANDIDATES_AT_MOST],
+            "candidates_total": len(candidates),
+            "breakers": [
+                {
+                    "name": breaker.name,
+                    "open": True,
+                    "since": breaker.since,
+                    "reason": breaker.reason,
+                    "hint": breaker.hint,
+                }
+                for breaker in self._parts.breakers.all()
+            ],
+            "transfers": [
+                {"case_id": case_id, "direction": direction, "bytes": done, "total": total}
+                for case_id, (direction, done, total) in list(self._parts.transfers.items())
+            ],
+            "roots": [
+                {
+                    "name": inbox.name,
+                    "path": str(inbox.options.folder),
+                    "watch": watch_modes.get(name, ("none", ""))[0],
+                    "reason": watch_modes.get(name, ("", "not there yet"))[1],
+                }
+                for name, inbox in self._parts.inboxes.items()
+            ],
+        }
+
+
+def _without_ages(body: Mapping[str, Any]) -> dict[str, Any]:
+    candidates = [{**row, "age_s": 0} for row in body["candidates"]]
+    return {**body, "candidates": candidates}

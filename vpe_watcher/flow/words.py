@@ -1,0 +1,84 @@
+"""A person's words: `retry` and `cancel` of cases, `take` of paths, left in the state file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from vpe_watcher.adapters.store.values import Word
+from vpe_watcher.core.machine import TABLE, Decision, Patience, decide, retry_label
+from vpe_watcher.core.model import Case, FailureClass, Label, Move, Outcome, Problem, State
+from vpe_watcher.flow.breakers import Log
+from vpe_watcher.flow.claim import moves_to_claim
+from vpe_watcher.flow.ports import Ports
+from vpe_watcher.flow.runner import Runner
+
+CANCELLED = Problem(
+    FailureClass.CANCELLED,
+    "cancelled",
+    "A person cancelled this case.",
+    "`vpe-watcher retry CASE` takes it up again.",
+)
+
+
+class Words:
+    """Acts on what people said. `cancelling` holds the cases whose running step is to stop."""
+
+    def __init__(
+        self,
+        ports: Ports,
+        runner: Runner,
+        *,
+        cancelling: set[str],
+        on_take: Callable[[str], None],
+        log: Log,
+    ) -> None:
+        self._ports = ports
+        self._runner = runner
+        self._cancelling = cancelling
+        self._on_take = on_take
+        self._log = log
+
+    def obey(self) -> bool:
+        """Do what was said and strike it out; false while a running step is in the way of one."""
+        words = self._ports.store.words()
+        done = [self._obey_one(word) for word in words]
+        if words:
+            self._runner.refresh()
+        return all(done)
+
+    def _obey_one(self, word: Word) -> bool:
+        if word.word == "take":
+            self._on_take(word.subject)
+        else:
+            case = self._ports.store.load(word.subject)
+            if case is not None and not self._apply(case, word):
+                return False
+            self._cancelling.discard(word.subject)
+        self._ports.store.forget_word(word.word_id)
+        self._log(
+            "word.done", word=word.word, case_id=None if word.word == "take" else word.subject
+        )
+        return True
+
+    def _apply(self, case: Case, word: Word) -> bool:
+        """Move the case as the table says; true also when the word means nothing any more."""
+        label = Label.CANCEL if word.word == "cancel" else retry_label(case)
+        if label is None or label not in TABLE.get((case.state, case.paid), {}):
+            return True
+        if label is Label.RETRY_NEW_JOB and not word.may_cost:
+            return True
+        if self._runner.is_in_hand(case.case_id):
+            if label is Label.CANCEL:
+                self._cancelling.add(case.case_id)
+            return False
+        problem = CANCELLED if label is Label.CANCEL else None
+        decision = self._decided(case, Outcome(label, problem))
+        moves = () if label is Label.CANCEL else self._moves(case)
+        return self._ports.store.apply_word(case.case_id, decision, moves=moves)
+
+    def _moves(self, case: Case) -> tuple[Move, ...]:
+        return () if case.state is State.HELD else moves_to_claim(case, self._ports)
+
+    @staticmethod
+    def _decided(case: Case, outcome: Outcome) -> Decision:
+        return decide(case, outcome, Patience(), chance=lambda: 0.0)
