@@ -89,7 +89,8 @@ def test_shortening_never_splits_a_character(text: str, limit: int) -> None:
 
 
 @given(
-@given(count=st.integers(1, 4), names=st.lists(st.sampled_from(["\u00c4", "\u00e4", "A\u0308"]), max_size=5))
+    count=st.integers(1, 4),
+    names=st.lists(st.sampled_from(["\u00c4", "\u00e4", "A\u0308"]), max_size=5),
 )
 def test_numbered_names_are_unique_without_case(count: int, names: list[str]) -> None:
     """However the same name is spelt, each case gets its own."""
