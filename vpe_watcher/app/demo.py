@@ -25,20 +25,19 @@ from vpe_watcher.app import render
 from vpe_watcher.app.commands import opened, text
 from vpe_watcher.app.commands.parcels import deliver, parcel_of
 from vpe_watcher.app.commands.serve import make_sandbox
-from vpe_watcher.app.result import EXIT_NO, ErrorEntry, Result
+from vpe_watcher.app.demo_mesh import expected_of, verdict
+from vpe_watcher.app.result import Result
 from vpe_watcher.core.errors import Refusal
-from vpe_watcher.core.model import Case, State
+from vpe_watcher.core.model import Case
 
 if TYPE_CHECKING:
     from vpe_watcher.adapters.settings import Settings
-    from vpe_watcher.sandbox.phantom import MeshFacts, Phantom
+    from vpe_watcher.sandbox.phantom import Phantom
 
 PATIENCE_S = 300.0
 STOP_S = 30.0
 LOOK_S = 0.1
 PHANTOM = "jaw-phantom.dcm"
-VIEWERS = "3D Slicer, MeshLab, Blender, f3d, Windows 3D Viewer, macOS Preview"
-NOTICE = "The mesh is the simulated Engine's iso-surface of the volume: not a segmentation."
 CONFIG = """\
 # The demo's configuration: a simulated Engine on this machine, impatient settings.
 inbox = "inbox"
@@ -105,9 +104,16 @@ def demo(folder: Path | None, scan: Path | None) -> Result:
         stage.tell(f"a simulated Engine answers at {url}")
         phantom = None if scan else _phantom(stage)
         lines = stack.enter_context(_daemon(stage))
+        expected = expected_of(phantom) if phantom else None
         target = _drop(stage, scan, phantom)
         case = _until_rest(stage, target, lines)
-    return _verdict(stage, case, phantom)
+    result = verdict(
+        case, expected, hint=f"vpe-watcher show {case.case_id} --config {stage.config}"
+    )
+    if result.lines:
+        render.say(f"all of it:     {stage.home} (yours to remove)")
+        render.say(f"That took {time.monotonic() - began:.0f} s. The mesh:")
+    return result
 
 
 def _home(folder: Path | None) -> Path:
@@ -313,73 +319,3 @@ def plain_words(line: str) -> str:
     if record.get("level") in {"warning", "error", "critical"}:
         return ": ".join(str(part) for part in (event, record.get("reason")) if part)
     return ""
-
-
-def _verdict(stage: Stage, case: Case, phantom: Phantom | None) -> Result:
-    mesh = _mesh_of(case)
-    if mesh is None:
-        problem = case.problem
-        reason = problem.message if problem else "it has no mesh"
-        entry = ErrorEntry("demo_failed", f"The case is {case.state}: {reason}", _hint(stage, case))
-        return Result(errors=(entry,), exit_code=EXIT_NO)
-    from vpe_watcher.sandbox.phantom import check_mesh
-    from vpe_watcher.sandbox.workshop import Unreadable
-
-    try:
-        facts = check_mesh(mesh)
-    except Unreadable as error:
-        entry = ErrorEntry("mesh_unreadable", f"The mesh is no complete STL: {error}.")
-        return Result(lines=(str(mesh),), errors=(entry,), exit_code=EXIT_NO)
-    misfit = _misfit(facts, phantom)
-    errors = (ErrorEntry("mesh_misfit", misfit),) if misfit else ()
-    for line in (*_facts(facts, phantom), *_farewell(stage, mesh)):
-        render.say(line)
-    return Result(lines=(str(mesh),), errors=errors, exit_code=EXIT_NO if errors else 0)
-
-
-def _hint(stage: Stage, case: Case) -> str:
-    return f"vpe-watcher show {case.case_id} --config {stage.config}"
-
-
-def _mesh_of(case: Case) -> Path | None:
-    files = [output.file for output in case.outputs if output.file]
-    if case.state is not State.DONE or case.outbox is None or not files:
-        return None
-    return Path(case.outbox) / files[0]
-
-
-def _misfit(facts: MeshFacts, phantom: Phantom | None) -> str:
-    """Return why a mesh is not the phantom's surface; "" when it is."""
-    if not facts.triangles:
-        return "The mesh has no triangle."
-    if phantom is None:
-        return ""
-    expected = phantom.bone_box_mm
-    corners = zip(facts.bounding_box_mm, expected, strict=True)
-    apart = max(abs(a - b) for ours, theirs in corners for a, b in zip(ours, theirs, strict=True))
-    if apart <= phantom.spacing_mm * 1.01:
-        return ""
-    return f"The mesh is not the phantom's: its bounding box is {apart:.1f} mm off."
-
-
-def _facts(facts: MeshFacts, phantom: Phantom | None) -> tuple[str, ...]:
-    lines = (f"triangles:     {facts.triangles}", f"bounding box:  {_box(facts.bounding_box_mm)}")
-    if phantom is None:
-        return lines
-    fits = "DIFFERS" if _misfit(facts, phantom) else "fits"
-    expected = f"{_box(phantom.bone_box_mm)} +- {phantom.spacing_mm} mm: {fits}"
-    return (*lines, f"phantom's bone: {expected}")
-
-
-def _box(box: Any) -> str:
-    axes = zip("xyz", *box, strict=True)
-    return ", ".join(f"{name} {low:.1f} to {high:.1f}" for name, low, high in axes) + " mm"
-
-
-def _farewell(stage: Stage, mesh: Path) -> tuple[str, ...]:
-    return (
-        f"manifest:      {mesh.with_name('result.json')}",
-        f"all of it:     {stage.home} (yours to remove)",
-        f"{NOTICE} To look at it: {VIEWERS}.",
-        f"That took {time.monotonic() - stage.began:.0f} s. The mesh:",
-    )

@@ -10,36 +10,35 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vpe_watcher import __version__
 from vpe_watcher.app.commands.check import ERROR, OK, WARNING, Finding
 from vpe_watcher.core.errors import EnvironmentFault, StepFault
 
 if TYPE_CHECKING:
-    from vpe_watcher.adapters.engine import ClientCredentials, EngineClient, ReadyToken
+    from vpe_watcher.adapters.engine import EngineClient
     from vpe_watcher.adapters.settings import EngineSettings, Settings
 
 # These are answers too: whoever gives them is there.
 IN_TROUBLE = frozenset({"server_error", "rate_limited"})
-NO_TOKEN = "none"  # noqa: S105 - it is none
 
 
 def findings(settings: Settings) -> Iterator[Finding]:
     """Get a fresh token and ask the Engine."""
-    from vpe_watcher.adapters.engine import ReadyToken
+    from vpe_watcher.app.assembly import build_engine
 
     # A token that root keeps in the state folder could not be read by the service.
     with tempfile.TemporaryDirectory(prefix="vpe-watcher-check-") as folder:
-        token_file = Path(folder) / "token"
-        with closing(_client(settings, _auth(settings.engine), token_file)) as client:
+        apart = _throwaway(settings, folder)
+        with closing(build_engine(apart, now=time.time)) as client:
             token = _token(client, settings.engine)
             yield token
             if token.status == OK:
                 yield _engine(client, settings.engine)
                 return
-        with closing(_client(settings, ReadyToken(lambda: NO_TOKEN), token_file)) as client:
+        with closing(build_engine(_tokenless(apart), now=time.time)) as client:
             yield _engine(client, settings.engine, has_token=False)
 
 
@@ -68,33 +67,16 @@ def _engine(client: EngineClient, engine: EngineSettings, *, has_token: bool = T
     return answers
 
 
-def _client(
-    settings: Settings, auth: ClientCredentials | ReadyToken, token_file: Path
-) -> EngineClient:
-    from vpe_watcher.adapters.engine import EngineClient, Timeouts
-
-    engine, limits = settings.engine, settings.limits
-    return EngineClient(
-        base_url=engine.url,
-        version=engine.version,
-        submit_path=engine.submit_route,
-        auth=auth,
-        token_file=token_file,
-        timeouts=Timeouts(connect_s=limits.connect_timeout_s, stall_s=limits.stall_timeout_s),
-        user_agent=f"vpe-watcher/{__version__}",
-        now=time.time,
-    )
+def _throwaway(settings: Settings, folder: str) -> Settings:
+    """Return settings whose kept token lies in a folder that goes."""
+    return replace(settings, state_file=Path(folder) / settings.state_file.name)
 
 
-def _auth(engine: EngineSettings) -> ClientCredentials | ReadyToken:
-    from vpe_watcher.adapters.engine import ClientCredentials, ReadyToken
+def _tokenless(settings: Settings) -> Settings:
+    """Return settings with a token that nobody accepts."""
+    from pydantic import SecretStr
 
-    auth = engine.auth
-    if auth.is_ready_made:
-        return ReadyToken(auth.read_access_token)
-    return ClientCredentials(
-        client_id=auth.client_id,
-        client_secret=auth.read_client_secret,
-        token_url=auth.token_url,
-        audience=auth.audience,
-    )
+    from vpe_watcher.adapters.settings import AuthSettings
+
+    auth = AuthSettings.model_construct(access_token=SecretStr("none"))
+    return replace(settings, engine=settings.engine.model_copy(update={"auth": auth}))

@@ -24,7 +24,7 @@ def run(config: Path | None, *, once: bool) -> Result:
     settings = opened.settings_of(config)
     from vpe_watcher.app import daemon
 
-    return Result(exit_code=daemon.run(settings, once=once, config=config))
+    return Result(exit_code=daemon.run(settings, once=once))
 
 
 def sandbox(*, port: int, fault_script: Path | None, processing_s: float, simple: bool) -> Result:

@@ -209,7 +209,7 @@ def _say(queries: Queries, plan: Plan, *, yes: bool) -> None:
 
 
 def _why_not_cancelled(case: Case) -> ErrorEntry | None:
-    if Label.CANCEL in TABLE[case.state, case.paid]:
+    if Label.CANCEL in TABLE.get((case.state, case.paid), {}):
         return None
     if case.state.is_at_rest:
         return ErrorEntry(

@@ -1,0 +1,157 @@
+"""`status`: the contract's object with and without a daemon, and what people read."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import pytest
+
+from tests.app.desk import Desk, problem
+from vpe_watcher import __version__
+from vpe_watcher.core.model import Label, State
+
+SINCE = "2026-11-22T10:00:00.000Z"
+CANDIDATE = {
+    "path": "/srv/vpe/inbox/late.dcm",
+    "recipe": "default",
+    "state": "settling",
+    "reason": "quiet for 2 s of 5 s",
+    "age_s": 2.0,
+}
+BREAKER = {
+    "name": "engine",
+    "open": True,
+    "since": SINCE,
+    "reason": "The Engine answered with status 503.",
+    "hint": "It is tried again by itself.",
+}
+
+
+def _snapshot(**changes: Any) -> dict[str, Any]:
+    return {
+        "since": SINCE,
+        "version": "9.9.9",
+        "config_error": None,
+        "candidates": [CANDIDATE],
+        "candidates_total": 1,
+        "breakers": [BREAKER],
+        "transfers": [],
+        "roots": [],
+        **changes,
+    }
+
+
+def test_status_before_the_first_start(desk: Desk) -> None:
+    """Nothing has ever run: an answer all the same, and no state file is made."""
+    desk.store.database.close()
+    desk.settings.state_file.unlink()
+    ran = desk.run("status", "--json")
+    assert ran.code == 0
+    assert json.loads(ran.out) == {
+        "schema": "vpe-watcher/status/1",
+        "daemon": {
+            "running": False,
+            "pid": None,
+            "since": None,
+            "version": __version__,
+            "config_error": None,
+        },
+        "cases": {str(state): 0 for state in State},
+        "candidates": [],
+        "breakers": [],
+    }
+    assert not desk.settings.state_file.exists()
+
+
+def test_status_of_a_running_daemon(running: Desk) -> None:
+    """Pid from the lock, the rest from what the daemon last showed."""
+    running.finish(running.add())
+    running.store.put_snapshot(_snapshot())
+    body = json.loads(running.run("status", "--json").out)
+    assert body["daemon"] == {
+        "running": True,
+        "pid": os.getpid(),
+        "since": SINCE,
+        "version": "9.9.9",
+        "config_error": None,
+    }
+    assert body["candidates"] == [CANDIDATE]
+    assert body["breakers"] == [BREAKER]
+    assert body["cases"] == {**{str(state): 0 for state in State}, "done": 1}
+
+
+def test_status_after_the_daemon_has_gone(desk: Desk) -> None:
+    """The last candidates are told; breakers belong to a daemon that runs."""
+    desk.store.put_snapshot(_snapshot(config_error="a mistake"))
+    body = json.loads(desk.run("status", "--json").out)
+    assert body["daemon"]["running"] is False
+    assert (body["daemon"]["pid"], body["daemon"]["since"]) == (None, None)
+    assert body["daemon"]["config_error"] is None
+    assert (body["candidates"], body["breakers"]) == ([CANDIDATE], [])
+
+
+def test_people_see_what_matters_at_a_glance(running: Desk) -> None:
+    """Pause, hint, counts, held cases and the reason for waiting, in 80 columns."""
+    running.finish(running.add("good"))
+    held = running.walk(running.add("odd"), State.WAITING)
+    running.end(held, Label.REFUSED_AT_ONCE, problem("job_forbidden"))
+    running.store.put_snapshot(_snapshot(config_error="unknown key"))
+    ran = running.run("status")
+    assert ran.code == 0
+    for words in (
+        f"pid {os.getpid()}",
+        "unknown key",
+        "paused: engine",
+        "hint: It is tried again by itself.",
+        "cases: 1 done, 1 held",
+        held,
+        "Because of job_forbidden.",
+        "settling, 2 s: quiet for 2 s of 5 s",
+    ):
+        assert words in ran.out
+    assert max(map(len, ran.out.splitlines())) <= 80
+
+
+def test_a_closed_breaker_is_no_news_for_people(running: Desk) -> None:
+    """Only what is paused now is shown."""
+    running.store.put_snapshot(_snapshot(breakers=[{**BREAKER, "open": False}]))
+    assert "paused" not in running.run("status").out
+
+
+def test_more_candidates_than_shown_are_counted(running: Desk) -> None:
+    """A thousand files in the inbox do not push everything else off the screen."""
+    many = [{**CANDIDATE, "path": f"/srv/vpe/inbox/{n}.dcm"} for n in range(30)]
+    running.store.put_snapshot(_snapshot(candidates=many, candidates_total=1500))
+    out = running.run("status").out
+    assert "1500 candidates" in out
+    assert "… and 1480 more" in out
+
+
+def test_watching_and_json_exclude_each_other(desk: Desk) -> None:
+    """One is for people, the other for programs."""
+    ran = desk.run("status", "--watch", "--json")
+    assert ran.code == 2
+    assert json.loads(ran.out)["errors"][0]["code"] == "usage"
+
+
+def test_a_state_file_of_a_later_version_is_refused(desk: Desk) -> None:
+    """An older program must not explain what it does not understand."""
+    desk.store.database.connection().execute("PRAGMA user_version = 999")
+    desk.store.database.close()
+    ran = desk.run("status", "--json")
+    assert ran.code == 78
+    assert json.loads(ran.out)["errors"][0]["code"] == "state_too_new"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_state_folder_of_somebody_else_is_told(desk: Desk) -> None:
+    """No traceback for a user who may not look."""
+    desk.settings.state_file.parent.chmod(0)
+    try:
+        ran = desk.run("status")
+    finally:
+        desk.settings.state_file.parent.chmod(0o700)
+    assert ran.code == 1
+    assert "service's user" in ran.err
