@@ -33,6 +33,7 @@ from vpe_watcher.adapters.engine import EngineClient, Timeouts
 from vpe_watcher.core.errors import HostFault, InputChanged, LinkExpired, Stopped
 
 MIB = 1024 * 1024
+TAIL = 256 * 1024
 
 
 @pytest.fixture
@@ -85,7 +86,9 @@ class Sink:
             if not block:
                 return
             self.body += block
-            time.sleep(self._pause_s)
+            # what the kernels hold at the end is not what is under test
+            if len(self.body) < length_of(self.head) - TAIL:
+                time.sleep(self._pause_s)
         self.is_complete = True
         connection.sendall(self._reply)
 
@@ -257,6 +260,41 @@ def test_a_file_that_fails_under_way_stays_an_oserror(make_client: MakeClient) -
     assert not isinstance(caught.value, ConnectionError)
 
 
+def test_a_disk_that_fails_under_way_stays_an_oserror(make_client: MakeClient, scan: Path) -> None:
+    """A read that fails in the middle of the body is not taken for a broken line."""
+    sink = Sink()
+
+    def break_disk(_: int) -> None:
+        folder = os.open(scan.parent, os.O_RDONLY)
+        for number in os.listdir("/proc/self/fd"):  # noqa: PTH208
+            link = Path("/proc/self/fd") / number
+            if link.exists() and link.readlink() == scan:
+                os.dup2(folder, int(number))
+        os.close(folder)
+
+    with RawServer(sink) as server, pytest.raises(IsADirectoryError):
+        put(make_client(server.url), f"{server.url}/up", scan, on_progress=break_disk)
+    assert not sink.is_complete
+
+
+def test_a_redirect_to_nowhere_is_only_an_answer(
+    httpserver: HTTPServer, client: EngineClient
+) -> None:
+    """Nobody looks at where it leads."""
+    httpserver.expect_request("/x").respond_with_data(status=302, headers={"Location": "http://["})
+    with pytest.raises(HostFault) as caught:
+        get(client, httpserver.url_for("/x"))
+    assert caught.value.code == "download_redirected"
+
+
+def test_no_cookie_is_kept(httpserver: HTTPServer, client: EngineClient) -> None:
+    """What one call is told, the next does not repeat."""
+    httpserver.expect_request("/x").respond_with_data("x", headers={"Set-Cookie": "a=b; Path=/"})
+    get(client, httpserver.url_for("/x"))
+    get(client, httpserver.url_for("/x"))
+    assert all("Cookie" not in request.headers for request, _ in httpserver.log)
+
+
 def test_an_upload_can_be_stopped(make_client: MakeClient, scan: Path) -> None:
     """The server gets no complete body."""
     answers = iter([False, False, True])
@@ -283,10 +321,11 @@ def test_a_download_can_be_stopped(httpserver: HTTPServer, client: EngineClient)
 
 
 def test_a_slow_line_is_not_cut(make_client: MakeClient, scan: Path) -> None:
-    """Seconds of upload, half a second without progress allowed: it moves, so it goes on."""
-    sink = Sink(pause_s=0.04, block=64 * 1024)
+    """Every block takes longer than the time-out, but it moves, so it goes on."""
+    os.truncate(scan, MIB)
+    sink = Sink(pause_s=0.1, block=32 * 1024)
     with RawServer(sink, receive_buffer=32 * 1024) as server:
-        client = make_client(server.url, timeouts=Timeouts(connect_s=0.3, stall_s=0.5))
+        client = make_client(server.url, timeouts=Timeouts(connect_s=0.3, stall_s=0.4))
         started = time.monotonic()
         put(client, f"{server.url}/up", scan)
         assert time.monotonic() - started > 1.5
@@ -297,12 +336,13 @@ def test_a_slow_line_with_tls_is_not_cut(
     make_client: MakeClient, scan: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A TLS socket takes all that it is given or nothing: it is given little."""
+    os.truncate(scan, MIB)
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
-    sink = Sink(pause_s=0.015, block=64 * 1024)
+    sink = Sink(pause_s=0.05, block=16 * 1024)
     with RawServer(sink, receive_buffer=32 * 1024, tls=context) as server:
         client = make_client(server.url, timeouts=Timeouts(connect_s=1, stall_s=0.4))
         started = time.monotonic()

@@ -32,7 +32,7 @@ from vpe_watcher.adapters.engine.values import Timeouts
 
 BLOCK_BYTES = 1024 * 1024
 TLS_RECORD_BYTES = 16 * 1024
-UNSENT_BYTES = 128 * 1024
+UNSENT_BYTES = 32 * 1024
 ANSWER_LIMIT_BYTES = 64 * 1024 * 1024
 
 
