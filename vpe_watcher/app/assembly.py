@@ -154,6 +154,7 @@ def rules_of(settings: Settings) -> Rules:
             name: RecipeRules(
                 job=recipe.job,
                 job_json_keys=recipe.job_json_keys,
+                settle_s=recipe.intake.settle_s,
                 skips_duplicates=recipe.intake.duplicates == "skip",
                 incomplete_after_s=recipe.intake.incomplete_after_s,
                 patterns=_patterns(recipe),

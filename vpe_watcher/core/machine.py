@@ -27,6 +27,7 @@ from vpe_watcher.core.model import (
 AT_MOST_NEW_JOBS = 5
 AT_MOST_FRESH_POLLS = 5
 REFUSED_AT_MOST_S = 600.0
+LOOK_AGAIN_S = 0.5
 RETRY_AFTER_AT_MOST_S = 24 * 3600.0
 
 S, L = State, Label
@@ -285,7 +286,9 @@ def _delay(
         delay_s = poll_delay_s(case.tally.processing_s, patience, chance)
     elif label is L.OK and case.state is S.NOTIFYING:
         delay_s = patience.poll_every_s
-    elif label in {L.PENDING, L.CHANGED}:
+    elif label is L.PENDING:
+        delay_s = LOOK_AGAIN_S
+    elif label is L.CHANGED:
         delay_s = patience.settle_s
     else:
         delay_s = 0.0

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vpe_watcher.adapters.files import blamed, fault_of
+from vpe_watcher.adapters.store import Earlier
 from vpe_watcher.core.candidates import sight
 from vpe_watcher.core.errors import ClaimGone, InputChanged, InputFault
 from vpe_watcher.core.model import (
@@ -235,7 +236,7 @@ def _take_reference(case: Case, ports: Ports) -> Outcome | None:
     if not case.is_settling:
         return None
     if marks != before:
-        return _settles("A file of this case is still being written.")
+        return _settles("A file of this case is still being written.", case, ports)
     return _proof_again(case, ports)
 
 
@@ -251,7 +252,8 @@ def _proof_again(case: Case, ports: Ports) -> Outcome | None:
         waited_s = case.tally.processing_s
         limit_s = ports.rules.recipes[case.recipe].incomplete_after_s
         if facts.verdict.proof is Proof.INCOMPLETE and waited_s < limit_s:
-            return _settles(f"A file of this case is not complete: {facts.verdict.reason}.")
+            words = f"A file of this case is not complete: {facts.verdict.reason}."
+            return _settles(words, case, ports)
         raise InputFault(
             f"A file of this case is not complete or wrong: {facts.verdict.reason}.",
             code="incomplete",
@@ -260,8 +262,10 @@ def _proof_again(case: Case, ports: Ports) -> Outcome | None:
     return None
 
 
-def _settles(message: str) -> Outcome:
-    return Outcome(Label.PENDING, Problem(FailureClass.INPUT, "settling", message))
+def _settles(message: str, case: Case, ports: Ports) -> Outcome:
+    settle_s = ports.rules.recipes[case.recipe].settle_s
+    problem = Problem(FailureClass.INPUT, "settling", message)
+    return Outcome(Label.PENDING, problem, retry_after_s=settle_s)
 
 
 def _job_of(case: Case, ports: Ports) -> dict[str, Any]:
@@ -292,7 +296,7 @@ def _compared_with_earlier(case_id: str, ports: Ports) -> Outcome:
     if not alike:
         return OK
     key = _content_key(case, ports)
-    same = [earlier for earlier in alike if earlier.content_key in {key, None}]
+    same = [earlier for earlier in alike if _key_of_earlier(earlier, ports) in {key, ""}]
     for earlier in same:
         if earlier.state in {State.DONE, State.PARTIAL}:
             ports.store.set_duplicate(case_id, earlier.case_id)
@@ -310,10 +314,25 @@ def _compared_with_earlier(case_id: str, ports: Ports) -> Outcome:
     return OK
 
 
+def _key_of_earlier(earlier: Earlier, ports: Ports) -> str:
+    """Return an earlier case's content key; "" while it cannot be told."""
+    if earlier.content_key:
+        return earlier.content_key
+    case = ports.store.load(earlier.case_id)
+    if case is None or case.times["claimed"] is None:
+        return ""
+    try:
+        return _content_key(case, ports)
+    except ClaimGone:
+        return ""
+
+
 def _content_key(case: Case, ports: Ports) -> str:
     content = ports.places.content(case)
     digests: dict[str, str] = {}
     for entry in case.inputs:
+        if entry.sha256 is not None:
+            continue
         try:
             digests[entry.modality] = ports.disk.digest(content / entry.name)
         except FileNotFoundError as error:

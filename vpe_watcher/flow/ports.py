@@ -57,6 +57,7 @@ class RecipeRules:
     job: Mapping[str, Any]
     job_json_keys: tuple[str, ...]
     skips_duplicates: bool
+    settle_s: float
     incomplete_after_s: float
     patterns: Mapping[Modality, tuple[str, ...]]
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from vpe_watcher.core.errors import ConfigError, EnvironmentFault
 
 SCHEMA_VERSION = 1
+APPLICATION_ID = int.from_bytes(b"vpew")
 BUSY_TIMEOUT_S = 10.0
 
 
@@ -77,6 +78,17 @@ class Database:
                     connection.execute("ROLLBACK")
                 raise
 
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Open a read transaction: all queries in it see the same moment."""
+        connection = self.connection()
+        with mapped_errors():
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                connection.execute("ROLLBACK")
+
     def read(self, sql: str, parameters: tuple[object, ...] = ()) -> list[sqlite3.Row]:
         """Run one query outside a transaction."""
         with mapped_errors():
@@ -104,6 +116,8 @@ class Database:
                 hint="It was written by a newer vpe-watcher: install that version again.",
             )
         if version == SCHEMA_VERSION:
+            if self.read("PRAGMA application_id")[0][0] != APPLICATION_ID:
+                raise not_a_state_file(self.path)
             return
         if self.read("SELECT name FROM sqlite_schema LIMIT 1"):
             raise not_a_state_file(self.path)
@@ -114,6 +128,7 @@ class Database:
                 return
             for statement in _statements():
                 connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 

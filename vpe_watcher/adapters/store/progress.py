@@ -32,16 +32,23 @@ class ProgressVerbs(Verbs):
     """The verbs on a case whose step is under way."""
 
     def set_reference(self, case_id: str, marks: Mapping[str, FileMark]) -> None:
-        """Record how claimed files look, by input name: what later looks are compared with."""
+        """Record how claimed files look, by input name: what later looks are compared with.
+
+        The digest of a file that looks different now is forgotten.
+        """
         with self.database.transaction() as connection:
+            before = {entry.name: entry.mark for entry in must_load(connection, case_id).inputs}
             for name, mark in marks.items():
-                connection.execute(
-                    "UPDATE inputs SET size = ?, mtime_ns = ?, ctime_ns = ?, inode = ? "
-                    "WHERE case_id = ? AND name = ?",
-                    (*mark_columns(mark), case_id, name),
-                )
+                if before[name] != mark:
+                    connection.execute(
+                        "UPDATE inputs SET size = ?, mtime_ns = ?, ctime_ns = ?, inode = ?, "
+                        "sha256 = NULL WHERE case_id = ? AND name = ?",
+                        (*mark_columns(mark), case_id, name),
+                    )
             inputs = must_load(connection, case_id).inputs
             update_case(connection, case_id, sizes_key=sizes_key(inputs))
+            if any(entry.sha256 is None for entry in inputs):
+                update_case(connection, case_id, content_key=None)
 
     def set_claimed(self, case_id: str, job: Mapping[str, Any]) -> None:
         """Record that a case's files are in its claim folder, with the job that it asks for."""

@@ -14,6 +14,7 @@ from vpe_watcher.adapters.store.database import Database
 from vpe_watcher.adapters.store.rows import load_case, load_problem, problem_row
 from vpe_watcher.core.model import Case, State
 from vpe_watcher.core.moments import iso
+from vpe_watcher.core.names import name_key
 
 _ROW = (
     "SELECT case_id, case_name, recipe, state, job_id, detected, updated, outbox, problem, "
@@ -57,14 +58,16 @@ class Queries:
             return [word]
         rows = self.database.read(
             "SELECT case_id FROM cases WHERE substr(case_id, 1, length(?1)) = ?1 "
-            "OR case_name = ?1 OR folder = ?1 ORDER BY seq",
-            (word,),
+            "OR case_name = ?1 OR case_id IN (SELECT case_id FROM names WHERE name_key = ?2) "
+            "ORDER BY seq",
+            (word, name_key(word)),
         )
         return [row["case_id"] for row in rows] if word else []
 
     def case(self, case_id: str) -> Case | None:
         """Read one case with all that belongs to it."""
-        return load_case(self.database.connection(), case_id)
+        with self.database.reading() as connection:
+            return load_case(connection, case_id)
 
     def case_row(self, case_id: str) -> dict[str, Any]:
         """Return one case in the shape of the list of cases."""

@@ -108,10 +108,7 @@ def put_moves(connection: sqlite3.Connection, case_id: str, moves: tuple[Move, .
     connection.execute("DELETE FROM moves WHERE case_id = ?", (case_id,))
     connection.executemany(
         "INSERT INTO moves VALUES (?, ?, ?, ?)",
-        [
-            (case_id, position, move.source, move.target)
-            for position, move in enumerate(moves)
-        ],
+        [(case_id, position, move.source, move.target) for position, move in enumerate(moves)],
     )
 
 
@@ -136,7 +133,8 @@ def put_inputs(connection: sqlite3.Connection, case_id: str, inputs: tuple[Input
 
 def output_identity(output: Output) -> tuple[object, ...]:
     """Return what tells that two answers speak of the same output."""
-    return output.kind, output.structures, output.extension, output.announced_size
+    place = output.position, output.kind
+    return *place, output.structures, output.extension, output.announced_size
 
 
 def put_output(
@@ -168,6 +166,11 @@ def forget_links(connection: sqlite3.Connection, case_id: str) -> None:
         "notified = 'no' WHERE case_id = ?",
         (case_id,),
     )
+
+
+def forget_digests(connection: sqlite3.Connection, case_id: str) -> None:
+    """Forget what was read of inputs that are not what they were."""
+    connection.execute("UPDATE inputs SET sha256 = NULL WHERE case_id = ?", (case_id,))
 
 
 def first_submits(connection: sqlite3.Connection, recipe: str, now: float) -> int:

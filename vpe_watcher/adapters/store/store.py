@@ -19,6 +19,7 @@ from vpe_watcher.adapters.store.statements import (
     begin_event,
     event_name,
     first_submits,
+    forget_digests,
     forget_links,
     is_in_step,
     is_reserved,
@@ -31,7 +32,7 @@ from vpe_watcher.adapters.store.statements import (
     update_case,
 )
 from vpe_watcher.adapters.store.values import Begun, NewCase
-from vpe_watcher.core.machine import Decision
+from vpe_watcher.core.machine import TABLE, Decision
 from vpe_watcher.core.model import AT_REST, Case, Label, Move, Outcome, State
 from vpe_watcher.core.moments import iso
 from vpe_watcher.core.names import folder_name, numbered
@@ -42,7 +43,8 @@ class Store(DaemonVerbs, ProgressVerbs):
 
     def load(self, case_id: str) -> Case | None:
         """Read one case."""
-        return load_case(self.database.connection(), case_id)
+        with self.database.reading() as connection:
+            return load_case(connection, case_id)
 
     def due(self) -> list[tuple[str, str, State]]:
         """Return (case id, recipe, state) of all cases that are not at rest, oldest first."""
@@ -72,8 +74,8 @@ class Store(DaemonVerbs, ProgressVerbs):
                 lambda name: is_reserved(connection, name) or is_taken(name),
             )
             connection.execute(
-                "INSERT INTO cases (case_id, case_name, recipe, state, folder, content, sight, job, "
-                "job_json, engine_version, request_key, sizes_key, skipped, doom, detected, "
+                "INSERT INTO cases (case_id, case_name, recipe, state, folder, content, sight, "
+                "job, job_json, engine_version, request_key, sizes_key, skipped, doom, detected, "
                 "updated) VALUES (?, ?, ?, 'claiming', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     new.case_id,
@@ -168,7 +170,7 @@ class Store(DaemonVerbs, ProgressVerbs):
         case = begun.case
         with self.database.transaction() as connection:
             reason = decision.problem.message if decision.problem else None
-            connection.execute(
+            count = connection.execute(
                 "UPDATE events SET event = ?, outcome = ?, reason = ?, duration_s = ? "
                 "WHERE id = ? AND outcome IS NULL",
                 (
@@ -178,14 +180,17 @@ class Store(DaemonVerbs, ProgressVerbs):
                     round(outcome.duration_s, 3),
                     begun.event_id,
                 ),
-            )
+            ).rowcount
+            if count != 1:
+                raise AssertionError("an attempt was finished twice")
             self._move_on(connection, case, decision)
 
     def apply_word(self, case_id: str, decision: Decision, *, moves: tuple[Move, ...] = ()) -> bool:
         """Act on a person's word; False when the case is in a step or has moved on meanwhile."""
         with self.database.transaction() as connection:
             case = must_load(connection, case_id)
-            if is_in_step(connection, case_id):
+            rows = TABLE.get((case.state, case.paid), {})
+            if is_in_step(connection, case_id) or rows.get(decision.label) != decision.arrow:
                 return False
             add_event(
                 connection, case_id, iso(self._now()), "word.done", outcome=str(decision.label)
@@ -211,6 +216,7 @@ class Store(DaemonVerbs, ProgressVerbs):
             generation=case.generation + (1 if is_new_job else 0),
             is_rerun=int(case.is_rerun or is_new_job),
             doom=None,
+            verdict=None,
             is_settling=0,
             publishing=0,
             result_status="complete",
@@ -236,7 +242,8 @@ class Store(DaemonVerbs, ProgressVerbs):
         if decision.arrow.verdict is not None:
             changes["verdict"] = str(decision.arrow.verdict)
         if decision.label is Label.CHANGED and decision.state is State.CLAIMING:
-            changes["is_settling"] = 1
+            changes |= {"is_settling": 1, "content_key": None}
+            forget_digests(connection, case.case_id)
         changes |= self._problem_columns(case, decision)
         count = connection.execute(
             f"UPDATE cases SET state = ?, updated = ?, {', '.join(f'{c} = ?' for c in changes)} "  # noqa: S608
@@ -251,12 +258,11 @@ class Store(DaemonVerbs, ProgressVerbs):
 
     def _problem_columns(self, case: Case, decision: Decision) -> dict[str, Any]:
         """Keep a problem while it explains why the case stands where it stands."""
-        if decision.problem is not None and decision.label is not Label.ENVIRONMENT:
-            columns: dict[str, Any] = {"problem": dump_problem(decision.problem)}
-        elif decision.state is case.state or decision.arrow.to_verdict:
+        columns: dict[str, Any] = {"problem": dump_problem(decision.problem)}
+        is_nobodys = decision.label in {Label.ENVIRONMENT, Label.STOPPED, Label.INTERRUPTED}
+        # What failed a case is known before its input is put away, and stays to be read.
+        if case.state is State.ARCHIVING or (is_nobodys and decision.state is case.state):
             columns = {}
-        else:
-            columns = {"problem": None}
         if decision.label in {Label.PENDING, Label.TRANSIENT, Label.ENVIRONMENT}:
             reason = decision.problem.message if decision.problem else None
             columns["wait_reason"] = reason
