@@ -277,13 +277,15 @@ def test_a_disk_that_fails_under_way_stays_an_oserror(make_client: MakeClient, s
     assert not sink.is_complete
 
 
-def test_a_redirect_to_nowhere_is_only_an_answer(
-    httpserver: HTTPServer, client: EngineClient
-) -> None:
+def test_a_redirect_to_nowhere_is_only_an_answer(make_client: MakeClient) -> None:
     """Nobody looks at where it leads."""
-    httpserver.expect_request("/x").respond_with_data(status=302, headers={"Location": "http://["})
-    with pytest.raises(HostFault) as caught:
-        get(client, httpserver.url_for("/x"))
+
+    def handler(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(answer(302, b"", "Location: http://["))
+
+    with RawServer(handler) as server, pytest.raises(HostFault) as caught:
+        get(make_client(server.url), f"{server.url}/x")
     assert caught.value.code == "download_redirected"
 
 
