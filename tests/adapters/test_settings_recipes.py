@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,14 @@ decimateMaxError = 0.1
 [job.outputFiles]
 meshes = [{ extension = ".stl", structures = ["mandible"], uploadUrl = "https://x/y?z=1" }]
 """
+
+
+@pytest.fixture(autouse=True)
+def closed_files() -> Iterator[None]:
+    """Close the configuration to others: it holds a token, which would be warned about."""
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
 
 
 def settings_of(folder: Path, text: str) -> Settings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -280,3 +281,48 @@ def test_the_process_environment_is_the_default(
     monkeypatch.delenv("VPE_WATCHER_CONFIG", raising=False)
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
     assert load_settings().limits.uploads == 5
+
+
+def test_a_pipe_can_be_the_configuration_file(home: Path) -> None:
+    """What a shell makes of <(command) is read like a file."""
+    read, write = os.pipe()
+    os.write(write, BASE.encode())
+    os.close(write)
+    overrides = {key: home / key for key in ("inbox", "outbox", "archive", "failed")}
+    overrides["state_file"] = home / "state" / "s.sqlite3"
+    try:
+        settings = load_settings(Path(f"/dev/fd/{read}"), overrides=overrides, environ={})
+    finally:
+        os.close(read)
+    assert settings.engine.auth.read_access_token() == "from-file"
+
+
+def test_a_name_without_our_prefix_sets_nothing(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process may have a variable that is called like a key, and only ours count."""
+    monkeypatch.setenv("INBOX", "/elsewhere")
+    monkeypatch.setenv("log", '{"level": "debug"}')
+    settings = load_settings(environ={"inbox": "/elsewhere"}, cwd=home)
+    assert settings.inbox == home / "inbox"
+    assert settings.log.level == "info"
+
+
+@pytest.mark.parametrize("key", ["Inbox", "_env_file", "_build_sources", "model_config"])
+def test_a_key_is_spelled_exactly(home: Path, key: str) -> None:
+    """Capital letters count in the file, and no word means anything to the library alone."""
+    (home / "vpe-watcher.toml").write_text(f'{key} = "x"\n' + BASE)
+    for given, where in (({}, "in "), ({key: "x"}, "on the command line")):
+        with pytest.raises(SettingsError) as caught:
+            load_settings(overrides=given, environ={}, cwd=home)
+        assert caught.value.message.startswith(f"{key} {where}")
+        assert caught.value.code == "config_unknown_key"
+
+
+def test_each_load_reads_its_own_sources(home: Path) -> None:
+    """Nothing of one load is left in the next: a reload sees what has changed."""
+    environ = {"VPE_WATCHER_LIMITS__UPLOADS": "7"}
+    assert load_settings(environ=environ, cwd=home).limits.uploads == 7
+    (home / "vpe-watcher.toml").write_text(BASE + "[limits]\ndownloads = 9\n")
+    limits = load_settings(environ={}, cwd=home).limits
+    assert (limits.uploads, limits.downloads) == (2, 9)

@@ -6,6 +6,7 @@ network, and never keeps what is in a secret file. Importing it imports pydantic
 
 from __future__ import annotations
 
+from vpe_watcher.adapters.settings.cautions import warnings
 from vpe_watcher.adapters.settings.example import example_config_text
 from vpe_watcher.adapters.settings.load import load_settings
 from vpe_watcher.adapters.settings.mistakes import Mistake, SettingsError
@@ -20,7 +21,6 @@ from vpe_watcher.adapters.settings.model import (
     RetentionSettings,
 )
 from vpe_watcher.adapters.settings.recipes import Recipe, Settings
-from vpe_watcher.adapters.settings.structures import warnings
 
 __all__ = [
     "AuthSettings",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_settings import PydanticBaseSettingsSource
 
 from vpe_watcher.adapters.settings.mistakes import (
     Finding,
@@ -48,8 +49,21 @@ def load_settings(
 
 def _checked(sources: Sources) -> Settings | tuple[Finding, ...]:
     try:
-        document = Document.model_validate(sources.tree())
+        document = _layered(sources)
     except ValidationError as error:
         return findings_of(error)
-    settings = resolved(document, sources.file)
+    settings = resolved(document, sources.file, sources.secrets_in_file)
     return tuple(broken_rules(settings)) or settings
+
+
+def _layered(sources: Sources) -> Document:
+    """Merge the sources key by key. A class for each load: sources are a class's own affair."""
+
+    class Layered(Document):
+        @classmethod
+        def settings_customise_sources(
+            cls, *_: Any, **__: Any
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return sources.layers
+
+    return Layered()

@@ -5,7 +5,6 @@ Owns the sentences' form and the nearest known key. Never shows a value.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -79,6 +78,8 @@ def findings_of(error: ValidationError) -> tuple[Finding, ...]:
 
 def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
     """Return the known word that looks most like another one, or None."""
+    import difflib
+
     by_lower = {name.lower(): name for name in known}
     found = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=cutoff)
     return by_lower[found[0]] if found else None

@@ -7,9 +7,10 @@ relates two sections to each other.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from vpe_watcher.adapters.settings.secrets import read_secret
 from vpe_watcher.adapters.settings.values import (
@@ -43,7 +44,9 @@ GIBIBYTE = 1024**3
 class Section(BaseModel):
     """A closed table: an unknown key is an error, and values never show in an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True
+    )
 
 
 class AuthSettings(Section):
@@ -178,8 +181,10 @@ class LogSettings(Section):
     names: Flag = False
 
 
-class Document(Section):
+class Document(Section, BaseSettings):
     """The whole configuration as written, all sources merged, paths absolute."""
+
+    model_config = SettingsConfigDict(case_sensitive=True)
 
     inbox: PathValue = Path("/srv/vpe/inbox")
     outbox: PathValue = Path("/srv/vpe/outbox")
@@ -194,6 +199,13 @@ class Document(Section):
     delivery: DeliverySettings = DeliverySettings()
     retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls, *_: Any, **usual: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read nothing but what it is given; the other sources are named at each load."""
+        return (usual["init_settings"],)
 
 
 def table_at(path: tuple[str, ...]) -> type[Section] | None:

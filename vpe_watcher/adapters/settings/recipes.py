@@ -50,7 +50,8 @@ class Recipe:
 class Settings:
     """The whole configuration, checked, with absolute paths and all defaults filled in.
 
-    `recipes` always holds `default`, first. `config_file` is None if only variables were given.
+    `recipes` always holds `default`, first. `config_file` is None if only variables were given,
+    `secrets_in_file` names the secrets (not their values) that stand in it as they are.
     """
 
     inbox: Path
@@ -67,9 +68,12 @@ class Settings:
     retention: RetentionSettings
     log: LogSettings
     config_file: Path | None
+    secrets_in_file: tuple[str, ...] = ()
 
 
-def resolved(document: Document, config_file: Path | None) -> Settings:
+def resolved(
+    document: Document, config_file: Path | None, secrets_in_file: tuple[str, ...]
+) -> Settings:
     """Turn the document as written into the settings as used."""
     tables = {DEFAULT: RecipeTable()} | document.recipes
     return Settings(
@@ -87,6 +91,7 @@ def resolved(document: Document, config_file: Path | None) -> Settings:
         retention=document.retention,
         log=document.log,
         config_file=config_file,
+        secrets_in_file=secrets_in_file,
     )
 
 

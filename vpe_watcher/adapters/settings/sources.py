@@ -1,7 +1,7 @@
 """Where settings come from: command line, environment, systemd credentials, the TOML file.
 
-Owns their order, the search for the file, and the memory of which source said what, so that a
-mistake can be shown where it was made. Never judges a value.
+Owns what each source says, the search for the file, and the memory of which source said what, so
+that a mistake can be shown where it was made. Merging is pydantic-settings'. Never judges a value.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import json
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import reduce
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vpe_watcher.adapters.settings.model import table_at
+from pydantic_settings import InitSettingsSource
+
+from vpe_watcher.adapters.settings.model import Document, table_at
 from vpe_watcher.adapters.settings.values import Text
 from vpe_watcher.core.errors import ConfigError
 from vpe_watcher.core.wire import merged
@@ -26,6 +27,7 @@ PREFIX = "VPE_WATCHER_"
 PLACES = (Path("vpe-watcher.toml"), Path("/etc/vpe-watcher/config.toml"))
 JOB_TEXTS = ("finishWebhook", "externalJobId", "cloudPackage", "endUserId")
 JOB_KEYS = ("inputFiles", "outputFiles", "options", *JOB_TEXTS)
+SECRETS = ("client_secret", "access_token")
 CLIENT_SECRETS = ("client_secret", "client_secret_file")
 TOKENS = ("access_token", "access_token_file")
 PATH_KEYS = (
@@ -43,17 +45,32 @@ KeyPath = tuple[str, ...]
 Tree = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """What one source says. `names` maps a key path to the variable that set it."""
+class Said(Tree):
+    """What a source says, unprintable: PYDANTIC_SETTINGS_DEBUG would log the secrets in it."""
 
-    label: str
-    tree: Tree
-    names: Mapping[KeyPath, str] = field(default_factory=dict)
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} keys>"
+
+
+class Source(InitSettingsSource):
+    """One source: what it says, and its name for people. `names` tells which variable set a key."""
+
+    def __init__(self, label: str, tree: Tree, names: Mapping[KeyPath, str] | None = None) -> None:
+        super().__init__(Document, tree)
+        self.label = label
+        self.names = names or {}
+
+    def __call__(self) -> Tree:
+        """Say everything except the secrets that a stronger source has said instead."""
+        stronger = (_rivals(_auth_in(said)) for said in self.settings_sources_data.values())
+        self.init_kwargs = _without(next(filter(None, stronger), ()), self.init_kwargs)
+        return Said(self.init_kwargs)
 
     def says(self, path: KeyPath) -> bool:
         """Tell whether this source sets the key at a path."""
-        below: Any = self.tree
+        below: Any = self.init_kwargs
         for key in path:
             if not isinstance(below, dict) or key not in below:
                 return False
@@ -66,17 +83,72 @@ class Layer:
         return next((name for name in names if name), None)
 
 
+class CommandLineSource(Source):
+    """The options of the command line: nested tables or dotted keys, None = not given."""
+
+    def __init__(self, overrides: Mapping[str, Any], cwd: Path) -> None:
+        tree: Tree = {}
+        for key, value in overrides.items():
+            if value is not None:
+                tree = merged(tree, _nested(tuple(key.split(".")), _as_text(value)))
+        super().__init__("on the command line", _absolute(tree, cwd))
+
+
+class EnvironmentSource(Source):
+    """The variables of our prefix."""
+
+    # EnvSettingsSource skips unknown variables, and cannot spell job keys as the Engine does.
+
+    def __init__(
+        self, environ: Mapping[str, str], recipe_names: tuple[str, ...], cwd: Path
+    ) -> None:
+        tree: Tree = {}
+        names: dict[KeyPath, str] = {}
+        for name, value in sorted(environ.items(), key=lambda item: item[0].count("__")):
+            if not name.startswith(PREFIX) or name == CONFIG_VARIABLE:
+                continue
+            path = _path_of(name, recipe_names)
+            names[path] = name
+            tree = merged(tree, _nested(path, _read_variable(path, value)))
+        super().__init__("in the environment variable", _absolute(tree, cwd), names)
+
+
+class CredentialSource(Source):
+    """The credentials that systemd laid out."""
+
+    # SecretsSettingsSource reads the secret at once; ours points at the file, which is read late.
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        folder = environ.get("CREDENTIALS_DIRECTORY", "")
+        files = {f"{name}_file": Path(folder, name) for name in SECRETS if folder}
+        auth = {key: str(file) for key, file in files.items() if _is_there(file)}
+        tree: Tree = {"engine": {"auth": auth}} if auth else {}
+        super().__init__("in the systemd credentials", tree)
+
+
+class FileSource(Source):
+    """The configuration file. Raises `ConfigError` if it cannot be read or is no TOML."""
+
+    # TomlConfigSettingsSource skips a missing file or a pipe, and fails at a byte order mark.
+
+    def __init__(self, file: Path) -> None:
+        tree = read_toml(file)
+        super().__init__(f"in {file}", _absolute(tree, file.parent))
+        recipes = tree.get("recipes")
+        self.recipe_names = tuple(recipes) if isinstance(recipes, dict) else ()
+        self.secrets = tuple(name for name in SECRETS if _auth_in(tree).get(name))
+
+
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """All layers, strongest first, and the file that was read, if there was one."""
+    """All sources that say something, strongest first, and the file among them.
 
-    layers: tuple[Layer, ...]
+    `secrets_in_file` names the secrets that the file itself holds, also those that do not count.
+    """
+
+    layers: tuple[Source, ...]
     file: Path | None
-
-    def tree(self) -> Tree:
-        """Merge the layers key by key; of two values the stronger layer's counts."""
-        start: Tree = {}
-        return reduce(merged, (layer.tree for layer in reversed(self.layers)), start)
+    secrets_in_file: tuple[str, ...]
 
     def label_of(self, path: KeyPath) -> str:
         """Say in words which source sets a key, to be read after the key."""
@@ -90,7 +162,7 @@ class Sources:
         layer = self._layer_of(path)
         return layer.variable_of(path) if layer else None
 
-    def _layer_of(self, path: KeyPath) -> Layer | None:
+    def _layer_of(self, path: KeyPath) -> Source | None:
         return next((layer for layer in self.layers if layer.says(path)), None)
 
 
@@ -99,14 +171,14 @@ def read_sources(
 ) -> Sources:
     """Read every source. Raises `ConfigError` for a file that is missing or no TOML."""
     file = find_config(config, environ, cwd)
-    from_file = Layer(f"in {file}", _absolute(read_toml(file), file.parent)) if file else None
+    from_file = FileSource(file) if file else None
     layers = (
-        _override_layer(overrides, cwd),
-        _environment_layer(environ, from_file, cwd),
-        _credential_layer(environ),
+        CommandLineSource(overrides, cwd),
+        EnvironmentSource(environ, from_file.recipe_names if from_file else (), cwd),
+        CredentialSource(environ),
         from_file,
     )
-    found = tuple(layer for layer in layers if layer is not None and layer.tree)
+    found = tuple(layer for layer in layers if layer is not None and layer.init_kwargs)
     if not found:
         raise ConfigError(
             "there is no configuration file",
@@ -114,7 +186,7 @@ def read_sources(
             hint="run `vpe-watcher init`, name a file with --config, or put it at one of "
             + ", ".join(str(place) for place in PLACES),
         )
-    return Sources(_without_weaker_secrets(found), file)
+    return Sources(found, file, from_file.secrets if from_file else ())
 
 
 def find_config(config: Path | None, environ: Mapping[str, str], cwd: Path) -> Path | None:
@@ -150,57 +222,21 @@ def read_toml(file: Path) -> Tree:
         ) from error
 
 
-def _override_layer(overrides: Mapping[str, Any], cwd: Path) -> Layer:
-    tree: Tree = {}
-    for key, value in overrides.items():
-        if value is not None:
-            tree = merged(tree, _nested(tuple(key.split(".")), _as_text(value)))
-    return Layer("on the command line", _absolute(tree, cwd))
+def _auth_in(tree: Tree) -> Tree:
+    engine = tree.get("engine")
+    auth = engine.get("auth") if isinstance(engine, dict) else None
+    return auth if isinstance(auth, dict) else {}
 
 
-def _environment_layer(environ: Mapping[str, str], below: Layer | None, cwd: Path) -> Layer:
-    tree: Tree = {}
-    names: dict[KeyPath, str] = {}
-    recipes = below.tree.get("recipes", {}) if below else {}
-    recipe_names = tuple(recipes) if isinstance(recipes, dict) else ()
-    for name, value in sorted(environ.items(), key=lambda item: item[0].count("__")):
-        if not name.startswith(PREFIX) or name == CONFIG_VARIABLE:
-            continue
-        path = _path_of(name, recipe_names)
-        names[path] = name
-        tree = merged(tree, _nested(path, _read_variable(path, value)))
-    return Layer("in the environment variable", _absolute(tree, cwd), names)
-
-
-def _credential_layer(environ: Mapping[str, str]) -> Layer:
-    """Point at the credentials that systemd laid out; they are read when they are needed."""
-    folder = environ.get("CREDENTIALS_DIRECTORY", "")
-    auth: Tree = {}
-    for name in ("client_secret", "access_token"):
-        file = Path(folder, name)
-        if folder and _is_there(file):
-            auth[f"{name}_file"] = str(file)
-    return Layer("in the systemd credentials", {"engine": {"auth": auth}} if auth else {})
-
-
-def _without_weaker_secrets(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
-    """Let the strongest source that names a secret decide: drop what weaker ones say instead."""
-    kept: list[Layer] = []
-    dropped: tuple[str, ...] = ()
-    for layer in layers:
-        tree = copy.deepcopy(layer.tree)
-        engine = tree.get("engine")
-        auth = engine.get("auth") if isinstance(engine, dict) else None
-        if isinstance(auth, dict):
-            for key in dropped:
-                auth.pop(key, None)
-            if not dropped:
-                dropped = _rivals(auth)
-        kept.append(Layer(layer.label, tree, layer.names))
-    return tuple(kept)
+def _without(keys: tuple[str, ...], tree: Tree) -> Tree:
+    auth = {key: value for key, value in _auth_in(tree).items() if key not in keys}
+    if auth == _auth_in(tree):
+        return tree
+    return {**tree, "engine": {**tree["engine"], "auth": auth}}
 
 
 def _rivals(auth: Tree) -> tuple[str, ...]:
+    """Let the strongest source that names a secret decide: list what weaker ones may not add."""
     if any(auth.get(key) for key in TOKENS):
         return (*CLIENT_SECRETS, *TOKENS, "client_id")
     if any(auth.get(key) for key in CLIENT_SECRETS):

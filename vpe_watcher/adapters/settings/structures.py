@@ -26,7 +26,7 @@ def known_structures() -> tuple[str, ...]:
     return (*PLAIN_NAMES.split(), *permanent, *deciduous)
 
 
-def warnings(settings: Settings) -> list[Mistake]:
+def structure_warnings(settings: Settings) -> list[Mistake]:
     """Return a warning for each likely typing error in the recipes' `outputFiles`."""
     known = known_structures()
     found: dict[str, list[str]] = {}
