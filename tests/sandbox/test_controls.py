@@ -154,10 +154,10 @@ def test_absent_extra_is_a_clear_error() -> None:
 
 
 def test_heavy_libraries_wait_until_they_are_needed() -> None:
-    """Importing every part of the sandbox needs neither numpy nor pydicom nor mcubes."""
+    """Importing every part of the sandbox needs neither numpy nor pydicom nor zmesh."""
     modules = "adapter meshes meshing phantom rules server vti_volumes volumes dicom_volumes"
     imports = "; ".join(f"import vpe_watcher.sandbox.{name}" for name in modules.split())
-    code = f"{imports}; import sys; print({{'numpy', 'pydicom', 'mcubes'}} & set(sys.modules))"
+    code = f"{imports}; import sys; print({{'numpy', 'pydicom', 'zmesh'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

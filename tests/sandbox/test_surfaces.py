@@ -69,7 +69,7 @@ def test_ball_to_every_format(tmp_path: Path, to: str) -> None:
     assert b"NOT A SEGMENTATION" in (tmp_path / f"surface{to}").read_bytes()[:200]
 
 
-def test_points_are_shared_between_slabs() -> None:
+def test_points_are_shared() -> None:
     """The mesh is one closed piece before any reader merges equal points."""
     mesh = extract_surface(Volume(spheres.ball(), (1.5, 1.0, 0.8)))
     whole = trimesh.Trimesh(mesh.points, mesh.faces, process=False)
@@ -81,9 +81,11 @@ def test_threshold_is_midway_without_hounsfield_units() -> None:
     """Values that are no HU are cut in the middle of their range."""
     voxels = ((spheres.ball().astype(np.int32) + 1000) * 255 // 2800).astype(np.uint8)
     points = extract_surface(Volume(voxels, (1.5, 1.0, 0.8))).points
-    # Midway of -1000 … 1800 is 400: half a millimetre inside of the 300 HU surface.
+    # Midway of -1000 … 1800 is 400; the surface runs half a voxel outside of what is within.
+    within = {level: (spheres.ball() > level).any(axis=(0, 1)).sum() for level in (300, 400)}
+    assert within[400] < within[300]
     width = points[:, 0].max() - points[:, 0].min()
-    assert width == pytest.approx(2 * (spheres.RADIUS - 0.5), abs=0.1)
+    assert width == pytest.approx(within[400] * spheres.SPACING[0], abs=1e-4)
 
 
 def test_surface_closes_at_the_border_of_the_volume() -> None:

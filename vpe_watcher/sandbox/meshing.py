@@ -1,9 +1,10 @@
 """From the file that was really uploaded to a mesh that is really its surface.
 
 A volume becomes its iso-surface: at 300 HU where the values look like Hounsfield units, else midway
-of their range. Coordinates are mm from the centre of the first voxel, along the volume's own axes;
-all structures of a volume get this one surface. A mesh passes through as it is. Nothing here is a
-segmentation, and every file that is written says so.
+of their range. It runs half way between the voxels within and those without. Coordinates are mm
+from the centre of the first voxel, along the volume's own axes; all structures of a volume get this
+one surface. A mesh passes through as it is. Nothing here is a segmentation, and every file that is
+written says so.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from zipfile import BadZipFile
 from vpe_watcher.sandbox.workshop import Source, Unreadable
 
 if TYPE_CHECKING:
-    from vpe_watcher.sandbox.meshes import Faces, Mesh, Points
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from vpe_watcher.sandbox.meshes import Mesh
     from vpe_watcher.sandbox.volumes import Volume
 
 BONE_HU = 300.0
-SLAB = 16  # slices marched at once: bounds memory and how long other threads wait
 READING_FAULTS = (
     ArithmeticError,
     AttributeError,
@@ -65,19 +68,19 @@ def write_surface(source: Source, targets: dict[str, Path]) -> None:
 def extract_surface(volume: Volume) -> Mesh:
     """Return the closed iso-surface of a volume in mm; raise Unreadable if it has none."""
     import numpy as np
+    import zmesh
 
     from vpe_watcher.sandbox.meshes import Mesh
 
-    level = _level(volume)
-    parts = [_march(volume, level, start) for start in range(-1, len(volume.voxels), SLAB)]
-    offsets = np.cumsum([0, *(len(points) for points, _ in parts)])
-    points = np.concatenate([points for points, _ in parts])
-    faces = np.concatenate(
-        [faces + offset for (_, faces), offset in zip(parts, offsets[:-1], strict=True)]
-    )
-    if not len(faces):
+    mask = _mask(volume)
+    if not mask.any():
         raise Unreadable("the volume has no surface")
-    return Mesh(*_welded(points, faces, volume.spacing))
+    mesher = zmesh.Mesher(volume.spacing)
+    mesher.mesh(mask)
+    surface = mesher.get(1)
+    points = surface.vertices - np.array(volume.spacing, np.float32)
+    # From z, y, x to x, y, z: a mirror, so that the triangles turn to look outwards again.
+    return Mesh(points[:, ::-1], surface.faces[:, ::-1].astype(np.int32))
 
 
 def _mesh_of(source: Source, folder: Path) -> Mesh:
@@ -101,9 +104,7 @@ def _gunzipped(path: Path, target: Path) -> Path:
 
 
 def _level(volume: Volume) -> float:
-    """Return the iso-value in stored units, kept off whole numbers so that no voxel equals it."""
-    import numpy as np
-
+    """Return the iso-value in stored units: a voxel of this value is within."""
     if volume.slope <= 0:
         raise Unreadable("the rescale slope is not positive")
     low, high = volume.physical(volume.voxels.min()), volume.physical(volume.voxels.max())
@@ -113,42 +114,14 @@ def _level(volume: Volume) -> float:
         wanted = (low + high) / 2
     if low == high:
         raise Unreadable("every voxel has the same value")
-    stored = (wanted - volume.intercept) / volume.slope
-    if np.issubdtype(volume.voxels.dtype, np.integer):
-        return float(np.ceil(stored) - 0.5)
-    return stored
+    return (wanted - volume.intercept) / volume.slope
 
 
-def _march(volume: Volume, level: float, start: int) -> tuple[Points, Faces]:
-    """Return points (z, y, x in voxels) and faces of the slices from `start` to the next slab's.
-
-    Slice -1 and the one behind the last are air, and so is a rim around each: the surface closes.
-    """
-    import mcubes
+def _mask(volume: Volume) -> NDArray[np.bool_]:
+    """Return which voxels are within, with a rim of air around: the surface closes."""
     import numpy as np
 
-    count, rows, columns = volume.voxels.shape
-    end = min(start + SLAB, count)
-    air = min(float(volume.voxels.min()), level - 1)
-    block = np.full((end - start + 1, rows + 2, columns + 2), air, dtype=np.float32)
-    first, last = max(start, 0), min(end + 1, count)
-    block[first - start : last - start, 1:-1, 1:-1] = volume.voxels[first:last]
-    points, faces = mcubes.marching_cubes(block, level)
-    return points + np.array([start, -1, -1]), faces.astype(np.int64)
-
-
-def _welded(
-    points: Points, faces: Faces, spacing: tuple[float, float, float]
-) -> tuple[Points, Faces]:
-    """Return points in mm as x, y, z, one where slabs met, and faces that look outwards."""
-    import numpy as np
-
-    seams = np.flatnonzero(points[:, 0] == np.rint(points[:, 0]))
-    _, firsts, twins = np.unique(
-        points[seams].astype(np.float32), axis=0, return_index=True, return_inverse=True
-    )
-    names = np.arange(len(points))
-    names[seams] = seams[firsts][twins.reshape(-1)]
-    used, renumbered = np.unique(names[faces], return_inverse=True)
-    millimetres = (points[used] * spacing)[:, ::-1]
-    return millimetres.astype(np.float32), renumbered.reshape(-1, 3)[:, ::-1].astype(np.int32)
+    level = _level(volume)
+    mask = np.zeros([length + 2 for length in volume.voxels.shape], np.bool_)
+    np.greater_equal(volume.voxels, level, out=mask[1:-1, 1:-1, 1:-1])
+    return mask

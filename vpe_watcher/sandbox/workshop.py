@@ -20,7 +20,7 @@ from vpe_watcher.sandbox.tetrahedron import write_tetrahedra
 from vpe_watcher.sandbox.validation import items_of
 
 WRITABLE = (".stl", ".ply", ".obj")
-EXTRA = ("numpy", "pydicom", "mcubes")
+EXTRA = ("numpy", "pydicom", "zmesh")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
