@@ -14,6 +14,7 @@ from tests.core.builders import TROUBLE, a_case, a_problem, an_input, an_output
 from vpe_watcher.core.machine import (
     AT_MOST_FRESH_POLLS,
     AT_MOST_NEW_JOBS,
+    LOOK_AGAIN_S,
     REFUSED_AT_MOST_S,
     RETRY_AFTER_AT_MOST_S,
     TABLE,
@@ -124,10 +125,14 @@ def test_first_look_comes_after_the_poll_interval() -> None:
     assert decided(a_case(S.NOTIFYING, paid=True), L.OK).delay_s == PATIENCE.poll_every_s
 
 
-@pytest.mark.parametrize("label", [L.PENDING, L.CHANGED])
-def test_a_claim_that_is_not_ready_waits_for_quiet(label: Label) -> None:
+def test_a_claim_that_changed_waits_for_quiet() -> None:
     """Files that changed after the claim get the quiet time again."""
-    assert decided(a_case(S.CLAIMING), label).delay_s == PATIENCE.settle_s
+    assert decided(a_case(S.CLAIMING), L.CHANGED).delay_s == PATIENCE.settle_s
+
+
+def test_a_claim_that_waits_for_another_case_looks_again_soon() -> None:
+    """An earlier case of the same scan may end at any moment."""
+    assert decided(a_case(S.CLAIMING), L.PENDING).delay_s == LOOK_AGAIN_S
 
 
 # --- patience ------------------------------------------------------------------------------------

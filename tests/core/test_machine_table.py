@@ -33,7 +33,7 @@ claiming     input exhausted > archiving/failed
 claiming     cancel > archiving/cancelled
 claiming$    transient environment stopped interrupted > claiming
 claiming$    ok > notifying
-claiming$    gone exhausted > held
+claiming$    changed gone exhausted > held
 claiming$    cancel > archiving/cancelled
 
 submitting   transient environment stopped interrupted > submitting

@@ -84,14 +84,10 @@ class Disk:
             OSError: as usual; ELOOP for a link, EINVAL for what is no regular file.
         """
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise OSError(errno.EINVAL, "not a regular file")
-            return os.fdopen(descriptor, "rb")
-        except BaseException:
-            with suppress(OSError):
-                os.close(descriptor)
-            raise
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise OSError(errno.EINVAL, "not a regular file")
+        return os.fdopen(descriptor, "rb")
 
     def read(self, path: Path, *, at_most: int = 1024 * 1024) -> bytes:
         """Return a small file's content, cut at `at_most` bytes."""

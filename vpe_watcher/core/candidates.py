@@ -252,6 +252,9 @@ def judged(
     if quiet_s < rules.settle_s or candidate.looks < 2:
         reason = f"changed {quiet_s:.0f} s ago; taken after {rules.settle_s:g} s without a change"
         return Judgement(CandidateState.SETTLING, reason, max(rules.settle_s - quiet_s, 0.0))
+    if not all(_is_text(seen.path) for seen in group.files):
+        reason = "a name that is not valid UTF-8: rename it"
+        return Judgement(CandidateState.BLOCKED, reason)
     if group.temporaries:
         return _incomplete(candidate, "a file in it still has a temporary name", rules, quiet_s)
     missing = tuple(seen.path for seen in group.members if facts.get(seen.path) is None)
@@ -260,6 +263,15 @@ def judged(
     known = {seen.path: facts[seen.path] for seen in group.members}
     found = {path: fact for path, fact in known.items() if fact is not None}
     return _judged_by_facts(candidate, found, rules, quiet_s)
+
+
+def _is_text(path: str) -> bool:
+    """Tell whether a name can be stored and shown: names are bytes, and not all bytes are text."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _judged_by_facts(

@@ -109,6 +109,7 @@ TABLE: dict[tuple[State, bool], dict[Label, Arrow]] = {
     (S.CLAIMING, PAID): _stay(S.CLAIMING)
     | {
         L.OK: Arrow(S.NOTIFYING),
+        L.CHANGED: _HELD,
         L.GONE: _HELD,
         L.EXHAUSTED: _HELD,
         L.CANCEL: _CANCELLED,

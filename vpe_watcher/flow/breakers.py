@@ -86,6 +86,20 @@ class Breakers:
             del self._open[name]
         self._log("breaker.closed", breaker=name)
 
+    def close_orphans(self, kinds: frozenset[str]) -> None:
+        """Close what no call could probe: `kinds` are those that may still come.
+
+        If the fault is still there, the next call that needs the resource opens it again.
+        """
+        now = self._monotonic()
+        with self._lock:
+            orphans = [b.name for b in self._open.values() if b.retry_at <= now]
+            orphans = [name for name in orphans if not self._open[name].kinds & kinds]
+            for name in orphans:
+                del self._open[name]
+        for name in orphans:
+            self._log("breaker.closed", breaker=name)
+
     def may_pass(self, case_id: str, kind: str, needed: frozenset[str]) -> bool:
         """Tell whether a step may run now; it becomes the probe of what is due for one."""
         now = self._monotonic()
@@ -103,11 +117,12 @@ class Breakers:
             return any(b.gates(kind, needed) for b in self._open.values())
 
     def next_probe_at(self, kind: str, needed: frozenset[str]) -> float:
-        """Return the monotonic moment from which a gated step may be the probe."""
+        """Return the monotonic moment from which a gated step may be the probe (inf: never)."""
         with self._lock:
-            return max(
-                (b.retry_at for b in self._open.values() if b.gates(kind, needed)), default=0.0
-            )
+            gating = [b for b in self._open.values() if b.gates(kind, needed)]
+        if any(b.probe is not None or kind not in b.kinds for b in gating):
+            return float("inf")  # another step's end has to come first
+        return max((b.retry_at for b in gating), default=0.0)
 
     def ended(self, case_id: str, kind: str, *, is_healthy: bool) -> None:
         """Take note that a step has ended: a healthy probe closes what it probed."""

@@ -12,9 +12,18 @@ import os
 from pathlib import Path
 from typing import Any
 
+from vpe_watcher import formats
 from vpe_watcher.adapters.files import blamed, fault_of
 from vpe_watcher.adapters.store import Earlier
-from vpe_watcher.core.candidates import sight
+from vpe_watcher.core.candidates import (
+    Candidate,
+    Judgement,
+    Rules,
+    Seen,
+    grouped,
+    judged,
+    sight,
+)
 from vpe_watcher.core.errors import ClaimGone, InputChanged, InputFault
 from vpe_watcher.core.model import (
     AT_REST,
@@ -48,7 +57,10 @@ def claim(case: Case, ports: Ports) -> Outcome:
     if case.doom is not None:
         return Outcome(Label.INPUT, case.doom)
     if case.paid:
-        return OK  # a person's retry of the same job: its input only has to be here
+        _keep_reference(case, ports)  # a person's retry of the same job
+        return OK
+    if case.retries and not case.inputs:
+        case = _planned_again(case, ports)
     waits = _take_reference(case, ports)
     if waits is not None:
         return waits
@@ -114,7 +126,7 @@ def input_changed(*, after_notification: bool) -> InputChanged:
 def _gather(case: Case, ports: Ports) -> Outcome | None:
     """Rename what is not yet in the claim. An outcome only when it goes back to the inbox."""
     is_first = case.times["claimed"] is None and case.retries == 0
-    problem = _rename_all(case, ports)
+    problem = rename_all(case, ports)
     if problem is None and is_first and case.times["claimed"] is None and not case.is_settling:
         problem = _changed_since_last_look(case, ports)
     if problem is None:
@@ -127,7 +139,8 @@ def _gather(case: Case, ports: Ports) -> Outcome | None:
     return _put_back(case, ports, problem)
 
 
-def _rename_all(case: Case, ports: Ports) -> Problem | None:
+def rename_all(case: Case, ports: Ports) -> Problem | None:
+    """Rename what is not yet in the claim; a problem when that is not possible."""
     claims = ports.places.claims(case.recipe)
     root = f"inbox:{case.recipe}"
     for move in case.moves:
@@ -218,7 +231,69 @@ def _put_back(case: Case, ports: Ports, problem: Problem) -> Outcome:
     return Outcome(Label.RETURNED, problem)
 
 
+def _planned_again(case: Case, ports: Ports) -> Case:
+    """Judge a case afresh that failed before anything in it was known to be an input."""
+    recipe = ports.rules.recipes[case.recipe]
+    rules = Rules(
+        settle_s=0.0,
+        incomplete_after_s=0.0,
+        patterns=recipe.patterns,
+        split_name=formats.split_name,
+        trusts_inodes=case.sight.startswith("i:"),
+    )
+    folder = ports.places.claim(case)
+    with blamed(f"inbox:{case.recipe}"):
+        seen = [Seen(path, entry.kind, entry.mark) for path, entry in ports.disk.tree(folder)]
+        group = next(
+            (one for one in grouped(seen, rules) if one.path == case.content or not case.content),
+            None,
+        )
+        if group is None:
+            raise claim_gone()
+        facts = {one.path: read_facts(ports.disk, folder / one.path) for one in group.members}
+    candidate = Candidate(group, group.fingerprint, since=0.0, detected=0.0, looks=2)
+    judgement = judged(candidate, facts, rules, now=1.0)
+    if judgement.plan is None or judgement.plan.doom is not None:
+        raise _still_no_scan(judgement)
+    plan = judgement.plan
+    ports.store.set_inputs(case.case_id, plan.inputs, skipped=plan.skipped)
+    return ports.store.load(case.case_id) or case
+
+
+def _still_no_scan(judgement: Judgement) -> InputFault:
+    doom = judgement.plan.doom if judgement.plan else None
+    if doom is not None:
+        return InputFault(doom.message, code=doom.code, hint=doom.hint)
+    return InputFault(
+        f"This cannot be sent: {judgement.reason or 'it is not a scan'}.",
+        code="not_a_scan",
+        hint="Export the scan again and drop it anew.",
+    )
+
+
 # --- the reference -------------------------------------------------------------------------------
+
+
+def _keep_reference(case: Case, ports: Ports) -> None:
+    """Make sure that the files are those that the Engine got, and remember how they look now.
+
+    Raises:
+        ClaimGone: one is not there.
+        InputChanged: one has other content.
+    """
+    content = ports.places.content(case)
+    marks: dict[str, FileMark] = {}
+    with blamed(f"inbox:{case.recipe}"):
+        for entry in case.inputs:
+            seen = ports.disk.look(content / entry.name)
+            if seen is None:
+                raise claim_gone()
+            before, now = entry.mark, seen.mark
+            is_touched = (before.size, before.mtime_ns) != (now.size, now.mtime_ns)
+            if is_touched and ports.disk.digest(content / entry.name) != entry.sha256:
+                raise input_changed(after_notification=True)
+            marks[entry.name] = now
+    ports.store.keep_reference(case.case_id, marks)
 
 
 def _take_reference(case: Case, ports: Ports) -> Outcome | None:

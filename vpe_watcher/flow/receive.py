@@ -246,4 +246,4 @@ def _identifiers(case: Case, ports: Ports) -> dict[str, str] | None:
 def as_text(document: dict[str, Any]) -> bytes:
     """Return a document as people will open it."""
     text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-    return text.encode("utf-8", "surrogateescape")
+    return text.encode("utf-8", "backslashreplace")  # a lone surrogate becomes its JSON escape

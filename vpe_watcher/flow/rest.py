@@ -11,7 +11,7 @@ from vpe_watcher.adapters.files import blamed
 from vpe_watcher.core.model import Case, FailureClass, Outcome, Problem, State
 from vpe_watcher.core.moments import iso
 from vpe_watcher.core.wire import error_document
-from vpe_watcher.flow.claim import OK
+from vpe_watcher.flow.claim import OK, rename_all
 from vpe_watcher.flow.places import EVIDENCE
 from vpe_watcher.flow.ports import Ports
 from vpe_watcher.flow.receive import RESULT, as_text, is_taken, manifest_of
@@ -46,6 +46,8 @@ def archive(case: Case, ports: Ports) -> Outcome:
 
 def _move_to_rest(case: Case, verdict: State, ports: Ports) -> None:
     content = ports.places.content(case)
+    if case.times["claimed"] is None:
+        rename_all(case, ports)  # cancelled before it was claimed: it must not be taken again
     if not ports.disk.exists(content):
         if not ports.disk.exists(ports.places.resting(case, verdict)):
             _leave_documents(case, verdict, ports)

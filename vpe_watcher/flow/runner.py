@@ -42,6 +42,7 @@ LANES: Mapping[State, str] = {
     State.ARCHIVING: "disk",
 }
 IN_FLIGHT = frozenset({State.UPLOADING, State.NOTIFYING, State.WAITING, State.FETCHING})
+OUTSIDE_KINDS = frozenset({"scan", "main", "notes", "state", "free space"})
 SICK = frozenset({Label.ENVIRONMENT, Label.TRANSIENT, Label.STOPPED, Label.NOT_SENT})
 
 
@@ -108,8 +109,8 @@ class Runner:
 
     def refresh(self) -> None:
         """Read which cases are not at rest; new ones are due now."""
-        found = self.ports.store.due()
-        with self._lock:
+        with self._lock:  # held over the query: an older answer must not replace a newer one
+            found = self.ports.store.due()
             known = self._schedule
             self._schedule = {}
             for case_id, recipe, state in found:
@@ -123,6 +124,8 @@ class Runner:
         """Take in hand every step that is due, may pass its breakers and has room in its lane."""
         now = self._monotonic()
         with self._lock:
+            kinds = frozenset(str(due.state) for due in self._schedule.values())
+            self.breakers.close_orphans(kinds | OUTSIDE_KINDS)
             used = Counter(LANES[state] for state in self._in_hand.values())
             in_flight = self._count_in_flight()
             taken = []
@@ -151,7 +154,8 @@ class Runner:
                 for case_id, due in self._schedule.items()
                 if case_id not in self._in_hand
             ]
-        return max(0.0, min(moments) - now) if moments else None
+        soonest = min(moments, default=float("inf"))
+        return None if soonest == float("inf") else max(0.0, soonest - now)
 
     def is_idle(self, *, within_s: float) -> bool:
         """Tell whether nothing is in hand, processing, or due within a time but for breakers."""

@@ -6,18 +6,49 @@ would drop SQLite's POSIX locks, and the next process that leaves would remove t
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from vpe_watcher.core.errors import ConfigError, EnvironmentFault
 
 SCHEMA_VERSION = 1
 APPLICATION_ID = int.from_bytes(b"vpew")
 BUSY_TIMEOUT_S = 10.0
+UNSTORABLE = re.compile("[\ud800-\udfff\ufffd]")
+ESCAPED = re.compile("\ufffd([0-9a-f]{4})")
+
+
+def _escaped(value: Any) -> Any:
+    """Return a value as SQLite takes it.
+
+    A file name with bytes that are no UTF-8 (an old `Müller.dcm`) holds half surrogates, which no
+    database text may: each is kept as U+FFFD and its code in hexadecimal.
+    """
+    if isinstance(value, str) and not value.isascii():
+        return UNSTORABLE.sub(lambda match: f"\ufffd{ord(match[0]):04x}", value)
+    return value
+
+
+def _unescaped(raw: bytes) -> str:
+    return ESCAPED.sub(lambda match: chr(int(match[1], 16)), raw.decode())
+
+
+class Connection(sqlite3.Connection):
+    """A connection that any file name may pass, there and back."""
+
+    def execute(self, sql: str, parameters: Any = ()) -> sqlite3.Cursor:
+        """Run one statement with positional parameters."""
+        return super().execute(sql, tuple(map(_escaped, parameters)))
+
+    def executemany(self, sql: str, parameters: Iterable[Any]) -> sqlite3.Cursor:
+        """Run one statement for each row of positional parameters."""
+        return super().executemany(sql, [tuple(map(_escaped, row)) for row in parameters])
 
 
 class Database:
@@ -58,8 +89,10 @@ class Database:
                 timeout=BUSY_TIMEOUT_S,
                 isolation_level=None,
                 check_same_thread=False,
+                factory=Connection,
             )
             connection.row_factory = sqlite3.Row
+            connection.text_factory = _unescaped
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("PRAGMA synchronous = FULL")
         return connection

@@ -16,6 +16,7 @@ from vpe_watcher.adapters.store.statements import (
     add_event,
     must_load,
     output_identity,
+    put_inputs,
     put_output,
     request_key,
     set_content_key,
@@ -23,13 +24,34 @@ from vpe_watcher.adapters.store.statements import (
     update_case,
 )
 from vpe_watcher.adapters.store.values import Earlier
-from vpe_watcher.core.model import FileMark, Notified, Output, State
+from vpe_watcher.core.model import FileMark, Input, Notified, Output, State
 from vpe_watcher.core.moments import iso
 from vpe_watcher.core.wire import Links
 
 
 class ProgressVerbs(Verbs):
     """The verbs on a case whose step is under way."""
+
+    def set_inputs(
+        self, case_id: str, inputs: tuple[Input, ...], *, skipped: tuple[dict[str, str], ...]
+    ) -> None:
+        """Replace what a case that never had a job consists of."""
+        with self.database.transaction() as connection:
+            connection.execute("DELETE FROM inputs WHERE case_id = ?", (case_id,))
+            put_inputs(connection, case_id, inputs)
+            update_case(
+                connection, case_id, sizes_key=sizes_key(inputs), skipped=json.dumps(skipped)
+            )
+
+    def keep_reference(self, case_id: str, marks: Mapping[str, FileMark]) -> None:
+        """Record how files look whose content was found to be the same: digests stay."""
+        with self.database.transaction() as connection:
+            for name, mark in marks.items():
+                connection.execute(
+                    "UPDATE inputs SET size = ?, mtime_ns = ?, ctime_ns = ?, inode = ? "
+                    "WHERE case_id = ? AND name = ?",
+                    (*mark_columns(mark), case_id, name),
+                )
 
     def set_reference(self, case_id: str, marks: Mapping[str, FileMark]) -> None:
         """Record how claimed files look, by input name: what later looks are compared with.

@@ -49,8 +49,9 @@ class Store(DaemonVerbs, ProgressVerbs):
     def due(self) -> list[tuple[str, str, State]]:
         """Return (case id, recipe, state) of all cases that are not at rest, oldest first."""
         rows = self.database.read(
-            "SELECT case_id, recipe, state FROM cases WHERE state NOT IN "
-            "('done', 'partial', 'duplicate', 'failed', 'held', 'cancelled') ORDER BY seq"
+            "SELECT case_id, recipe, state FROM cases WHERE state IN ('claiming', 'submitting', "
+            "'uploading', 'notifying', 'waiting', 'fetching', 'delivering', 'archiving') "
+            "ORDER BY seq"
         )
         return [(row["case_id"], row["recipe"], State(row["state"])) for row in rows]
 
@@ -283,7 +284,8 @@ class Store(DaemonVerbs, ProgressVerbs):
     def held_notes(self) -> tuple[list[Case], list[Case]]:
         """Return the cases whose `.held.txt` is to be written, and those whose must go."""
         rows = self.database.read(
-            "SELECT case_id, state FROM cases WHERE (state = 'held') <> is_noted"
+            "SELECT case_id FROM cases WHERE state = 'held' AND is_noted = 0 "
+            "UNION SELECT case_id FROM cases WHERE is_noted = 1 AND state <> 'held'"
         )
         cases = [self.load(row["case_id"]) for row in rows]
         found = [case for case in cases if case is not None]
