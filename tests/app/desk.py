@@ -16,8 +16,9 @@ import pytest
 
 from vpe_watcher.adapters.lock import DaemonLock
 from vpe_watcher.adapters.settings import Settings, load_settings
-from vpe_watcher.adapters.store import Database, NewCase, Store
+from vpe_watcher.adapters.store import NewCase, Store
 from vpe_watcher.app import cli
+from vpe_watcher.app.assembly import open_store
 from vpe_watcher.core import machine
 from vpe_watcher.core.model import (
     Case,
@@ -245,6 +246,6 @@ def open_desk(home: Path, capture: pytest.CaptureFixture[str]) -> Desk:
     """Make everything anew in `home`."""
     config = make_home(home)
     settings = load_settings(config, environ={})
-    store = Store(Database(settings.state_file), now=time.time)
+    store = open_store(settings, now=time.time)
     store.record_start(fresh_id=DAEMON_ID)
     return Desk(home, config, settings, store, capture, DaemonLock(settings.state_file))

@@ -44,6 +44,7 @@ def parcel_of(source: Path, recipe: str, settings: Settings) -> Parcel:
     """Look at what is to be submitted. Raises `Refusal`: it could never become a case."""
     inbox = settings.recipes[recipe].inbox
     named = source.absolute()
+    _check_text(named.name)
     try:
         source = source.resolve(strict=True)
         _check_content(source, named.name, settings.recipes[recipe])
@@ -79,6 +80,17 @@ def deliver(parcel: Parcel, announce: Callable[[], None]) -> None:
             placed.append(target)
         announce()
         disk.rename(draft, parcel.target)
+
+
+def _check_text(name: str) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise Refusal(
+            f"The name of {name} is no valid text (UTF-8).",
+            code="name_not_text",
+            hint="Rename the file: results and messages must be able to name it.",
+        ) from error
 
 
 def _check_content(source: Path, name: str, recipe: Recipe) -> None:

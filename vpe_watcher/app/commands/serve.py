@@ -59,7 +59,10 @@ def make_sandbox(
 
     try:
         return Sandbox(
-            scratch, simple=simple, faults=faults or [], options=Options(processing_s=processing_s)
+            scratch,
+            simple=simple,
+            faults=[] if faults is None else faults,
+            options=Options(processing_s=processing_s),
         )
     except ScriptError as error:
         raise UsageError(f"--fault-script: {error}.", code="usage") from error
