@@ -47,6 +47,29 @@ def test_a_case_is_read_as_it_was_written(house: House) -> None:
     assert case.times["claimed"] is None
 
 
+@pytest.mark.parametrize("odd", ["M\udcfcller", "\ufffd", "\ufffddcfc", "\ud800x\udfff", "日本"])
+def test_names_that_are_no_text(house: House, odd: str) -> None:
+    """A name with bytes that are no UTF-8 is kept to the byte: its file must be found again."""
+    path = f"/in/{odd}.dcm"
+    house.store.record_first_scan("inbox:default", {odd: "mark"})
+    house.queries.say("take", [path])
+    case = house.add(
+        case_name=odd,
+        content=odd,
+        moves=(Move(path, f"c1/{odd}.dcm"),),
+        inputs=(an_input(name=f"{odd}.dcm"),),
+    )
+    assert (case.case_name, case.content, case.moves[0].source) == (odd, odd, path)
+    assert (case.moves[0].target, case.inputs[0].name) == (f"c1/{odd}.dcm", f"{odd}.dcm")
+    assert house.store.claimed_sources() == {path}
+    assert house.store.existing("inbox:default") == {odd: "mark"}
+    assert house.store.words()[0].subject == path
+    assert house.queries.case_by_source(path) == "c1"
+    assert house.queries.find(odd) == ["c1"]
+    house.store.set_reference("c1", {f"{odd}.dcm": replace(MARK, ctime_ns=9)})
+    assert house.case().inputs[0].mark.ctime_ns == 9
+
+
 def test_no_such_case(house: House) -> None:
     """A case that is not there is None, not an error."""
     assert house.store.load("c9") is None
