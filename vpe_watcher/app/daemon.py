@@ -89,9 +89,11 @@ def _run(settings: Settings, *, log: Log, once: bool, signals: Signals) -> int:
     try:
         return daemon.run(once=once)
     finally:
+        log("daemon.stopped", pid=os.getpid())
+        if daemon.has_abandoned:
+            os._exit(EXIT_OK)  # stopping is crashing politely: the open attempt is found at start
         engine.close()
         store.database.close()
-        log("daemon.stopped", pid=os.getpid())
 
 
 class Signals:
@@ -158,6 +160,7 @@ class Daemon:
             ],
             min_free=settings.retention.min_free,
         )
+        self.has_abandoned = False  # a thread still runs: nothing may be closed under it
         self._next_words_at = 0.0
         self._words_version = -1
 
@@ -299,6 +302,7 @@ class Daemon:
             thread.join(max(0.0, deadline - time.monotonic()))
         if any(thread.is_alive() for thread in self._threads):
             self._log("daemon.abandoned", reason="a step did not end within stop_grace_s")
+            self.has_abandoned = True
 
 
 def _watch_mode(wish: str, folder: Path) -> tuple[str, str]:

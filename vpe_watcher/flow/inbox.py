@@ -95,6 +95,7 @@ class Inbox:
         self._wanted: set[str] = set()
         self._next_scan_at = monotonic()
         self._has_scanned = False
+        self._reported = -1
         self._lock = threading.Lock()
         self.wake = threading.Event()
 
@@ -182,7 +183,14 @@ class Inbox:
             spent_s = self._monotonic() - now
             self._next_scan_at = now + max(self.options.scan_every_s, spent_s / SCAN_DUTY)
             self._has_scanned = True
-            self._log("scan.done", root=self.name, count=len(self._known), duration_s=spent_s)
+            self._report_scan(spent_s)
+
+    def _report_scan(self, spent_s: float) -> None:
+        """Log a full scan when it found another number of candidates than the last one."""
+        count = len(self._known)
+        if count != self._reported:
+            self._reported = count
+            self._log("scan.done", root=self.name, count=count, duration_s=round(spent_s, 3))
 
     def _seconds_to_next_turn(self) -> float:
         with self._lock:
@@ -358,14 +366,7 @@ class Inbox:
             skipped=plan.skipped,
             doom=plan.doom,
         )
-        try:
-            self._ports.store.add_case(new, is_taken=lambda name: is_taken(name, self._ports))
-        except EnvironmentFault as fault:
-            if fault.breaker == self.name:
-                raise
-            self._breakers.open(fault, kind=SCAN)
-            one.again_at = self._monotonic() + 1.0
-            return
+        self._ports.store.add_case(new, is_taken=lambda name: is_taken(name, self._ports))
         with self._lock:
             self._known.pop(path, None)
             self._wanted.discard(path)

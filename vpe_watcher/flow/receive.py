@@ -7,6 +7,7 @@ renamed; the folder is published by one rename. What is visible is complete.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -201,11 +202,14 @@ def _published(case: Case, ports: Ports) -> Outcome:
 
 
 def is_taken(name: str, ports: Ports) -> bool:
-    """Tell whether a folder name exists in any outbox, the archive or failed, whatever its case."""
+    """Tell whether a folder name exists in an outbox, the archive or failed.
+
+    A folder that cannot be asked now has no say: the rename that publishes never replaces, and
+    takes the next name when this one turns out to be taken.
+    """
     places = ports.places
-    folders = {places.archive, places.failed, *places.outboxes.values()}
-    with blamed("outbox"):
-        for folder in folders:
+    for folder in {places.archive, places.failed, *places.outboxes.values()}:
+        with suppress(OSError):
             if ports.disk.exists(folder / name):
                 return True
     return False

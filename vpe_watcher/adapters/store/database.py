@@ -95,6 +95,7 @@ class Database:
             connection.text_factory = _unescaped
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA cache_size = -512")  # KiB, and a dozen threads have one each
         return connection
 
     @contextmanager
