@@ -17,7 +17,18 @@ from vpe_watcher.app import cli, render
 from vpe_watcher.app.result import ErrorEntry, Result
 from vpe_watcher.core.errors import ConfigError, Refusal, TryAgainLater, UsageError
 
-COMMANDS = ("init", "check", "run", "status", "cases", "show", "submit", "retry", "cancel")
+COMMANDS = (
+    "init",
+    "check",
+    "run",
+    "status",
+    "cases",
+    "show",
+    "explain",
+    "submit",
+    "retry",
+    "cancel",
+)
 HEAVY = ("pydantic", "requests", "rich", "sqlite3", "structlog", "tomlkit", "numpy", "pydicom")
 VPE_WATCHER = [sys.executable, "-m", "vpe_watcher"]
 

@@ -207,6 +207,19 @@ def show(
 
 
 @app.command(
+    epilog="Example:\n\n\b\n  vpe-watcher explain /srv/vpe/inbox/scan.dcm",
+)
+def explain(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A file or folder in an inbox.")],
+    config: Config = None,
+) -> None:
+    """Say why a file is taken or not, and what the daemon last saw."""
+    from vpe_watcher.app.commands.explain import explain
+
+    _answer(lambda: explain(config, path))
+
+
+@app.command(
     epilog="Example:\n\n\b\n  vpe-watcher submit scan.dcm\n"
     "  vpe-watcher submit --recipe teeth --wait patient-folder/",
 )

@@ -87,16 +87,10 @@ def case_of(queries: Queries | None, word: str) -> Case:
 def places_of(settings: Settings, queries: Queries) -> Places:
     """Return where this daemon keeps everything."""
     from vpe_watcher.adapters.store import Store
-    from vpe_watcher.flow.places import Places
+    from vpe_watcher.app import assembly
 
-    recipes = settings.recipes.values()
-    return Places(
-        inboxes={recipe.name: recipe.inbox for recipe in recipes},
-        outboxes={recipe.name: recipe.outbox for recipe in recipes},
-        archive=settings.archive,
-        failed=settings.failed,
-        daemon_id=Store(queries.database, now=time.time).identity()[0],
-    )
+    daemon_id, _ = Store(queries.database, now=time.time).identity()
+    return assembly.places_of(settings, daemon_id)
 
 
 def _is_there(state_file: Path) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vpe_watcher.adapters.files import BLOCK_BYTES, Disk
+from vpe_watcher.app.assembly import candidate_rules
 from vpe_watcher.core.candidates import SIDECAR, Rules, ignored_by, is_temporary
 from vpe_watcher.core.errors import Refusal
 from vpe_watcher.core.model import Kind
@@ -23,7 +24,7 @@ from vpe_watcher.formats.names import split_name
 from vpe_watcher.formats.signature import FIRST_BYTES, looks_like_dicom
 
 if TYPE_CHECKING:
-    from vpe_watcher.adapters.settings import Recipe, Settings
+    from vpe_watcher.adapters.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ def parcel_of(source: Path, recipe: str, settings: Settings) -> Parcel:
     _check_text(named.name)
     try:
         source = source.resolve(strict=True)
-        _check_content(source, named.name, settings.recipes[recipe])
+        _check_content(source, named.name, candidate_rules(settings, settings.recipes[recipe]))
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or "it leads nowhere"
         raise Refusal(
@@ -93,8 +94,7 @@ def _check_text(name: str) -> None:
         ) from error
 
 
-def _check_content(source: Path, name: str, recipe: Recipe) -> None:
-    rules = _rules_of(recipe)
+def _check_content(source: Path, name: str, rules: Rules) -> None:
     kind = Kind.FOLDER if source.is_dir() else Kind.FILE if source.is_file() else Kind.OTHER
     rule = ignored_by(name, kind, rules)
     if rule:
@@ -121,17 +121,6 @@ def _check_folder(folder: Path, name: str, rules: Rules) -> None:
     ]
     if not any(_is_scan(folder / path, Path(path).name) for path in files):
         raise _not_a_scan(f"{name} holds no file that could be a scan")
-
-
-def _rules_of(recipe: Recipe) -> Rules:
-    """Return the rules by which the intake leaves things alone; the others do not matter here."""
-    return Rules(
-        settle_s=recipe.intake.settle_s,
-        incomplete_after_s=recipe.intake.incomplete_after_s,
-        patterns={},
-        split_name=split_name,
-        ignore=recipe.intake.ignore,
-    )
 
 
 def _is_scan(path: Path, name: str) -> bool:

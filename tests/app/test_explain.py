@@ -1,0 +1,71 @@
+"""`explain`: an answer for every path, with or without a daemon."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.app.desk import Desk
+
+DICOM = b"\0" * 128 + b"DICM" + b"\0" * 400
+
+
+def test_a_letter_is_no_scan(desk: Desk) -> None:
+    """It stays where it is, and the reason is told."""
+    letter = desk.settings.inbox / "letter.txt"
+    letter.write_text("Dear doctor")
+    ran = desk.run("explain", str(letter))
+    assert ran.code == 0
+    assert "not a scan" in ran.out
+
+
+def test_a_temporary_name_is_told(desk: Desk) -> None:
+    """The rule by which it is left alone."""
+    part = desk.settings.inbox / "scan.dcm.part"
+    part.write_bytes(DICOM)
+    assert "temporary name" in desk.run("explain", str(part)).out
+
+
+def test_what_the_daemon_last_saw_is_added(running: Desk) -> None:
+    """The snapshot's row for this very path."""
+    scan = running.settings.inbox / "scan.dcm"
+    scan.write_bytes(DICOM)
+    row = {"path": str(scan), "recipe": "default", "state": "settling", "reason": "r", "age_s": 2}
+    running.store.put_snapshot({"candidates": [row]})
+    assert "last saw it as settling: r" in running.run("explain", str(scan)).out
+
+
+def test_a_taken_file_leads_to_its_case(desk: Desk) -> None:
+    """What was dropped there became a case."""
+    case_id = desk.finish(desk.add())
+    out = desk.run("explain", str(desk.settings.inbox / "scan.dcm")).out
+    assert f"case {case_id}, which is done" in out
+
+
+def test_another_way_to_the_same_inbox(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Relative paths and links to the inbox's folder are the same place."""
+    (desk.settings.inbox / "letter.txt").write_text("Dear doctor")
+    (tmp_path / "link").symlink_to(desk.home)
+    monkeypatch.chdir(desk.settings.inbox)
+    for path in ("letter.txt", str(tmp_path / "link" / "inbox" / "letter.txt")):
+        assert "inbox of recipe default" in desk.run("explain", path).out
+
+
+@pytest.mark.parametrize("place", ["nowhere.dcm", "../other.dcm"])
+def test_what_is_not_there_is_an_answer_too(desk: Desk, place: str) -> None:
+    """Exit 0: it could be answered."""
+    ran = desk.run("explain", str(desk.settings.inbox / place))
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out
+
+
+def test_before_the_first_start(desk: Desk) -> None:
+    """No state file, an answer all the same."""
+    desk.store.database.close()
+    desk.settings.state_file.unlink()
+    ran = desk.run("explain", str(desk.settings.inbox / "scan.dcm"))
+    assert ran.code == 0
+    assert "never run" in ran.out

@@ -1,0 +1,53 @@
+"""`explain`: why a path is (not) taken. Finds the inbox that is meant; the rules are `flow`'s."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vpe_watcher.app.commands import opened
+from vpe_watcher.app.result import Result
+from vpe_watcher.core.errors import Refusal
+
+if TYPE_CHECKING:
+    from vpe_watcher.flow.explain import Place
+
+
+def explain(config: Path | None, path: Path) -> Result:
+    """Answer in sentences, with or without a daemon. Raises `Refusal`: it may not be read."""
+    from vpe_watcher.app.assembly import candidate_rules
+    from vpe_watcher.flow.explain import Place
+    from vpe_watcher.flow.explain import explain as sentences
+
+    settings = opened.settings_of(config)
+    inboxes = [
+        Place(recipe.name, recipe.inbox, candidate_rules(settings, recipe))
+        for recipe in settings.recipes.values()
+    ]
+    with opened.reading(settings) as queries:
+        try:
+            lines = sentences(as_configured(path, inboxes), inboxes=inboxes, queries=queries)
+        except OSError as error:
+            raise Refusal(
+                f"{path} cannot be looked at: {error.strerror}.",
+                code="cannot_read",
+                hint="Run the command as the service's user, or as root.",
+            ) from error
+    return Result(lines=lines)
+
+
+def as_configured(path: Path, inboxes: list[Place]) -> Path:
+    """Return a path as the daemon spells it, which may be by another link to the same inbox.
+
+    Links above the path's own name are followed; the path itself may be one.
+    """
+    plain = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow the path itself
+    if any(plain.is_relative_to(inbox.folder) for inbox in inboxes):
+        return plain
+    real = Path(os.path.realpath(plain.parent)) / plain.name
+    for inbox in inboxes:
+        folder = os.path.realpath(inbox.folder)
+        if real.is_relative_to(folder):
+            return inbox.folder / real.relative_to(folder)
+    return plain
