@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,13 +15,25 @@ from tests.flow.house import House
 
 
 @pytest.fixture
-def build(tmp_path: Path) -> Iterator[Callable[..., House]]:
+def ground(tmp_path: Path) -> Iterator[Path]:
+    """Return a folder to build on: in memory where the system has one, for syncs cost nothing."""
+    memory = Path("/dev/shm")  # noqa: S108 - a fresh folder of our own is made in it
+    if not os.access(memory, os.W_OK):
+        yield tmp_path
+        return
+    folder = Path(tempfile.mkdtemp(dir=memory, prefix="vpe-watcher-"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def build(ground: Path) -> Iterator[Callable[..., House]]:
     """Build houses that are closed at the end: `build(limits={…}, options=Options(…))`."""
     houses: list[House] = []
 
     def make(*, options: Any = None, disk: Any = None, **overrides: Any) -> House:
         more = {name: value for name, value in (("options", options), ("disk", disk)) if value}
-        house = House(tmp_path / f"house{len(houses)}", overrides, **more)
+        house = House(ground / f"house{len(houses)}", overrides, **more)
         houses.append(house)
         return house
 
@@ -32,3 +47,11 @@ def build(tmp_path: Path) -> Iterator[Callable[..., House]]:
 def house(build: Callable[..., House]) -> House:
     """Return a house with the usual settings."""
     return build()
+
+
+@pytest.fixture
+def other_disk(ground: Path, tmp_path: Path) -> Path:
+    """Return a folder on another file system than the houses; skip where there is only one."""
+    if ground.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("this machine has only one file system to write on")
+    return tmp_path

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vpe_watcher.adapters.engine import ClientCredentials, EngineClient, Timeouts
+from vpe_watcher.adapters.engine import ClientCredentials, EngineClient, ReadyToken, Timeouts
 from vpe_watcher.adapters.files import Disk
 from vpe_watcher.adapters.settings import Settings, load_settings
 from vpe_watcher.adapters.store import Queries
 from vpe_watcher.app.assembly import Clock, Parts, Stopping, assemble, folders_of, open_store
+from vpe_watcher.core.breakers import Breaker
 from vpe_watcher.core.errors import EnvironmentFault
 from vpe_watcher.core.model import Case, State
 from vpe_watcher.flow.rest import keep_held_notes
@@ -91,6 +92,8 @@ class House:
             "state_file": str(self.root / "state" / "state.sqlite3"),
             **{name: str(self.root / name) for name in ("inbox", "outbox", "archive", "failed")},
         }
+        if "access_token" in self.overrides.get("engine", {}).get("auth", {}):
+            base["engine"]["auth"] = {}
         return load_settings(overrides=merged(base, self.overrides), environ={}, cwd=self.root)
 
     # --- the daemon -------------------------------------------------------------------------------
@@ -121,7 +124,9 @@ class House:
             base_url=self.settings.engine.url,
             version=self.settings.engine.version,
             submit_path=self.settings.engine.submit_route,
-            auth=ClientCredentials(
+            auth=ReadyToken(auth.read_access_token)
+            if auth.is_ready_made
+            else ClientCredentials(
                 auth.client_id, auth.read_client_secret, auth.token_url, auth.audience
             ),
             token_file=self.root / "state" / "token.json",
@@ -161,6 +166,11 @@ class House:
         else:
             self.parts.breakers.close("failed", kind="notes")
         return ran
+
+    def look(self) -> None:
+        """Let every inbox look, and run no step."""
+        for inbox in self.parts.inboxes.values():
+            inbox.turn()
 
     def live(self, seconds: float = 60.0, *, step_s: float = 1.0) -> None:
         """Let time pass, turning every `step_s`."""
@@ -211,6 +221,15 @@ class House:
         self.queries.say(word, [case.case_id], may_cost=may_cost)
         self.turn()
 
+    def claimed(self, case: Case) -> Path:
+        """Return where the one file of a case lies while it is claimed."""
+        (entry,) = case.inputs
+        return self.parts.places.content(case) / entry.name
+
+    def started(self) -> int:
+        """Count the jobs that the Engine began to compute: what a customer pays for."""
+        return sum(job.started for job in self.sandbox.ledger.jobs.values())
+
     def breakers(self) -> set[str]:
         """Return the names of the open breakers."""
         return {breaker.name for breaker in self.parts.breakers.all()}
@@ -232,6 +251,51 @@ class House:
             for path in (self.root / name).rglob("*")
             if ".vpe-watcher" in path.parts and path.is_file() and path.name != "marker.json"
         )
+
+    def breaker(self, name: str) -> Breaker:
+        """Return an open breaker by its name."""
+        return {breaker.name: breaker for breaker in self.parts.breakers.all()}[name]
+
+    def candidate(self, name: str) -> dict[str, Any]:
+        """Return what `status` shows of a candidate."""
+        shown = [one for inbox in self.parts.inboxes.values() for one in inbox.candidates()]
+        return next(one for one in shown if Path(str(one["path"])).name == name)
+
+    def claim_folder(self, case: Case) -> Path:
+        """Return the hidden folder that holds a case's claimed files."""
+        return self.parts.places.claim(case)
+
+    def evidence(self, case: Case) -> dict[str, Any]:
+        """Read `.case.json` in a case's claim folder."""
+        document: dict[str, Any] = json.loads((self.claim_folder(case) / ".case.json").read_text())
+        return document
+
+    def live_until(self, name: str, state: State, *, at_most_s: float = 60.0) -> Case:
+        """Live until a case's next due step is `state`, without running that step."""
+        for _ in range(int(at_most_s)):
+            for inbox in self.parts.inboxes.values():
+                inbox.turn()
+            while (found := self._named(name)) is None or found.state is not state:
+                if not self._run_one():
+                    break
+            if found is not None and found.state is state:
+                return found
+            self.time.advance(1.0)
+        raise AssertionError(f"{name} did not come to {state} in {at_most_s} s")
+
+    def _named(self, name: str) -> Case | None:
+        return next((case for case in self.cases() if case.case_name == name), None)
+
+    def _run_one(self) -> bool:
+        """Run the first step that is ready; what else is ready runs too, one step each."""
+        ready = self.parts.runner.take_ready()
+        for case_id, state in ready:
+            self.parts.runner.run(case_id, state)
+        return bool(ready)
+
+    def held_note(self, name: str) -> str:
+        """Read what tells the person at the folder that a case is held."""
+        return (self.root / "failed" / f"{name}.held.txt").read_text()
 
     def result(self, name: str) -> dict[str, Any]:
         """Read the manifest of a delivered folder."""
