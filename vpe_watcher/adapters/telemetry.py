@@ -7,6 +7,7 @@ configuration says so; exceptions pass as type and place in the code, never as t
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 import traceback
@@ -22,12 +23,15 @@ FIELDS = frozenset(
     | {"version", "pid", "state", "signal", "word", "error", "starts", "since", "period_s"}
 )
 NAMES = frozenset({"name", "path"})
-WARNINGS = frozenset({"breaker.opened", "case.held", "case.failed", "step.interrupted"})
-ERRORS = frozenset({"step.defect", "thread.defect", "daemon.refused"})
-DETAILS = frozenset({"scan.done", "candidate.seen"})
+WARNINGS = frozenset(
+    {"breaker.opened", "case.held", "case.failed", "step.interrupted", "library.warning"}
+)
+ERRORS = frozenset({"step.defect", "thread.defect"})
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]*://)(?:[^\s/@\"']*@)?([^\s/?#\"']+)[^\s\"']*", re.IGNORECASE)
-_TOKEN = re.compile(r"(?i)\b(bearer|token|secret|signature|password)([\s=:]+)[A-Za-z0-9._~+/=-]{8,}")
+_TOKEN = re.compile(
+    r"(?i)\b(bearer|token|secret|signature|password)([\s=:]+)[A-Za-z0-9._~+/=-]{16,}"
+)
 _JWT = re.compile(r"\beyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_.-]+")
 
 Event = MutableMapping[str, Any]
@@ -58,16 +62,37 @@ def configure(
         word = level_of(event)
         getattr(logger, word)(event, level=word, **fields)
 
+    _take_over_library_logs(log)
     return log
+
+
+class _LibraryHandler(logging.Handler):
+    """Says that a library had something to say, and where: its texts may hold URLs and names."""
+
+    def __init__(self, log: Callable[..., None]) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log the place of a record, never its text; trouble with file events is none."""
+        if record.name.startswith("watchdog"):
+            return
+        place = f"{record.name} {record.funcName}:{record.lineno}"
+        self._log("library.warning", code=record.levelname.lower(), reason=place)
+
+
+def _take_over_library_logs(log: Callable[..., None]) -> None:
+    root = logging.getLogger()
+    for handler in [one for one in root.handlers if isinstance(one, _LibraryHandler)]:
+        root.removeHandler(handler)
+    root.addHandler(_LibraryHandler(log))
 
 
 def level_of(event: str) -> str:
     """Return the level that an event has by its name."""
     if event in ERRORS:
         return "error"
-    if event in WARNINGS:
-        return "warning"
-    return "debug" if event in DETAILS else "info"
+    return "warning" if event in WARNINGS else "info"
 
 
 def _console(stream: TextIO) -> Any:

@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -177,6 +177,8 @@ class Daemon:
                     break
         finally:
             self._stop_threads()
+            with suppress(EnvironmentFault):
+                self._snapshot.show_last(self._clock.monotonic(), self._watch_modes)
         left_work = self._parts.runner.has_gated_work() or any(
             inbox.is_paused() and inbox.candidates() for inbox in self._parts.inboxes.values()
         )

@@ -29,6 +29,9 @@ class Snapshot:
         if now < self._next_at:
             return
         self._next_at = now + PERIOD_S
+        self._write(now, watch_modes)
+
+    def _write(self, now: float, watch_modes: Mapping[str, tuple[str, str]]) -> None:
         body = self._body(watch_modes)
         shape = _without_ages(body)
         if shape == self._last and (now < self._refresh_at or not body["candidates"]):
@@ -36,6 +39,11 @@ class Snapshot:
         self._last = shape
         self._refresh_at = now + REFRESH_S
         self._parts.store.put_snapshot(body)
+
+    def show_last(self, now: float, watch_modes: Mapping[str, tuple[str, str]]) -> None:
+        """Write how things stand at the end."""
+        self._last = None
+        self._write(now, watch_modes)
 
     def _body(self, watch_modes: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
         candidates = [row for inbox in self._parts.inboxes.values() for row in inbox.candidates()]

@@ -288,7 +288,7 @@ def _judged_by_facts(
         return Judgement(CandidateState.NO_USABLE_FILE, "no file in it is a scan")
     for fact in usable.values():
         if fact.verdict.proof is Proof.INCOMPLETE:
-            return _incomplete(candidate, fact.verdict.reason, rules, quiet_s)
+            return _incomplete(candidate, in_a_sentence(fact.verdict), rules, quiet_s)
     if any(fact.is_slice for fact in usable.values()):
         reason = "a single DICOM slice; this version takes slices as one .zip or multi-frame file"
         return Judgement(CandidateState.HELD_BACK, reason)
@@ -352,11 +352,17 @@ def modality_of(path: str, fact: Facts, rules: Rules) -> Modality | Problem:
     )
 
 
+def in_a_sentence(verdict: Verdict) -> str:
+    """Return a verdict's reason so that it can follow a colon: with the file as its subject."""
+    is_verb = verdict.reason.partition(" ")[0] in {"is", "ends", "starts", "holds"}
+    return f"the file {verdict.reason}" if is_verb else verdict.reason
+
+
 def _wrong(fact: Facts) -> Problem:
     return Problem(
         FailureClass.INPUT,
         "wrong_content",
-        f"The content is not what the name says: {fact.verdict.reason}.",
+        f"The content is not what the name says: {in_a_sentence(fact.verdict)}.",
         "Export the scan again in the right format, or give it the right extension.",
     )
 

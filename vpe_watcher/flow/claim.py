@@ -21,6 +21,7 @@ from vpe_watcher.core.candidates import (
     Rules,
     Seen,
     grouped,
+    in_a_sentence,
     judged,
     sight,
 )
@@ -327,10 +328,10 @@ def _proof_again(case: Case, ports: Ports) -> Outcome | None:
         waited_s = case.tally.processing_s
         limit_s = ports.rules.recipes[case.recipe].incomplete_after_s
         if facts.verdict.proof is Proof.INCOMPLETE and waited_s < limit_s:
-            words = f"A file of this case is not complete: {facts.verdict.reason}."
+            words = f"A file of this case is not complete: {in_a_sentence(facts.verdict)}."
             return _settles(words, case, ports)
         raise InputFault(
-            f"A file of this case is not complete or wrong: {facts.verdict.reason}.",
+            f"A file of this case is not complete or wrong: {in_a_sentence(facts.verdict)}.",
             code="incomplete",
             hint="Export or copy the scan again and drop it anew.",
         )

@@ -306,6 +306,8 @@ class Runner:
 
     def _report(self, case: Case, begun: Begun, decision: Decision, outcome: Outcome) -> None:
         problem = decision.problem
+        if decision.arrow.to_verdict:
+            problem = case.problem  # the reason of a failure, now that it is final
         fields = {
             "case_id": case.case_id,
             "recipe": case.recipe,
