@@ -229,6 +229,14 @@ def test_a_problem_goes_when_the_engine_answers_again(house: House) -> None:
     assert house.case().problem is None
 
 
+def test_waiting_is_no_error(house: House) -> None:
+    """What a case waits for is shown as its reason, not as what went wrong with it."""
+    house.add()
+    house.step(Label.PENDING, TROUBLE)
+    row = house.queries.case_row("c1")
+    assert (row["wait_reason"], row["error"]) == (TROUBLE.message, None)
+
+
 # --- the paid edge in the schema -----------------------------------------------------------------
 
 

@@ -211,6 +211,28 @@ def test_a_reference_is_what_later_looks_are_compared_with(house: House) -> None
     assert house.case().inputs[0].mark == mark
 
 
+def test_a_rename_back_keeps_digests(house: House) -> None:
+    """Files whose content was found to be the same have new marks and old digests."""
+    house.bring(State.NOTIFYING)
+    mark = replace(MARK, ctime_ns=99)
+    house.store.keep_reference("c1", {"cbct.dcm": mark})
+    entry = house.case().inputs[0]
+    assert (entry.mark, entry.sha256) == (mark, "digest of cbct")
+
+
+def test_inputs_that_become_known_later(house: House) -> None:
+    """A case that failed before anything was known of it is looked at again."""
+    house.add("c1", inputs=(), doom=BAD_SCAN)
+    house.add("c2")
+    skipped = ({"name": "x.pdf", "reason": "not a scan"},)
+    house.store.set_inputs("c1", (an_input(),), skipped=skipped)
+    assert (house.case().inputs, house.case().skipped) == ((an_input(),), skipped)
+    house.add("c3")
+    house.store.set_inputs("c3", (an_input(Modality.FACIAL),), skipped=())
+    assert [entry.modality for entry in house.case("c3").inputs] == [Modality.FACIAL]
+    assert house.store.earlier_alike("c3") == []
+
+
 def test_a_case_is_read_at_one_moment(house: House) -> None:
     """A commit in the middle of reading does not mix before and after."""
     house.bring(State.NOTIFYING)

@@ -259,7 +259,10 @@ class Store(DaemonVerbs, ProgressVerbs):
 
     def _problem_columns(self, case: Case, decision: Decision) -> dict[str, Any]:
         """Keep a problem while it explains why the case stands where it stands."""
-        columns: dict[str, Any] = {"problem": dump_problem(decision.problem)}
+        is_trouble = decision.label is not Label.PENDING  # that one only says what it waits for
+        columns: dict[str, Any] = {
+            "problem": dump_problem(decision.problem) if is_trouble else None
+        }
         is_nobodys = decision.label in {Label.ENVIRONMENT, Label.STOPPED, Label.INTERRUPTED}
         # What failed a case is known before its input is put away, and stays to be read.
         if case.state is State.ARCHIVING or (is_nobodys and decision.state is case.state):
