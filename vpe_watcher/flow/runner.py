@@ -130,7 +130,7 @@ class Runner:
             in_flight = self._count_in_flight()
             taken = []
             for case_id, due in self._schedule.items():
-                if due.at > now or case_id in self._in_hand:
+                if due.at > now or not self._may_begin(case_id):
                     continue
                 lane = LANES[due.state]
                 if used[lane] >= self._limits.lanes[lane]:
@@ -145,6 +145,10 @@ class Runner:
                 taken.append((case_id, due.state))
         return taken
 
+    def _may_begin(self, case_id: str) -> bool:
+        """Tell whether a case is neither in a step nor waiting for a person's cancel of one."""
+        return case_id not in self._in_hand and not self.ports.should_stop(case_id)
+
     def next_due_in_s(self) -> float | None:
         """Return the seconds until something may be due; None when nothing is on the schedule."""
         now = self._monotonic()
@@ -152,7 +156,7 @@ class Runner:
             moments = [
                 max(due.at, self.breakers.next_probe_at(due.state, self._needs(case_id, due)))
                 for case_id, due in self._schedule.items()
-                if case_id not in self._in_hand
+                if self._may_begin(case_id)
             ]
         soonest = min(moments, default=float("inf"))
         return None if soonest == float("inf") else max(0.0, soonest - now)
