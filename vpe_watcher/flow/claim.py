@@ -59,6 +59,7 @@ def claim(case: Case, ports: Ports) -> Outcome:
         return Outcome(Label.INPUT, case.doom)
     if case.paid:
         _keep_reference(case, ports)  # a person's retry of the same job
+        write_evidence(case, ports, may_be_paid=True)
         return OK
     if case.retries and not case.inputs:
         case = _planned_again(case, ports)
