@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import requests
+
 from vpe_watcher.adapters.engine import ClientCredentials, EngineClient, ReadyToken, Timeouts
 from vpe_watcher.adapters.files import Disk
 from vpe_watcher.adapters.settings import Settings, load_settings
@@ -72,11 +74,12 @@ class House:
             self.root / "engine", simple=True, options=self.options, clock=self.time.now
         )
         self.adapter = SandboxAdapter(self.sandbox)
-        self.settings = self._settings()
+        self.settings = self.read_settings()
         self.events: list[tuple[str, dict[str, object]]] = []
         self.start()
 
-    def _settings(self) -> Settings:
+    def read_settings(self) -> Settings:
+        """Read the settings again, after `overrides` was changed."""
         base: dict[str, Any] = {
             "engine": {
                 "base_url": URL,
@@ -92,7 +95,7 @@ class House:
             "state_file": str(self.root / "state" / "state.sqlite3"),
             **{name: str(self.root / name) for name in ("inbox", "outbox", "archive", "failed")},
         }
-        if "access_token" in self.overrides.get("engine", {}).get("auth", {}):
+        if "access_token_file" in self.overrides.get("engine", {}).get("auth", {}):
             base["engine"]["auth"] = {}
         return load_settings(overrides=merged(base, self.overrides), environ={}, cwd=self.root)
 
@@ -251,6 +254,15 @@ class House:
             for path in (self.root / name).rglob("*")
             if ".vpe-watcher" in path.parts and path.is_file() and path.name != "marker.json"
         )
+
+    def issue_token(self) -> str:
+        """Return an access token that the sandbox accepts, as somebody else would get it."""
+        answer = requests.Session()
+        answer.mount(URL, self.adapter)
+        auth = {"client_id": "sandbox", "client_secret": "sandbox"}
+        more = {"grant_type": "client_credentials", "audience": "virtualpatientengine.com"}
+        token: str = answer.post(f"{URL}/oauth/token", json={**auth, **more}).json()["access_token"]
+        return token
 
     def breaker(self, name: str) -> Breaker:
         """Return an open breaker by its name."""
