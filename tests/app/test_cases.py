@@ -45,7 +45,7 @@ def test_cases_are_listed_newest_first_in_the_contracts_shape(desk: Desk) -> Non
     assert body["schema"] == "vpe-watcher/cases/1"
     assert [row["case_name"] for row in body["cases"]] == ["new", "old"]
     row = body["cases"][0]
-    assert set(ROW) <= set(row)
+    assert list(row) == ROW
     assert (row["case_id"], row["state"], row["job_id"]) == (done, "done", f"job-{done}")
     assert row["outbox"] == str(desk.settings.outbox / "new")
     assert row["detected"].endswith("Z")
@@ -116,7 +116,7 @@ def test_show_holds_the_row_and_what_belongs_to_it(desk: Desk) -> None:
     case_id = desk.finish(desk.add(), outputs=("Available", "Missing"))
     body = json.loads(desk.run("show", case_id, "--json").out)
     assert body["schema"] == "vpe-watcher/case/1"
-    assert set(ROW) <= set(body)
+    assert list(body) == ["schema", *ROW, "inputs", "outputs", "events"]
     assert body["inputs"] == [
         {
             "modality": "cbct",

@@ -159,6 +159,14 @@ def test_check_finds_wrong_credentials(live: Desk) -> None:
     assert [what for what in found["ok"] if what.startswith("the Engine answers")]
 
 
+def test_check_finds_a_ready_made_token_that_nobody_accepts(live: Desk) -> None:
+    """There is no other token to be had, so the Engine itself is asked."""
+    text = live.config.read_text().replace('client_id = "sandbox"', 'access_token = "stale"')
+    live.config.write_text(text.replace('client_secret = "sandbox"', ""))
+    found = _findings(live.run("check", "--json"))
+    assert [what for what in found["error"] if "does not accept the access token" in what]
+
+
 def test_check_finds_an_engine_that_is_down(desk: Desk) -> None:
     """Token endpoint and Engine are two findings."""
     found = _findings(desk.run("check", "--json"))

@@ -18,6 +18,10 @@ from vpe_watcher.core.moments import iso
 CASES_SCHEMA = "vpe-watcher/cases/1"
 CASE_SCHEMA = "vpe-watcher/case/1"
 AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
+ROW = (
+    *("case_id", "case_name", "recipe", "state", "job_id"),
+    *("detected", "updated", "outbox", "error"),
+)
 UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 
 
@@ -31,7 +35,7 @@ def cases(
     with opened.reading(settings) as queries:
         rows = queries.cases(state=wanted, recipe=recipe, since=start) if queries else []
     messages = () if rows else ("No case fits.",)
-    data = {"schema": CASES_SCHEMA, "cases": rows}
+    data = {"schema": CASES_SCHEMA, "cases": [_shown(row) for row in rows]}
     return Result(data=data, lines=tuple(_list_lines(rows)), messages=messages)
 
 
@@ -45,7 +49,7 @@ def show(config: Path | None, word: str) -> Result:
         events = queries.events(case.case_id) if queries else []
     below = {"inputs": _inputs(case), "outputs": _outputs(case), "events": events}
     lines = _summary(row, case) + _file_lines(case) + _event_lines(events)
-    return Result(data={"schema": CASE_SCHEMA, **row, **below}, lines=tuple(lines))
+    return Result(data={"schema": CASE_SCHEMA, **_shown(row), **below}, lines=tuple(lines))
 
 
 def parse_since(words: str, *, now: Callable[[], float]) -> str:
@@ -64,6 +68,11 @@ def parse_since(words: str, *, now: Callable[[], float]) -> str:
             code="usage",
             hint="For example 2026-11-20, 2026-11-20T14:30, 2d, 3h, 45m.",
         ) from error
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row with the contract's keys alone."""
+    return {key: row[key] for key in ROW}
 
 
 def _state(word: str) -> str:

@@ -35,7 +35,9 @@ def check(config: Path | None) -> Result:
     findings = tuple(_findings(settings))
     errors = sum(finding.status == ERROR for finding in findings)
     rows = [{"status": found.status, "what": found.what, "hint": found.hint} for found in findings]
-    end = f"{text.count(errors, 'check')} failed." if errors else "All is well."
+    warned = any(finding.status == WARNING for finding in findings)
+    well = "Nothing failed." if warned else "All is well."
+    end = f"{text.count(errors, 'check')} failed." if errors else well
     return Result(
         data={"schema": SCHEMA, "findings": rows},
         lines=(*_lines(findings), end),

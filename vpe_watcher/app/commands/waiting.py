@@ -29,7 +29,7 @@ AWAY_AT_MOST_S = 30.0
 
 @dataclass(slots=True)
 class Watched:
-    """An inbox path, the case that had it before (if any), and what was last told of it."""
+    """An inbox path, the case that had it before (if any), and the states that were told."""
 
     target: Path
     before: str | None
@@ -72,15 +72,16 @@ def _look(queries: Queries, one: Watched, snapshot: dict[str, Any]) -> None:
     if one.case is None:
         for row in snapshot.get("candidates") or ():
             if row["path"] == str(one.target):
-                _tell(one, f"{one.target.name}: {row['state']} ({row['reason']})")
+                _tell(one, row["state"], f" ({row['reason']})")
         return
-    _tell(one, f"{one.target.name}: {one.case.state} (case {one.case.case_id})")
+    _tell(one, one.case.state, f" (case {one.case.case_id})")
 
 
-def _tell(one: Watched, sentence: str) -> None:
-    if sentence not in one.told:
-        one.told.add(sentence)
-        render.say(sentence)
+def _tell(one: Watched, state: str, more: str) -> None:
+    """Say each state once: reasons count seconds."""
+    if state not in one.told:
+        one.told.add(state)
+        render.say(f"{one.target.name}: {state}{more}")
 
 
 def _own(snapshot: dict[str, Any], watched: list[Watched]) -> list[dict[str, Any]]:
