@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import subprocess
+import sys
+
 import pytest
 
 from tests.app.desk import WAY, Desk, problem
@@ -208,3 +213,27 @@ def test_a_case_at_rest_is_not_cancelled(running: Desk) -> None:
     ran = running.run("cancel", other, done)
     assert (ran.code, running.words()) == (1, [])
     assert "nothing to cancel" in ran.err
+
+
+@pytest.mark.parametrize(("answer", "code"), [(b"y\n", 0), (b"n\n", 1), (b"\n", 1)])
+def test_the_question_comes_on_a_terminal(running: Desk, answer: bytes, code: int) -> None:
+    """A yes counts, anything else does nothing; stdout stays free for data."""
+    case_id = _case(running, COSTLY["failed by the Engine"])
+    ours, theirs = pty.openpty()
+    os.write(ours, answer)
+    done = subprocess.run(
+        [sys.executable, "-m", "vpe_watcher", "retry", case_id, "--config", str(running.config)],
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        env={**os.environ, "TERM": "xterm"},
+        check=False,
+    )
+    os.close(theirs)
+    shown = os.read(ours, 10000).decode()
+    os.close(ours)
+    assert "Go on?" in shown
+    assert case_id in shown
+    assert done.returncode == code
+    assert b"Go on?" not in done.stdout
+    assert running.words() == ([("retry", case_id, True)] if code == 0 else [])
