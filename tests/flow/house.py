@@ -147,6 +147,12 @@ class House:
         self.close()
         self.start()
 
+    def reconfigure(self, **overrides: Any) -> None:
+        """Restart with other settings on top of those so far."""
+        self.overrides = merged(self.overrides, overrides)
+        self.settings = self.read_settings()
+        self.restart()
+
     def close(self) -> None:
         """Close what the daemon holds open."""
         self.engine.close()

@@ -1,0 +1,357 @@
+"""The same scan a second time: what becomes of it in each state of the first."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.flow.house import STL_JOB, House, binary_stl, nifti
+from vpe_watcher.adapters.files import Disk
+from vpe_watcher.core.model import Case, State
+
+Way = Callable[[House], Case]
+HOURS = 3600.0
+
+
+def _again(house: House, content: bytes | None = None) -> Case:
+    """Drop the same scan once more, and live until it is past its claim."""
+    house.drop("again.nii", content)
+    house.live(25)
+    return house.case("again")
+
+
+def _first(house: House, state: State) -> Case:
+    house.drop("scan.nii")
+    house.live_until_rest(at_most_s=4000)
+    case = house.case("scan")
+    assert case.state is state
+    return case
+
+
+# --- the earlier case has a result ---------------------------------------------------------------
+
+
+def test_a_scan_that_is_done_is_not_sent_again(house: House) -> None:
+    """Its folder says which case has the result, and holds nothing else."""
+    earlier = _first(house, State.DONE)
+    requests = len(house.sandbox.ledger.requests)
+    case = _again(house)
+    assert (case.state, case.duplicate_of) == (State.DUPLICATE, earlier.case_id)
+    assert len(house.sandbox.ledger.requests) == requests
+    assert house.files("outbox/again") == ["result.json"]
+    assert house.files("archive/again") == ["again.nii", "result.json"]
+    assert (house.files("inbox"), house.leftovers()) == ([], [])
+
+
+def test_the_manifest_of_a_duplicate(house: House) -> None:
+    """It names the earlier case and the inputs, and neither a job nor outputs."""
+    earlier = _first(house, State.DONE)
+    case = _again(house)
+    result = house.result("again")
+    assert result["schema"] == "vpe-watcher/result/1"
+    assert (result["status"], result["duplicate_of"]) == ("duplicate", earlier.case_id)
+    assert (result["case_id"], result["case_name"]) == (case.case_id, "again")
+    assert (result["outputs"], result["engine"]["job_id"]) == ([], None)
+    (entry,) = result["inputs"]
+    assert entry["sha256"] == house.result("scan")["inputs"][0]["sha256"]
+    assert result["times"]["submitted"] is None
+    assert result["times"]["delivered"] is not None
+
+
+def test_a_partial_result_is_a_result(build: Callable[..., House]) -> None:
+    """Also what was only partly answered is not bought again without a person's word."""
+    house = build(job={"outputFiles": {"meshes": [_mesh("mandible"), _mesh("maxilla")]}})
+    house.sandbox.set_options(failed=["maxilla"])
+    earlier = _first(house, State.PARTIAL)
+    case = _again(house)
+    assert (case.state, case.duplicate_of) == (State.DUPLICATE, earlier.case_id)
+    assert house.started() == 1
+
+
+def _mesh(structure: str) -> dict[str, object]:
+    return {"extension": ".stl", "structures": [structure]}
+
+
+def test_a_result_that_was_taken_away_still_counts(house: House) -> None:
+    """People empty the outbox: the case stays done."""
+    earlier = _first(house, State.DONE)
+    for path in (house.root / "outbox" / "scan").iterdir():
+        path.unlink()
+    (house.root / "outbox" / "scan").rmdir()
+    assert _again(house).duplicate_of == earlier.case_id
+
+
+# --- the earlier case is under way ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "state"),
+    [
+        ("submit", State.SUBMITTING),
+        ("upload", State.UPLOADING),
+        ("notify", State.NOTIFYING),
+        ("poll", State.WAITING),
+        ("download", State.FETCHING),
+    ],
+)
+def test_the_later_one_waits_while_the_first_is_under_way(
+    house: House, call: str, state: State
+) -> None:
+    """It waits in `claiming` and says for whom; with the result it becomes a duplicate."""
+    house.sandbox.set_faults([{"on": call, "do": {"status": 500}}])
+    house.drop("scan.nii")
+    earlier = house.live_until("scan", state)
+    case = _again(house)
+    assert house.case("scan").state is state
+    assert case.state is State.CLAIMING
+    reason = house.queries.case_row(case.case_id)["wait_reason"]
+    assert earlier.case_id in reason
+    assert house.sandbox.ledger.count("submit", 200) <= 1
+    house.sandbox.set_faults([])
+    house.live_until_rest(at_most_s=2000)
+    assert house.states() == {"scan": State.DONE, "again": State.DUPLICATE}
+    assert house.queries.case_row(case.case_id)["wait_reason"] is None
+    assert house.started() == 1
+
+
+def test_three_of_one_kind_dropped_together(house: House) -> None:
+    """One is sent; the others wait, over a restart too, and become its duplicates."""
+    house.sandbox.set_options(processing_s=60.0)
+    for name in ("a", "b", "c"):
+        house.drop(f"{name}.nii")
+    house.live(20)
+    assert sorted(map(str, house.states().values())) == ["claiming", "claiming", "waiting"]
+    house.restart()
+    house.live_until_rest()
+    first = next(case for case in house.cases() if case.state is State.DONE)
+    others = [case for case in house.cases() if case is not first and case.duplicate_of]
+    assert {case.duplicate_of for case in others} == {first.case_id}
+    assert (len(others), house.started()) == (2, 1)
+
+
+def test_the_later_one_runs_when_the_first_fails_unpaid(house: House) -> None:
+    """What was refused before it could cost anything stands in nobody's way."""
+    house.sandbox.set_faults([{"on": "submit", "times": 1, "do": {"status": 400}}])
+    house.drop("scan.nii")
+    house.drop("scan2.nii")
+    house.live_until_rest()
+    assert sorted(map(str, house.states().values())) == ["done", "failed"]
+
+
+def test_the_later_one_is_held_when_the_first_fails_paid(house: House) -> None:
+    """It waited for a result, and there is none: a person decides whether to pay again."""
+    house.sandbox.set_options(processing_s=30.0, success=False)
+    house.drop("scan.nii")
+    house.live_until("scan", State.WAITING)
+    assert _again(house).state is State.CLAIMING
+    house.live_until_rest()
+    assert house.states() == {"scan": State.FAILED, "again": State.HELD}
+
+
+# --- the earlier case has no result --------------------------------------------------------------
+
+
+def _failed_unpaid(house: House) -> Case:
+    house.sandbox.set_faults([{"on": "submit", "do": {"status": 400}}])
+    return _first(house, State.FAILED)
+
+
+def _failed_paid(house: House) -> Case:
+    house.sandbox.set_options(success=False)
+    return _first(house, State.FAILED)
+
+
+def _cancelled_paid(house: House) -> Case:
+    house.sandbox.set_options(processing_s=HOURS)
+    house.drop("scan.nii")
+    house.say("cancel", house.live_until("scan", State.WAITING))
+    house.live(5)
+    return house.case("scan")
+
+
+def _held(house: House) -> Case:
+    house.sandbox.set_faults([{"on": "poll", "do": {"status": 403}}])
+    return _first(house, State.HELD)
+
+
+def _heal(house: House) -> None:
+    house.sandbox.set_faults([])
+    house.sandbox.set_options(success=True, processing_s=0.0)
+
+
+@pytest.mark.parametrize("way", [_failed_unpaid, _failed_paid, _cancelled_paid, _held])
+def test_what_came_of_an_earlier_case_without_a_result(house: House, way: Way) -> None:
+    """Certainly unpaid: the later one runs. Perhaps paid, or held: a person decides."""
+    earlier = way(house)
+    _heal(house)
+    started = house.started()
+    case = _again(house)
+    if way is _failed_unpaid:
+        assert (earlier.paid, case.state) == (False, State.DONE)
+        return
+    assert (case.state, case.paid, house.started()) == (State.HELD, False, started)
+    assert case.problem is not None
+    assert case.problem.code == "duplicate_ambiguous"
+    assert earlier.case_id in case.problem.message
+    assert earlier.case_id in case.problem.hint
+    assert "again.held.txt" in house.files("failed")
+    assert house.claimed(case).exists()
+
+
+def test_what_was_cancelled_before_the_upload_stands_in_nobodys_way(house: House) -> None:
+    """Nothing was begun that costs."""
+    house.sandbox.set_faults([{"on": "upload", "do": {"status": 500}}])
+    house.drop("scan.nii")
+    house.say("cancel", house.live_until("scan", State.UPLOADING))
+    house.live(5)
+    assert house.case("scan").state is State.CANCELLED
+    _heal(house)
+    assert _again(house).state is State.DONE
+
+
+def test_the_first_with_a_result_wins_over_the_first_without(house: House) -> None:
+    """A failed case and a done one: the result is what counts."""
+    _failed_paid(house)
+    _heal(house)
+    held = _again(house)
+    house.say("retry", held, may_cost=True)
+    house.live_until_rest()
+    house.drop("third.nii")
+    house.live(25)
+    third = house.case("third")
+    assert (third.state, third.duplicate_of) == (State.DUPLICATE, held.case_id)
+
+
+# --- what is not the same ------------------------------------------------------------------------
+
+
+def test_the_same_size_is_not_the_same_scan(house: House) -> None:
+    """Other bytes are another scan, however alike from outside."""
+    _first(house, State.DONE)
+    assert _again(house, nifti(seed=5)).state is State.DONE
+    assert house.started() == 2
+
+
+def test_the_name_makes_no_difference(house: House) -> None:
+    """Content counts: the same bytes under another name and extension are the same scan."""
+    _first(house, State.DONE)
+    folder = house.root / "inbox" / "patient"
+    folder.mkdir()
+    (folder / "volume.nii").write_bytes(nifti())
+    house.live(25)
+    assert house.case("patient").state is State.DUPLICATE
+
+
+@pytest.mark.parametrize(
+    "wishes",
+    [
+        {"options": {"smooth": True}},
+        {"outputFiles": {"meshes": [_mesh("maxilla")]}},
+        {"outputFiles": {"meshes": [{"extension": ".ply", "structures": ["mandible"]}]}},
+    ],
+    ids=["options", "structures", "extension"],
+)
+def test_other_wishes_are_another_case(house: House, wishes: dict[str, object]) -> None:
+    """Whoever asks for something else of the same scan gets it."""
+    _first(house, State.DONE)
+    (house.root / "inbox" / "again.nii.job.json").write_text(json.dumps(wishes))
+    assert _again(house).state is State.DONE
+    assert house.started() == 2
+
+
+def test_the_order_of_keys_is_no_other_wish(house: House) -> None:
+    """Wishes are compared as canonical JSON."""
+    for name, options in (("scan", '{"a": 1, "b": {"c": 2, "d": 3}}'), ("again", None)):
+        text = options or '{"b": {"d": 3, "c": 2}, "a": 1}'
+        (house.root / "inbox" / f"{name}.job.json").write_text(f'{{"options": {text}}}')
+        house.drop(f"{name}.nii")
+        house.live(25)
+    assert house.states() == {"scan": State.DONE, "again": State.DUPLICATE}
+
+
+def test_another_engine_version_is_another_case(build: Callable[..., House]) -> None:
+    """A new Engine may do better."""
+    house = build(engine={"version": "24.06"})
+    _first(house, State.DONE)
+    house.reconfigure(engine={"version": "25.01"})
+    assert _again(house).state is State.DONE
+    assert house.result("again")["engine"]["version"] == "25.01"
+    house.drop("third.nii")
+    house.live(25)
+    assert house.case("third").duplicate_of == house.case("again").case_id
+
+
+def test_rerun_sends_everything(build: Callable[..., House]) -> None:
+    """`duplicates = "rerun"` asks for a job each time, whatever came before."""
+    house = build(intake={"duplicates": "rerun"})
+    _first(house, State.DONE)
+    assert _again(house).state is State.DONE
+    assert house.started() == 2
+
+
+def test_a_recipe_may_rerun_for_itself(build: Callable[..., House]) -> None:
+    """The key holds for each recipe by itself."""
+    house = build(recipes={"teeth": {"duplicates": "rerun"}})
+    _first(house, State.DONE)
+    house.drop("one.nii", recipe="teeth")
+    house.drop("two.nii")
+    house.live(25)
+    assert house.case("one").state is State.DONE
+    assert house.case("two").state is State.DUPLICATE
+
+
+# --- several modalities --------------------------------------------------------------------------
+
+
+def _jaws(house: House, name: str, upper: bytes, lower: bytes) -> State:
+    folder = house.root / "inbox" / name
+    folder.mkdir()
+    (folder / "upper.stl").write_bytes(upper)
+    (folder / "lower.stl").write_bytes(lower)
+    house.live(25)
+    return house.case(name).state
+
+
+def test_a_folder_is_the_same_when_all_its_inputs_are(build: Callable[..., House]) -> None:
+    """Both jaws again are a duplicate; jaws exchanged, or one other, are not."""
+    house = build(job=STL_JOB)
+    one, two, three = (binary_stl(seed=seed) for seed in (1, 2, 3))
+    assert _jaws(house, "first", one, two) is State.DONE
+    assert _jaws(house, "same", one, two) is State.DUPLICATE
+    assert _jaws(house, "exchanged", two, one) is State.DONE
+    assert _jaws(house, "half", one, three) is State.DONE
+    house.drop("upper.stl", one)
+    house.live(25)
+    assert house.case("upper").state is State.DONE
+    assert len(house.result("same")["inputs"]) == 2
+
+
+# --- the digest ----------------------------------------------------------------------------------
+
+
+class CountingDisk(Disk):
+    """Counts which files were read to the end before they were sent."""
+
+    def __init__(self) -> None:
+        self.digested: list[str] = []
+
+    def digest(self, path: Path) -> str:
+        """Return the SHA-256 of a file, and note its name."""
+        self.digested.append(path.name)
+        return super().digest(path)
+
+
+def test_files_are_read_twice_only_when_sizes_agree(build: Callable[..., House]) -> None:
+    """A scan of a size that was never seen is digested while it is uploaded, not before."""
+    disk = CountingDisk()
+    house = build(disk=disk)
+    for number, side in enumerate((4, 5, 6)):
+        house.drop(f"{number}.nii", nifti(side=side))
+    house.live_until_rest()
+    assert disk.digested == []
+    house.drop("same size.nii", nifti(side=5, seed=1))
+    house.live(25)
+    assert disk.digested == ["same size.nii"]
