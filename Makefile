@@ -5,11 +5,12 @@ PYTEST_ARGS ?=
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+PRINTED := docs/design.md docs/reference/configuration.md docs/reference/commands.md
 LOCK := uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-real lint format lock clean
+.PHONY: help demo test test-real lint format docs lock clean
 .DELETE_ON_ERROR:
 
 help: ## list what make can do
@@ -33,6 +34,9 @@ lint: $(VENV)/.test ## ruff, ruff format, mypy, import-linter
 format: $(VENV)/.test ## put the code into its usual shape
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
+
+docs: $(VENV)/.test ## write what the documents take from the code: the table, the reference
+	$(BIN)/python -m vpe_watcher.app.diagram $(PRINTED)
 
 lock: $(VENV)/.uv ## renew the locks in requirements/ (make lock LOCK_ARGS=--upgrade)
 	$(BIN)/$(LOCK) $(LOCK_ARGS) --extra sandbox --group dev -o requirements/test.txt

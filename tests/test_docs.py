@@ -1,0 +1,88 @@
+"""The documents say what the code says: printed parts, log events, links and commands."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import typer
+
+from vpe_watcher.adapters.telemetry import level_of
+from vpe_watcher.app.cli import app
+from vpe_watcher.app.diagram import main
+from vpe_watcher.core.model import AT_REST
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "vpe_watcher"
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+WITH_PARTS = [path for path in DOCUMENTS if "<!-- printed: " in path.read_text()]
+EVENT = re.compile(r'"((?:breaker|candidate|case|config|daemon|scan|step|thread|watch|word)\.\w+)"')
+ROW = re.compile(r"^\| `([a-z]+\.[a-z]+)` \| (\w+) \|", re.MULTILINE)
+LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
+COMMAND = re.compile(r"vpe-watcher ([a-z]+)(?![\w-])")
+
+
+def test_the_make_target_prints_every_document_with_parts() -> None:
+    """No document with a printed part is forgotten by `make docs`."""
+    printed = re.search(r"^PRINTED := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert printed
+    assert {ROOT / name for name in printed[1].split()} == set(WITH_PARTS)
+
+
+@pytest.mark.parametrize("document", WITH_PARTS, ids=lambda path: path.name)
+def test_printed_parts_are_those_of_the_code(document: Path) -> None:
+    """Table, configuration and commands in the documents are current (else: make docs)."""
+    assert main(["--check", str(document)]) == 0
+
+
+def test_an_old_part_is_found_and_printed_anew(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """--check exits 1 and changes nothing; without it the part alone is written."""
+    document = tmp_path / "design.md"
+    old = "before\n<!-- printed: machine -->\nold\n<!-- end: machine -->\nafter\n"
+    document.write_text(old)
+    assert main(["--check", str(document)]) == 1
+    assert "differs from the code" in capsys.readouterr().err
+    assert document.read_text() == old
+    assert main([str(document)]) == 0
+    text = document.read_text()
+    assert "claiming --> submitting: ok" in text
+    assert "old" not in text
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert main(["--check", str(document)]) == 0
+
+
+def test_a_document_without_parts_is_a_mistake(tmp_path: Path) -> None:
+    """A marker that was mistyped is not taken for a document that is current."""
+    document = tmp_path / "design.md"
+    document.write_text("<!-- printed: machine -->\n<!-- end: machin -->\n")
+    with pytest.raises(SystemExit):
+        main(["--check", str(document)])
+
+
+def test_every_log_event_is_documented_with_its_level() -> None:
+    """The reference lists the events that the daemon logs, and no others."""
+    sources = [*(PACKAGE / "flow").glob("*.py"), PACKAGE / "app" / "daemon.py"]
+    logged = {name for path in sources for name in EVENT.findall(path.read_text())}
+    logged |= {f"case.{state}" for state in AT_REST}
+    documented = ROW.findall((ROOT / "docs" / "reference" / "log-events.md").read_text())
+    assert dict(documented) == {event: level_of(event) for event in logged}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_between_documents_lead_somewhere(document: Path) -> None:
+    """A link into the project names a file that is there."""
+    links = [link for link in LINK.findall(document.read_text()) if "://" not in link]
+    assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_in_the_documents_exist(document: Path) -> None:
+    """Each `vpe-watcher X` in code is a command of this version."""
+    text = document.read_text()
+    code = [*re.findall(r"```[a-z]*\n(.*?)```", text, re.DOTALL), *re.findall(r"`([^`\n]+)`", text)]
+    named = {name for part in code for name in COMMAND.findall(part)}
+    assert named <= set(typer.main.get_group(app).commands)
