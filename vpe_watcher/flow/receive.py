@@ -19,7 +19,7 @@ from vpe_watcher.core.model import Case, Label, Outcome, Output, State
 from vpe_watcher.core.names import output_name
 from vpe_watcher.core.wire import (
     AVAILABLE,
-    FAILED,
+    MISSING,
     asked_upload_url,
     manifest,
     parse_result,
@@ -48,7 +48,7 @@ def wait(case: Case, ports: Ports) -> Outcome:
         )
     is_complete = (
         result.success
-        and not any(output.status == FAILED for output in result.outputs)
+        and all(output.status in {AVAILABLE, MISSING} for output in result.outputs)
         and not unanswered(case.job, result.outputs)
     )
     ports.store.set_result(

@@ -6,6 +6,7 @@ In memory only: after a restart the same faults lead to the same verdicts again.
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 from vpe_watcher.core.errors import (
     EnvironmentFault,
@@ -14,10 +15,19 @@ from vpe_watcher.core.errors import (
     StepFault,
     TransientFault,
 )
-from vpe_watcher.core.model import Case, Label, Outcome, State
+from vpe_watcher.core.model import Case, Label, Outcome, Problem, State
 
 CASES_BEFORE_HOST_IS_BLAMED = 3
 REFUSALS_BEFORE_RECIPE_IS_BLAMED = 3
+HINT = (
+    "It is tried again by itself. If it lasts, check the network and ask the vendor of the Engine; "
+    "once it has failed, `vpe-watcher retry CASE` takes it up again."
+)
+
+
+def hinted(problem: Problem) -> Problem:
+    """Give a problem that came without a hint one that fits all trouble on the way."""
+    return problem if problem.hint else replace(problem, hint=HINT)
 
 
 class Verdicts:
@@ -40,7 +50,7 @@ class Verdicts:
             retry_after_s, breaker = fault.retry_after_s, fault.breaker
         elif isinstance(fault, TransientFault):
             retry_after_s = fault.retry_after_s
-        return Outcome(fault.label, fault.problem, breaker, retry_after_s)
+        return Outcome(fault.label, hinted(fault.problem), breaker, retry_after_s)
 
     def _host(self, fault: HostFault, case: Case) -> Outcome:
         """Blame a pre-signed host only when three different cases met trouble there."""
@@ -50,7 +60,7 @@ class Verdicts:
             is_everybodys = len(cases) >= CASES_BEFORE_HOST_IS_BLAMED
         label = Label.ENVIRONMENT if is_everybodys else Label.TRANSIENT
         breaker = fault.breaker if is_everybodys else None
-        return Outcome(label, fault.problem, breaker, fault.retry_after_s)
+        return Outcome(label, hinted(fault.problem), breaker, fault.retry_after_s)
 
     def _forbidden(self, fault: JobRefused, case: Case) -> Outcome:
         """Tell a 403 for this job from a 403 for all: the second job in a row blames the Engine."""
