@@ -97,6 +97,14 @@ def check_unchanged(case: Case, ports: Ports) -> None:
             raise input_changed(after_notification=case.paid)
 
 
+def check_present(case: Case, ports: Ports) -> None:
+    """Raise ClaimGone if the claimed files are not there; whether they changed is not asked."""
+    ports.guard(f"inbox:{case.recipe}")
+    with blamed(f"inbox:{case.recipe}"):
+        if not ports.disk.exists(ports.places.content(case)):
+            raise claim_gone()
+
+
 def claim_gone() -> ClaimGone:
     """Return the fault for claimed files that are not where they were put."""
     return ClaimGone(

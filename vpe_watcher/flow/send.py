@@ -17,7 +17,7 @@ from vpe_watcher.core.errors import (
 )
 from vpe_watcher.core.model import Case, Input, Label, Notified, Outcome
 from vpe_watcher.core.wire import job_request, parse_submitted
-from vpe_watcher.flow.claim import OK, check_unchanged, write_evidence
+from vpe_watcher.flow.claim import OK, check_present, check_unchanged, write_evidence
 from vpe_watcher.flow.ports import Ports
 
 NEVER_SENT = frozenset({"token_not_accepted"})
@@ -95,7 +95,9 @@ def _upload_one(case: Case, entry: Input, ports: Ports, *, before: int, total: i
 
 def notify(case: Case, ports: Ports) -> Outcome:
     """Tell the Engine about each input. A refusal is no verdict: the poll decides."""
-    if not case.paid:
+    if case.paid:
+        check_present(case, ports)
+    else:
         check_unchanged(case, ports)
     for entry in case.inputs:
         if entry.notified in {Notified.DONE, Notified.REFUSED} or entry.notify_url is None:
