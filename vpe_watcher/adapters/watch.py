@@ -28,10 +28,12 @@ class Watch:
         self._root = root
         self._on_hint = on_hint
         self._observer: BaseObserver | None = None
+        self._inode: int | None = None
 
     def start(self) -> bool:
         """Begin to watch; false when the system refuses (inotify limits, no such folder)."""
         self.stop()
+        self._inode = _inode_of(self._root)
         observer = Observer()
         try:
             observer.schedule(_Handler(self._root, self._on_hint), str(self._root), recursive=True)
@@ -43,8 +45,15 @@ class Watch:
 
     @property
     def is_alive(self) -> bool:
-        """Tell whether events may still come."""
-        return self._observer is not None and self._observer.is_alive()
+        """Tell whether events may still come: not from a root that another took the place of.
+
+        The system goes on watching a folder that was moved away or mounted over, in silence.
+        """
+        observer = self._observer
+        if observer is None or not observer.is_alive():
+            return False
+        is_whole = all(emitter.is_alive() for emitter in observer.emitters)
+        return is_whole and _inode_of(self._root) == self._inode
 
     def stop(self) -> None:
         """Stop watching."""
@@ -74,3 +83,10 @@ class _Handler(FileSystemEventHandler):
         parts = path.relative_to(self._root).parts
         if parts and not parts[0].startswith("."):
             self._on_hint(parts[0])
+
+
+def _inode_of(folder: Path) -> int | None:
+    try:
+        return folder.stat().st_ino
+    except OSError:
+        return None

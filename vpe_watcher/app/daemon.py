@@ -288,6 +288,7 @@ class Daemon:
             watch = self._watches.setdefault(name, Watch(inbox.options.folder, inbox.hint))
             if not inbox.options.folder.is_dir() or not watch.start():
                 return
+            inbox.look_anew()  # what happened before the watch gave no hint
         self._watch_modes[name] = (mode, reason)
         self._log("watch.started", recipe=name, watch=mode, reason=reason)
 

@@ -38,6 +38,7 @@ from vpe_watcher.flow.receive import is_taken
 SCAN_DUTY = 0.05
 BLOCKED_AGAIN_S = 60.0
 SCAN = "scan"
+PAUSED = "ready, but taking is paused: see the open breakers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,7 @@ class _Known:
     facts: dict[str, tuple[FileMark, Facts | None]] = field(default_factory=dict)
     judgement: Judgement | None = None
     again_at: float = 0.0
-    blocked: str = ""
-    is_logged: bool = False
+    is_blocked: bool = False
 
 
 class Inbox:
@@ -92,6 +92,7 @@ class Inbox:
         self._known: dict[str, _Known] = {}
         self._hints: set[str] = set()
         self._returned: dict[str, Problem | None] = {}
+        self._blocked: dict[str, str] = {}
         self._wanted: set[str] = set()
         self._next_scan_at = monotonic()
         self._has_scanned = False
@@ -111,6 +112,11 @@ class Inbox:
         """Take note that a person submitted a path: it is taken even if it lay there before."""
         with self._lock:
             self._wanted.add(Path(path).name)
+        self.hint(Path(path).name)
+
+    def look_anew(self) -> None:
+        """Look at everything in the next turn: hints may have been missed."""
+        self._next_scan_at = self._monotonic()
         self.wake.set()
 
     def returned(self, case: Case, problem: Problem | None) -> None:
@@ -142,10 +148,7 @@ class Inbox:
         with self._lock:
             if not self._has_scanned or self._hints or self._returned:
                 return self._breakers.is_open(self.name)
-            return not any(
-                one.judgement is None or one.judgement.state is CandidateState.SETTLING
-                for one in self._known.values()
-            )
+            return not any(_may_get_ready(one.judgement) for one in self._known.values())
 
     def is_paused(self) -> bool:
         """Tell whether an open breaker keeps this inbox from claiming."""
@@ -161,9 +164,10 @@ class Inbox:
         except EnvironmentFault as fault:
             retry_at = self._breakers.open(fault, kind=SCAN)
             self._has_scanned = False
+            self._next_scan_at = self._monotonic()  # what comes meanwhile may give no hint
             return max(0.05, min(retry_at - self._monotonic(), self.options.scan_every_s or 1.0))
-        self._breakers.close(self.name, kind=SCAN)
-        self._breakers.close("state", kind=SCAN)
+        for name in (self.name, "state", "disk"):
+            self._breakers.close(name, kind=SCAN)
         return self._seconds_to_next_turn()
 
     def _turn(self) -> None:
@@ -201,10 +205,8 @@ class Inbox:
 
     def _take_back(self, returned: dict[str, Problem | None]) -> None:
         for name, problem in returned.items():
-            one = self._known.get(name)
-            if one is not None and problem is not None and problem.code == "blocked":
-                one.blocked = f"{problem.message} {problem.hint}"
-                one.again_at = self._monotonic() + BLOCKED_AGAIN_S
+            if problem is not None and problem.code == "blocked":
+                self._blocked[name] = f"{problem.message} {problem.hint}"
 
     # --- looking ----------------------------------------------------------------------------------
 
@@ -259,8 +261,10 @@ class Inbox:
         if one is None:
             one = self._known[path] = _Known(candidate)
         elif candidate.fingerprint != one.candidate.fingerprint:
-            one.blocked = ""
+            one.is_blocked = False
         one.candidate = candidate
+        if path in self._blocked:
+            self._block(one, self._blocked.pop(path))
         is_unwanted = existing.get(path) == candidate.fingerprint and path not in self._wanted
         if is_unwanted:
             reason = 'it lay here at the first scan, and existing = "ignore"'
@@ -268,6 +272,13 @@ class Inbox:
             one.again_at = float("inf")
         elif one.judgement is not None and one.judgement.state is CandidateState.EXISTING:
             one.judgement = None
+
+    def _block(self, one: _Known, reason: str) -> None:
+        """Leave a candidate alone for a while, and say why."""
+        one.judgement = Judgement(CandidateState.BLOCKED, reason)
+        one.is_blocked = True
+        one.again_at = self._monotonic() + BLOCKED_AGAIN_S
+        self._log_waiting(one.judgement)
 
     def _existing(self, groups: dict[str, Group], *, is_full: bool) -> dict[str, str]:
         """Return what is not wanted (path: fingerprint), and record it at the very first scan."""
@@ -293,8 +304,9 @@ class Inbox:
             pending = list(self._known.items())
         for path, one in pending:
             is_existing = one.judgement and one.judgement.state is CandidateState.EXISTING
-            if is_existing or (one.blocked and one.again_at > self._monotonic()):
+            if is_existing or (one.is_blocked and one.again_at > self._monotonic()):
                 continue
+            one.is_blocked = False
             self._judge(path, one)
 
     def _judge(self, path: str, one: _Known) -> None:
@@ -303,8 +315,7 @@ class Inbox:
             self._read_facts(one, judgement.facts_of)
             judgement = self._judged(one)
         if judgement.plan is not None and self.is_paused():
-            reason = "ready, but taking is paused: see the open breakers"
-            judgement = Judgement(CandidateState.SETTLING, reason, 1.0)
+            judgement = Judgement(CandidateState.SETTLING, PAUSED, 1.0)
         if judgement.plan is not None:
             self._claim(path, one, judgement.plan)
             return
@@ -322,8 +333,6 @@ class Inbox:
             self._log_waiting(judgement)
 
     def _judged(self, one: _Known) -> Judgement:
-        if one.blocked:
-            one.blocked = ""
         marks = {seen.path: seen.mark for seen in one.candidate.group.members}
         fresh = {
             path: facts for path, (mark, facts) in one.facts.items() if marks.get(path) == mark
@@ -371,3 +380,10 @@ class Inbox:
             self._known.pop(path, None)
             self._wanted.discard(path)
         self._on_claim()
+
+
+def _may_get_ready(judgement: Judgement | None) -> bool:
+    """Tell whether a candidate may become a case by being left alone, and by nothing else."""
+    if judgement is None:
+        return True
+    return judgement.state is CandidateState.SETTLING and judgement.reason != PAUSED
