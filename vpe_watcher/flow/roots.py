@@ -40,6 +40,7 @@ class Roots:
         self._store = store
         self._folders = dict(folders)
         self._daemon_id, self._starts = store.identity()
+        self._learned: set[tuple[str, Path]] = set()
         self._lock = threading.Lock()
 
     def guard(self, name: str) -> None:
@@ -57,17 +58,24 @@ class Roots:
         if entry is None or (entry.kind is Kind.FILE):
             raise _missing(name)
         marker = read_marker(self._disk, folder)
-        key = f"{name} {folder}"
-        if marker is None:
-            if self._store.known_roots().get(key):
-                raise _lost(name)
-            self._mark(folder)
-            self._store.add_root(key, str(folder))
-        elif marker.daemon_id != self._daemon_id:
+        if marker is None and self._is_known(name, folder):
+            raise _lost(name)
+        if marker is not None and marker.daemon_id != self._daemon_id:
             raise _foreign(name)
-        elif marker.starts != self._starts:
+        if marker is None or marker.starts != self._starts:
             self._mark(folder)
-            self._store.add_root(key, str(folder))
+        self._learn(name, folder)
+
+    def _is_known(self, name: str, folder: Path) -> bool:
+        return f"{name} {folder}" in self._store.known_roots()
+
+    def _learn(self, name: str, folder: Path) -> None:
+        """Record a root once: a second record would make its next scan the very first again."""
+        if (name, folder) in self._learned:
+            return
+        if not self._is_known(name, folder):
+            self._store.add_root(f"{name} {folder}", str(folder))
+        self._learned.add((name, folder))
 
     def _mark(self, folder: Path) -> None:
         self._disk.make_folder(folder / HIDDEN)
