@@ -276,7 +276,6 @@ def test_three_refusals_in_a_row_open_the_recipes_breaker(build: Build, status: 
     assert house.breakers() == set()
 
 
-@pytest.mark.xfail(reason="a breaker gates every step of the kind that failed, whose ever it is")
 def test_a_refused_recipe_leaves_the_others_alone(build: Build) -> None:
     """The breaker of one recipe stops no scan of another."""
     house = build(recipes={"teeth": {}}, limits=SLOW)

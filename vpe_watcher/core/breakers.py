@@ -39,8 +39,20 @@ class Breaker:
     probe: str | None = None  # the case whose step is the probe
 
     def gates(self, kind: str, needed: frozenset[str]) -> bool:
-        """Tell whether a step of this kind has to wait for this breaker."""
-        return self.name in needed or kind in self.kinds
+        """Tell whether a step of this kind has to wait for this breaker.
+
+        Where the needs of a kind name the resource, they say whose it is (one recipe's, one
+        host's); any other resource stops every step of the kind that met the fault.
+        """
+        return self.name in needed or (kind in self.kinds and not self._is_somebodys(kind))
+
+    def _is_somebodys(self, kind: str) -> bool:
+        named = {name.partition(":")[0] for name in _needs_of(kind)}
+        return ":" in self.name or self.name in named
+
+
+def _needs_of(kind: str) -> tuple[str, ...]:
+    return next((needs for state, needs in _NEEDS.items() if state == kind), ())
 
 
 def needed_by(state: State, recipe: str, hosts: frozenset[str] = frozenset()) -> frozenset[str]:

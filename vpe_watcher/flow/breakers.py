@@ -50,6 +50,11 @@ class Breakers:
         with self._lock:
             return any(name in self._open for name in names)
 
+    def was_met(self, name: str, kind: str) -> bool:
+        """Tell whether a breaker is open because of a step of this kind."""
+        with self._lock:
+            return name in self._open and kind in self._open[name].kinds
+
     def open(self, fault: EnvironmentFault, *, kind: str) -> float:
         """Open the fault's breaker, or put its next probe off; return when that is due."""
         with self._lock:

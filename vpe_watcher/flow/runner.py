@@ -191,13 +191,18 @@ class Runner:
         return flying + sum(state is State.SUBMITTING for state in self._in_hand.values())
 
     def _needs(self, case_id: str, due: Due) -> frozenset[str]:
-        """Name the breakers that this step needs closed; hosts only while one of them is open."""
+        """Name the breakers that this step needs closed; the case is asked only if one is open."""
         hosts: frozenset[str] = frozenset()
         prefix = {State.UPLOADING: "upload:", State.FETCHING: "download:"}.get(due.state)
         if prefix and any(b.name.startswith(prefix) for b in self.breakers.all()):
             case = self.ports.store.load(case_id)
             hosts = _hosts(case, prefix) if case else hosts
         needed = needed_by(due.state, due.recipe, hosts)
+        if self.breakers.was_met(f"inbox:{due.recipe}", due.state):
+            needed |= {f"inbox:{due.recipe}"}
+        budgets = {"budget", f"budget:{due.recipe}"} & needed
+        if budgets and self.breakers.is_open(*budgets) and self.ports.store.is_counted(case_id):
+            needed -= budgets  # a new job of a case that the budget has seen
         if due.state is not State.ARCHIVING or not self.breakers.is_open("archive", "failed"):
             return needed
         case = self.ports.store.load(case_id)

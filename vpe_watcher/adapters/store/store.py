@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from vpe_watcher.adapters.store.daemon import DaemonVerbs
+from vpe_watcher.adapters.store.database import mapped_errors
 from vpe_watcher.adapters.store.progress import ProgressVerbs
 from vpe_watcher.adapters.store.rows import dump_problem, dump_tally, load_case
 from vpe_watcher.adapters.store.statements import (
@@ -65,54 +66,67 @@ class Store(DaemonVerbs, ProgressVerbs):
     def add_case(self, new: NewCase, *, is_taken: Callable[[str], bool]) -> str:
         """Write the row of a case that is about to be claimed; return its folder name.
 
-        `is_taken` asks the folders; the names of other cases are asked here. The name is
-        reserved in the same transaction.
+        `is_taken` asks the folders, outside any transaction; the names of other cases are asked
+        here, and the name is reserved with the row.
         """
-        now = iso(self._now())
-        with self.database.transaction() as connection:
-            folder = numbered(
-                folder_name(new.case_name),
+        while True:
+            folder = self._free_name(new.case_name, is_taken)
+            with self.database.transaction() as connection:
+                if is_reserved(connection, folder):
+                    continue  # another case took it between the question and here
+                self._insert(connection, new, folder)
+                return folder
+
+    def _free_name(self, case_name: str, is_taken: Callable[[str], bool]) -> str:
+        """Ask rows and folders for a free name, outside a transaction: folders may be slow."""
+        connection = self.database.connection()
+        with mapped_errors():
+            return numbered(
+                folder_name(case_name),
                 lambda name: is_reserved(connection, name) or is_taken(name),
             )
-            connection.execute(
-                "INSERT INTO cases (case_id, case_name, recipe, state, folder, content, sight, "
-                "job, job_json, engine_version, request_key, sizes_key, skipped, doom, detected, "
-                "updated) VALUES (?, ?, ?, 'claiming', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    new.case_id,
-                    new.case_name,
-                    new.recipe,
-                    folder,
-                    new.content,
-                    new.sight,
-                    json.dumps(new.job),
-                    json.dumps(new.job_json),
-                    new.engine_version,
-                    request_key(new.job, new.engine_version),
-                    sizes_key(new.inputs),
-                    json.dumps(new.skipped),
-                    dump_problem(new.doom),
-                    iso(new.detected),
-                    now,
-                ),
-            )
-            reserve(connection, folder, new.case_id)
-            put_moves(connection, new.case_id, new.moves)
-            put_inputs(connection, new.case_id, new.inputs)
-            add_event(connection, new.case_id, now, "candidate.taken")
-        return folder
+
+    def _insert(self, connection: sqlite3.Connection, new: NewCase, folder: str) -> None:
+        now = iso(self._now())
+        connection.execute(
+            "INSERT INTO cases (case_id, case_name, recipe, state, folder, content, sight, "
+            "job, job_json, engine_version, request_key, sizes_key, skipped, doom, detected, "
+            "updated) VALUES (?, ?, ?, 'claiming', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                new.case_id,
+                new.case_name,
+                new.recipe,
+                folder,
+                new.content,
+                new.sight,
+                json.dumps(new.job),
+                json.dumps(new.job_json),
+                new.engine_version,
+                request_key(new.job, new.engine_version),
+                sizes_key(new.inputs),
+                json.dumps(new.skipped),
+                dump_problem(new.doom),
+                iso(new.detected),
+                now,
+            ),
+        )
+        reserve(connection, folder, new.case_id)
+        put_moves(connection, new.case_id, new.moves)
+        put_inputs(connection, new.case_id, new.inputs)
+        add_event(connection, new.case_id, now, "candidate.taken")
 
     def reserve_name(self, case_id: str, *, is_taken: Callable[[str], bool]) -> str:
         """Give a case the next free folder name and return it."""
-        with self.database.transaction() as connection:
-            case = must_load(connection, case_id)
-            folder = numbered(
-                folder_name(case.case_name),
-                lambda name: is_reserved(connection, name) or is_taken(name),
-            )
-            reserve(connection, folder, case_id)
-            update_case(connection, case_id, folder=folder)
-        return folder
+        with self.database.reading() as connection:
+            case_name = must_load(connection, case_id).case_name
+        while True:
+            folder = self._free_name(case_name, is_taken)
+            with self.database.transaction() as connection:
+                if is_reserved(connection, folder):
+                    continue
+                reserve(connection, folder, case_id)
+                update_case(connection, case_id, folder=folder)
+                return folder
 
     def begin(self, case_id: str, state: State, *, jobs_per_day: Mapping[str, int]) -> Begun | str:
         """Record the begin of an attempt at the effect that is due.
@@ -155,6 +169,13 @@ class Store(DaemonVerbs, ProgressVerbs):
             if limit and first_submits(connection, recipe, now) >= limit:
                 return name
         return ""
+
+    def is_counted(self, case_id: str) -> bool:
+        """Tell whether a case's first submit was begun: no budget counts it again."""
+        rows = self.database.read(
+            "SELECT 1 FROM cases WHERE case_id = ? AND first_submit_at IS NOT NULL", (case_id,)
+        )
+        return bool(rows)
 
     def budget_used_up(self, name: str, limit: int) -> bool:
         """Tell whether a budget (`budget`, `budget:<recipe>`) is used up now."""
