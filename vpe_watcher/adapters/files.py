@@ -211,6 +211,16 @@ class Disk:
             for name, entry in ours.items()
         )
 
+    def holds(self, whole: Path, part: Path) -> bool:
+        """Tell whether every file that is left of one tree lies in another with the same bytes."""
+        ours, theirs = self._contents(whole), self._contents(part)
+        return all(
+            name in ours
+            and entry.kind is ours[name].kind
+            and (entry.kind is not Kind.FILE or self._same_bytes(whole / name, part / name))
+            for name, entry in theirs.items()
+        )
+
     def _contents(self, folder: Path) -> dict[str, Entry]:
         return dict(self.tree(folder))
 

@@ -17,6 +17,7 @@ from vpe_watcher.adapters.files import blamed, fault_of
 from vpe_watcher.adapters.store import Earlier
 from vpe_watcher.core.candidates import (
     Candidate,
+    Group,
     Judgement,
     Rules,
     Seen,
@@ -31,7 +32,6 @@ from vpe_watcher.core.model import (
     Case,
     FailureClass,
     FileMark,
-    Kind,
     Label,
     Move,
     Outcome,
@@ -43,7 +43,7 @@ from vpe_watcher.core.wire import case_evidence, merged, parse_job_json
 from vpe_watcher.flow.facts import read_facts
 from vpe_watcher.flow.places import EVIDENCE
 from vpe_watcher.flow.ports import Ports
-from vpe_watcher.flow.relocate import relocate, remove_our_documents
+from vpe_watcher.flow.relocate import relocate, remove_moved, remove_our_documents
 
 REFUSED = {errno.EACCES, errno.EPERM, errno.EBUSY, errno.ETXTBSY, errno.EXDEV}
 OK = Outcome(Label.OK)
@@ -157,6 +157,8 @@ def rename_all(case: Case, ports: Ports) -> Problem | None:
         source, target = Path(move.source), claims / move.target
         with blamed(root):
             if ports.disk.exists(target):
+                if case.retries and ports.disk.exists(source):
+                    remove_moved(ports.disk, source, target)
                 continue
             if not ports.disk.exists(source):
                 return Problem(FailureClass.INPUT, "gone", "It went before it could be taken.")
@@ -208,21 +210,31 @@ def _probe(ports: Ports, recipe: str) -> bool:
 
 
 def _changed_since_last_look(case: Case, ports: Ports) -> Problem | None:
-    claim_folder = ports.places.claim(case)
     with blamed(f"inbox:{case.recipe}"):
-        found = [
-            (path, entry.mark)
-            for path, entry in ports.disk.tree(claim_folder)
-            if entry.kind is Kind.FILE and _is_seen(path)
-        ]
+        groups = _claimed_groups(case, ports)
+    found = [(seen.path, seen.mark) for group in groups for seen in group.files]
     if sight(found, trusts_inodes=case.sight.startswith("i:")) == case.sight:
         return None
     return Problem(FailureClass.INPUT, "changed", "It changed while it was being taken.")
 
 
-def _is_seen(path: str) -> bool:
-    """Tell whether the look before the claim saw this path: hidden things are never looked at."""
-    return not any(part.startswith(".") for part in path.split("/"))
+def _claimed_groups(case: Case, ports: Ports) -> list[Group]:
+    """Look at the claim folder as the look before the claim did: what is ignored does not count."""
+    tree = ports.disk.tree(ports.places.claim(case))
+    seen = [Seen(path, entry.kind, entry.mark) for path, entry in tree]
+    return grouped(seen, _rules_again(case, ports))
+
+
+def _rules_again(case: Case, ports: Ports) -> Rules:
+    recipe = ports.rules.recipes[case.recipe]
+    return Rules(
+        settle_s=0.0,
+        incomplete_after_s=0.0,
+        patterns=recipe.patterns,
+        split_name=formats.split_name,
+        ignore=recipe.ignore,
+        trusts_inodes=case.sight.startswith("i:"),
+    )
 
 
 def _put_back(case: Case, ports: Ports, problem: Problem) -> Outcome:
@@ -243,26 +255,15 @@ def _put_back(case: Case, ports: Ports, problem: Problem) -> Outcome:
 
 def _planned_again(case: Case, ports: Ports) -> Case:
     """Judge a case afresh that failed before anything in it was known to be an input."""
-    recipe = ports.rules.recipes[case.recipe]
-    rules = Rules(
-        settle_s=0.0,
-        incomplete_after_s=0.0,
-        patterns=recipe.patterns,
-        split_name=formats.split_name,
-        trusts_inodes=case.sight.startswith("i:"),
-    )
     folder = ports.places.claim(case)
     with blamed(f"inbox:{case.recipe}"):
-        seen = [Seen(path, entry.kind, entry.mark) for path, entry in ports.disk.tree(folder)]
-        group = next(
-            (one for one in grouped(seen, rules) if one.path == case.content or not case.content),
-            None,
-        )
+        groups = _claimed_groups(case, ports)
+        group = next((one for one in groups if one.path == case.content or not case.content), None)
         if group is None:
             raise claim_gone()
-        facts = {one.path: read_facts(ports.disk, folder / one.path) for one in group.members}
+        facts = {one.path: read_facts(ports.disk, folder / one.path) for one in group.files}
     candidate = Candidate(group, group.fingerprint, since=0.0, detected=0.0, looks=2)
-    judgement = judged(candidate, facts, rules, now=1.0)
+    judgement = judged(candidate, facts, _rules_again(case, ports), now=1.0)
     if judgement.plan is None or judgement.plan.doom is not None:
         raise _still_no_scan(judgement)
     plan = judgement.plan

@@ -48,9 +48,19 @@ def relocate(disk: Disk, source: Path, target: Path, *, via: Path) -> None:
 
 def _finish(disk: Disk, source: Path, target: Path) -> None:
     """End a move that a crash broke off after the copy was in place; else the place is taken."""
-    if not disk.is_same(source, target):
+    if not remove_moved(disk, source, target):
         raise FileExistsError(errno.EEXIST, "the place is taken")
+
+
+def remove_moved(disk: Disk, source: Path, target: Path) -> bool:
+    """Remove what a broken-off move has left at its source; false when the target lacks some of it.
+
+    The removal itself may have been broken off, so the source may hold less than the target.
+    """
+    if not disk.holds(target, source):
+        return False
     _remove(disk, source)
+    return True
 
 
 def _remove(disk: Disk, path: Path) -> None:
@@ -65,9 +75,9 @@ def remove_our_documents(disk: Disk, folder: Path) -> None:
     """Remove what an earlier ending of this case wrote beside its files, and nothing of others."""
     for name in OUR_DOCUMENTS:
         if _is_ours(disk, folder / name):
-            disk.remove_file(folder / name)
             if name == "error.json":
-                disk.remove_file(folder / "error.txt")
+                disk.remove_file(folder / "error.txt")  # first: after a crash the other tells of it
+            disk.remove_file(folder / name)
 
 
 def _is_ours(disk: Disk, path: Path) -> bool:

@@ -52,6 +52,8 @@ def _move_to_rest(case: Case, verdict: State, ports: Ports) -> None:
         if not ports.disk.exists(ports.places.resting(case, verdict)):
             _leave_documents(case, verdict, ports)
         return
+    if _has_arrived(case, verdict, ports):
+        return
     _gather_sidecars(case, content, ports)
     _write_documents(case, verdict, content, ports)
     ports.disk.remove_file(ports.places.claim(case) / EVIDENCE)
@@ -67,6 +69,17 @@ def _move_to_rest(case: Case, verdict: State, ports: Ports) -> None:
             case = _renamed(case, ports)
         else:
             return
+
+
+def _has_arrived(case: Case, verdict: State, ports: Ports) -> bool:
+    """Tell whether an earlier attempt's copy is in place, and only its source is left to remove.
+
+    Asked before the documents are written anew, which would make the source differ from the copy.
+    """
+    resting = ports.places.resting(case, verdict)
+    return _holds_documents(case, verdict, ports) and ports.disk.holds(
+        resting, ports.places.content(case)
+    )
 
 
 def _renamed(case: Case, ports: Ports) -> Case:
@@ -98,14 +111,19 @@ def _leave_documents(case: Case, verdict: State, ports: Ports) -> None:
 
 
 def _holds_documents(case: Case, verdict: State, ports: Ports) -> bool:
-    path = ports.places.resting(case, verdict) / _document_name(verdict)
+    path = ports.places.resting(case, verdict) / _document_name(case, verdict)
     if not ports.disk.exists(path):
         return False
     return case.case_id.encode() in ports.disk.read(path)
 
 
-def _document_name(verdict: State) -> str:
-    return "error.json" if verdict in {State.FAILED, State.CANCELLED} else RESULT
+def _document_name(case: Case, verdict: State) -> str:
+    """Name our document; a person's own file of this name is an input and stays what it is."""
+    if verdict in {State.FAILED, State.CANCELLED}:
+        return "error.json"
+    if any(entry.name == RESULT for entry in case.inputs):
+        return f"result.{case.case_id}.json"
+    return RESULT
 
 
 def _write_documents(case: Case, verdict: State, folder: Path, ports: Ports) -> None:
@@ -117,10 +135,8 @@ def _write_documents(case: Case, verdict: State, folder: Path, ports: Ports) -> 
         ports.disk.write(folder / "error.json", as_text(document))
         ports.disk.write(folder / "error.txt", _in_words(case, problem).encode())
         return
-    name = RESULT
-    if any(entry.name == RESULT for entry in case.inputs):
-        name = f"result.{case.case_id}.json"
-    ports.disk.write(folder / name, as_text(manifest_of(case, ports)))
+    document = as_text(manifest_of(case, ports))
+    ports.disk.write(folder / _document_name(case, verdict), document)
 
 
 def _in_words(case: Case, problem: Problem) -> str:
