@@ -143,9 +143,9 @@ def deliver(case: Case, ports: Ports) -> Outcome:
             ports.store.forget_fetched(case.case_id)
             return Outcome(Label.LOST)
     case = _with_final_status(case, ports)
+    _remove_leftovers(case, staging, ports)  # makes the folder: once begun, no folder = published
     ports.store.begin_publishing(case.case_id)
     case = ports.store.load(case.case_id) or case
-    _remove_leftovers(case, staging, ports)
     while True:
         try:
             _publish(case, staging, ports)
