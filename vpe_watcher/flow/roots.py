@@ -29,6 +29,13 @@ class Marker:
     starts: int
 
 
+@dataclass(frozen=True, slots=True)
+class PaidJob:
+    """What `.case.json` says may be paid; without an id a submit whose answer is not known."""
+
+    job_id: str | None
+
+
 class Roots:
     """The roots by name (`inbox:<recipe>`, `outbox`, `archive`, `failed`); several may share one.
 
@@ -134,21 +141,26 @@ def _check_claims(disk: Disk, store: Store, claims: Path) -> None:
         case = store.load(entry.name)
         if case is None:
             raise _needs_recovery("A claim folder holds a scan that the state file does not know.")
-        if _says_paid(disk, claims / entry.name / EVIDENCE) and not case.paid:
+        paid = _paid_job(disk, claims / entry.name / EVIDENCE)
+        if paid and not store.knows_payment(case.case_id, paid.job_id):
             raise _needs_recovery(
                 f"The claim of case {case.case_id} says that it may be paid; the state file "
                 "does not know of it."
             )
 
 
-def _says_paid(disk: Disk, path: Path) -> bool:
+def _paid_job(disk: Disk, path: Path) -> PaidJob | None:
+    """Return the job that the evidence in a claim says may be paid."""
     if not disk.exists(path):
-        return False
+        return None
     try:
         document = json.loads(disk.read(path))
     except (ValueError, OSError):
-        return False
-    return isinstance(document, dict) and document.get("may_be_paid") is True
+        return None
+    if not isinstance(document, dict) or document.get("may_be_paid") is not True:
+        return None
+    job_id = document.get("job_id")
+    return PaidJob(job_id if isinstance(job_id, str) else None)
 
 
 def _needs_recovery(what: str) -> ConfigError:

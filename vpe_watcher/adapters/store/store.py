@@ -177,6 +177,17 @@ class Store(DaemonVerbs, ProgressVerbs):
         )
         return bool(rows)
 
+    def knows_payment(self, case_id: str, job_id: str | None) -> bool:
+        """Tell whether what may have been paid for a job of this case is recorded as begun.
+
+        Without a job id it is a submit that starts the Engine at once.
+        """
+        if job_id is not None:
+            sql = "SELECT 1 FROM jobs WHERE case_id = ? AND job_id = ? AND may_be_paid = 1"
+            return bool(self.database.read(sql, (case_id, job_id)))
+        sql = "SELECT 1 FROM events WHERE case_id = ? AND step = 'submitting'"
+        return bool(self.database.read(sql, (case_id,)))
+
     def budget_used_up(self, name: str, limit: int) -> bool:
         """Tell whether a budget (`budget`, `budget:<recipe>`) is used up now."""
         recipe = name.partition(":")[2]
