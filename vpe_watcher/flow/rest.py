@@ -135,8 +135,8 @@ def _write_documents(case: Case, verdict: State, folder: Path, ports: Ports) -> 
         ports.disk.write(folder / "error.json", as_text(document))
         ports.disk.write(folder / "error.txt", _in_words(case, problem).encode())
         return
-    document = as_text(manifest_of(case, ports))
-    ports.disk.write(folder / _document_name(case, verdict), document)
+    content = as_text(manifest_of(case, ports))
+    ports.disk.write(folder / _document_name(case, verdict), content)
 
 
 def _in_words(case: Case, problem: Problem) -> str:
