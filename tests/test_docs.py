@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 import typer
 
+from vpe_watcher.adapters.settings.model import Document
 from vpe_watcher.adapters.telemetry import level_of
 from vpe_watcher.app.cli import app
 from vpe_watcher.app.diagram import main
 from vpe_watcher.core.model import AT_REST
+from vpe_watcher.core.wire import parse_job_json
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "vpe_watcher"
@@ -20,6 +23,7 @@ WITH_PARTS = [path for path in DOCUMENTS if "<!-- printed: " in path.read_text()
 EVENT = re.compile(r'"((?:breaker|candidate|case|config|daemon|scan|step|thread|watch|word)\.\w+)"')
 ROW = re.compile(r"^\| `([a-z]+\.[a-z]+)` \| (\w+) \|", re.MULTILINE)
 LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
+BLOCK = re.compile(r"```([a-z]*)\n(.*?)```", re.DOTALL)
 COMMAND = re.compile(r"vpe-watcher ([a-z]+)(?![\w-])")
 
 
@@ -83,6 +87,19 @@ def test_links_between_documents_lead_somewhere(document: Path) -> None:
 def test_commands_in_the_documents_exist(document: Path) -> None:
     """Each `vpe-watcher X` in code is a command of this version."""
     text = document.read_text()
-    code = [*re.findall(r"```[a-z]*\n(.*?)```", text, re.DOTALL), *re.findall(r"`([^`\n]+)`", text)]
+    code = [*(block for _, block in BLOCK.findall(text)), *re.findall(r"`([^`\n]+)`", text)]
     named = {name for part in code for name in COMMAND.findall(part)}
     assert named <= set(typer.main.get_group(app).commands)
+
+
+def test_examples_of_configuration_and_job_json_are_good_ones() -> None:
+    """What people copy out of the documents has known keys and values of the right kind."""
+    blocks = [found for path in DOCUMENTS for found in BLOCK.findall(path.read_text())]
+    tables = [tomllib.loads(text) for kind, text in blocks if kind == "toml"]
+    wishes = [
+        parse_job_json(text.encode(), allowed_keys=()) for kind, text in blocks if kind == "json"
+    ]
+    assert len(tables) > 2
+    assert wishes
+    for table in tables:
+        Document.model_validate(table)
