@@ -158,6 +158,7 @@ def rules_of(settings: Settings) -> Rules:
                 skips_duplicates=recipe.intake.duplicates == "skip",
                 incomplete_after_s=recipe.intake.incomplete_after_s,
                 patterns=_patterns(recipe),
+                ignore=recipe.intake.ignore,
             )
             for name, recipe in settings.recipes.items()
         },

@@ -257,10 +257,10 @@ def judged(
         return Judgement(CandidateState.BLOCKED, reason)
     if group.temporaries:
         return _incomplete(candidate, "a file in it still has a temporary name", rules, quiet_s)
-    missing = tuple(seen.path for seen in group.members if facts.get(seen.path) is None)
+    missing = tuple(seen.path for seen in group.files if facts.get(seen.path) is None)
     if missing:
         return Judgement(wants_facts=True, facts_of=missing)
-    known = {seen.path: facts[seen.path] for seen in group.members}
+    known = {seen.path: facts[seen.path] for seen in group.files}
     found = {path: fact for path, fact in known.items() if fact is not None}
     return _judged_by_facts(candidate, found, rules, quiet_s)
 

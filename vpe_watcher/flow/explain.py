@@ -127,7 +127,7 @@ def _judgement(place: Place, group: Group, disk: Disk) -> Iterable[str]:
     """Judge the group as if it had been quiet for as long as it takes."""
     facts = {
         seen.path: read_facts(disk, place.folder / seen.path)
-        for seen in group.members
+        for seen in group.files
         if not group.temporaries
     }
     candidate = Candidate(group, group.fingerprint, since=0.0, detected=0.0, looks=2)

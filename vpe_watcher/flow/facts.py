@@ -22,21 +22,29 @@ def no_pulse() -> None:
 def read_facts(disk: Disk, path: Path, *, pulse: Callable[[], None] = no_pulse) -> Facts | None:
     """Read what the rules need to know of a file; None when it is gone.
 
-    A file that may not be read gives facts that say so. Other `OSError`s leave as they are.
+    A file that cannot be read gives facts that say so.
     """
     stem, extension = formats.split_name(path.name)
     try:
         with disk.open(path) as file:
             return _facts(file, stem, extension, pulse)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError:
-        verdict = Verdict(Proof.CANNOT_TELL)
-        reason = (
-            "the service may not read this file: give its user read permission "
-            f"(user id {os.geteuid()})"
+        return _unreadable(
+            stem, extension, "the service may not read this file: give its user read permission "
+            f"(user id {os.geteuid()})",
+        )  # fmt: skip
+    except OSError as error:
+        what = os.strerror(error.errno or 0).lower()
+        return _unreadable(
+            stem, extension, f"this file cannot be read ({what}): look at the disk it lies on"
         )
-        return Facts(stem, extension, VOLUME, verdict, unreadable=reason)
+
+
+def _unreadable(stem: str, extension: str, reason: str) -> Facts:
+    """Return facts of one file's own trouble: a folder's trouble shows when it is listed."""
+    return Facts(stem, extension, VOLUME, Verdict(Proof.CANNOT_TELL), unreadable=reason)
 
 
 def _facts(file: BinaryIO, stem: str, extension: str, pulse: Callable[[], None]) -> Facts:

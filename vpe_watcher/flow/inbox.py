@@ -6,6 +6,7 @@ candidates: a share that hangs stops nothing else. File events only say where to
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -250,7 +251,11 @@ class Inbox:
         except (FileNotFoundError, NotADirectoryError):
             return []  # it went while we looked
         except PermissionError:
-            return []  # shows as a folder without a usable file
+            self._blocked[name] = (
+                "the service may not look into all of this folder: give its user read permission "
+                f"(user id {os.geteuid()})"
+            )
+            return []
         return [Seen(f"{name}/{path}", entry.kind, entry.mark) for path, entry in below]
 
     def _update(
@@ -275,10 +280,11 @@ class Inbox:
 
     def _block(self, one: _Known, reason: str) -> None:
         """Leave a candidate alone for a while, and say why."""
-        one.judgement = Judgement(CandidateState.BLOCKED, reason)
+        before, one.judgement = one.judgement, Judgement(CandidateState.BLOCKED, reason)
         one.is_blocked = True
         one.again_at = self._monotonic() + BLOCKED_AGAIN_S
-        self._log_waiting(one.judgement)
+        if one.judgement != before:
+            self._log_waiting(one.judgement)
 
     def _existing(self, groups: dict[str, Group], *, is_full: bool) -> dict[str, str]:
         """Return what is not wanted (path: fingerprint), and record it at the very first scan."""
@@ -333,14 +339,14 @@ class Inbox:
             self._log_waiting(judgement)
 
     def _judged(self, one: _Known) -> Judgement:
-        marks = {seen.path: seen.mark for seen in one.candidate.group.members}
+        marks = {seen.path: seen.mark for seen in one.candidate.group.files}
         fresh = {
             path: facts for path, (mark, facts) in one.facts.items() if marks.get(path) == mark
         }
         return judged(one.candidate, fresh, self._rules, now=self._monotonic())
 
     def _read_facts(self, one: _Known, paths: tuple[str, ...]) -> None:
-        marks = {seen.path: seen.mark for seen in one.candidate.group.members}
+        marks = {seen.path: seen.mark for seen in one.candidate.group.files}
         for path in paths:
             with blamed(self.name):
                 facts = read_facts(self._ports.disk, self.options.folder / path, pulse=self._pulse)

@@ -60,6 +60,7 @@ class RecipeRules:
     settle_s: float
     incomplete_after_s: float
     patterns: Mapping[Modality, tuple[str, ...]]
+    ignore: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
