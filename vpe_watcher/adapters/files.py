@@ -64,6 +64,10 @@ class Disk:
                     entries.append(Entry(item.name, _kind(status.st_mode), _mark(status)))
         return sorted(entries, key=lambda entry: entry.name)
 
+    def names(self, folder: Path) -> list[str]:
+        """Return the names in a folder, unsorted: much faster than `listing` on a network share."""
+        return os.listdir(folder)  # noqa: PTH208 - names are all that is asked for
+
     def tree(self, folder: Path) -> list[tuple[str, Entry]]:
         """List all that is below a folder as (path relative to it, entry), folders first."""
         found: list[tuple[str, Entry]] = []

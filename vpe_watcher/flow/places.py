@@ -10,6 +10,7 @@ from vpe_watcher.core.model import Case, State
 
 HIDDEN = ".vpe-watcher"
 EVIDENCE = ".case.json"
+HELD_NOTE = ".held.txt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class Places:
 
     def held_note(self, case: Case) -> Path:
         """Return the file that tells the person at the folder that a case is held."""
-        return self.failed / f"{case.folder}.held.txt"
+        return self.failed / f"{case.folder}{HELD_NOTE}"
 
     def input_folder(self, case: Case) -> Path:
         """Return where the files of a case at rest lie."""

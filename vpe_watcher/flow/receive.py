@@ -16,7 +16,7 @@ from vpe_watcher import formats
 from vpe_watcher.adapters.files import TEMPORARY_SUFFIX, blamed, fault_of
 from vpe_watcher.core.errors import EngineFault, LinkExpired, StepFault, TransientFault
 from vpe_watcher.core.model import Case, Label, Outcome, Output, State
-from vpe_watcher.core.names import output_name
+from vpe_watcher.core.names import name_key, output_name
 from vpe_watcher.core.wire import (
     AVAILABLE,
     MISSING,
@@ -26,6 +26,7 @@ from vpe_watcher.core.wire import (
     unanswered,
 )
 from vpe_watcher.flow.claim import OK, check_unchanged
+from vpe_watcher.flow.places import HELD_NOTE
 from vpe_watcher.flow.ports import Ports
 
 RESULT = "result.json"
@@ -202,15 +203,17 @@ def _published(case: Case, ports: Ports) -> Outcome:
 
 
 def is_taken(name: str, ports: Ports) -> bool:
-    """Tell whether a folder name exists in an outbox, the archive or failed.
+    """Tell whether a folder name, whatever its case, is taken in an outbox, archive or failed.
 
-    A folder that cannot be asked now has no say: the rename that publishes never replaces, and
-    takes the next name when this one turns out to be taken.
+    A note on a held case in `failed` takes its name too. A folder that cannot be asked now has no
+    say: the rename that publishes never replaces, and takes the next name when this one turns out
+    to be taken.
     """
     places = ports.places
+    keys = {name_key(name), name_key(f"{name}{HELD_NOTE}")}
     for folder in {places.archive, places.failed, *places.outboxes.values()}:
         with suppress(OSError):
-            if ports.disk.exists(folder / name):
+            if any(name_key(found) in keys for found in ports.disk.names(folder)):
                 return True
     return False
 

@@ -118,10 +118,10 @@ def _holds_documents(case: Case, verdict: State, ports: Ports) -> bool:
 
 
 def _document_name(case: Case, verdict: State) -> str:
-    """Name our document; a person's own file of this name is an input and stays what it is."""
+    """Name our document; a person's own file of this name stays what it is."""
     if verdict in {State.FAILED, State.CANCELLED}:
         return "error.json"
-    if any(entry.name == RESULT for entry in case.inputs):
+    if RESULT in {entry["name"] for entry in case.skipped}:
         return f"result.{case.case_id}.json"
     return RESULT
 
