@@ -29,8 +29,9 @@ WARNINGS = frozenset(
 ERRORS = frozenset({"step.defect", "thread.defect"})
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]*://)(?:[^\s/@\"']*@)?([^\s/?#\"']+)[^\s\"']*", re.IGNORECASE)
+_QUERY = re.compile(r"/[^\s?\"']*\?[^\s\"']*=[^\s\"']*")  # a URL that lost its host on the way
 _TOKEN = re.compile(
-    r"(?i)\b(bearer|token|secret|signature|password)([\s=:]+)[A-Za-z0-9._~+/=-]{16,}"
+    r"(?i)(bearer|token|secret|signature|password)([\"']?[\s=:]+[\"']?)[A-Za-z0-9._~+/=-]{16,}"
 )
 _JWT = re.compile(r"\beyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_.-]+")
 
@@ -128,6 +129,7 @@ def _harmless(value: object) -> object:
 def cleaned(text: str) -> str:
     """Cut tokens and all of a URL behind its host out of a text."""
     text = _URL.sub(r"\1\2/…", text)
+    text = _QUERY.sub("/…", text)
     text = _JWT.sub("…", text)
     return _TOKEN.sub(r"\1\2…", text)
 
