@@ -158,7 +158,6 @@ def test_an_exception_passes_as_types_and_places() -> None:
         ("case.held", "warning"),
         ("breaker.opened", "warning"),
         ("step.defect", "error"),
-        ("candidate.seen", "debug"),
     ],
 )
 def test_events_have_levels(event: str, level: str) -> None:
@@ -169,7 +168,6 @@ def test_events_have_levels(event: str, level: str) -> None:
 
 def test_the_level_of_the_configuration_holds() -> None:
     """Below it nothing is written."""
-    assert _logged("candidate.seen", level="info") == {}
     assert _logged("case.delivered", level="warning") == {}
     assert _logged("case.held", level="warning") != {}
 

@@ -205,7 +205,7 @@ class Disk:
             _sync_file(target)
 
     def is_same(self, one: Path, other: Path) -> bool:
-        """Tell whether two trees hold the same files with the same bytes."""
+        """Tell whether two files or trees hold the same names and bytes."""
         ours, theirs = self._contents(one), self._contents(other)
         if ours.keys() != theirs.keys():
             return False
@@ -225,8 +225,11 @@ class Disk:
             for name, entry in theirs.items()
         )
 
-    def _contents(self, folder: Path) -> dict[str, Entry]:
-        return dict(self.tree(folder))
+    def _contents(self, path: Path) -> dict[str, Entry]:
+        entry = self.look(path)
+        if entry is not None and entry.kind is not Kind.FOLDER:
+            return {"": entry}
+        return dict(self.tree(path))
 
     def _same_bytes(self, one: Path, other: Path) -> bool:
         return self.digest(one) == self.digest(other)
