@@ -7,8 +7,10 @@ by hand, so no test here waits.
 from __future__ import annotations
 
 import json
+import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ from vpe_watcher.sandbox.options import Options
 from vpe_watcher.sandbox.rules import Sandbox
 
 URL = "https://sandbox.test"
+NOBODY = 65534
 STL_JOB = {"outputFiles": {"meshes": [{"extension": ".stl", "structures": ["mandible"]}]}}
 
 
@@ -332,6 +335,22 @@ class House:
     def states(self) -> dict[str, State]:
         """Return each case's state by its name."""
         return {case.case_name: case.state for case in self.cases()}
+
+
+@contextmanager
+def unprivileged(house: House) -> Iterator[None]:
+    """Let this process be an ordinary user who owns the house."""
+    if os.geteuid() != 0:
+        yield
+        return
+    house.root.parent.chmod(0o755)
+    for path in [house.root, *house.root.rglob("*")]:
+        os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import io
 import os
-import socket
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 import pytest
 
-from tests.flow.house import House, binary_stl, nifti
+from tests.flow.house import House, binary_stl, nifti, unprivileged
+from tests.flow.odd import ODD
 from vpe_watcher.adapters.files import Disk
 from vpe_watcher.app.assembly import candidate_rules
 from vpe_watcher.core.model import State
 from vpe_watcher.flow.explain import Place, explain
 
 Build = Callable[..., House]
-NOBODY = 65534
 
 
 def zipped(**members: bytes) -> bytes:
@@ -291,39 +289,6 @@ def test_a_directory_named_like_a_scan_is_a_folder(house: House) -> None:
 # --- links, pipes and sockets --------------------------------------------------------------------
 
 
-def make_link(path: Path) -> None:
-    """Make a link to a file of the system."""
-    path.symlink_to("/etc/passwd")
-
-
-def make_folder_link(path: Path) -> None:
-    """Make a link to a folder that holds a scan."""
-    inbox = next(folder for folder in path.parents if folder.name == "inbox")
-    elsewhere = inbox.parent / "elsewhere"
-    elsewhere.mkdir(exist_ok=True)
-    (elsewhere / "secret.nii").write_bytes(nifti(seed=9))
-    path.symlink_to(elsewhere)
-
-
-def make_dangling_link(path: Path) -> None:
-    """Make a link to nothing."""
-    path.symlink_to(path.parent / "nothing.nii")
-
-
-def make_socket(path: Path) -> None:
-    """Make a socket that nobody listens on."""
-    here = Path.cwd()
-    os.chdir(path.parent)  # the name of a socket is short
-    try:
-        with socket.socket(socket.AF_UNIX) as opened:
-            opened.bind(path.name)
-    finally:
-        os.chdir(here)
-
-
-ODD = [make_link, make_folder_link, make_dangling_link, os.mkfifo, make_socket]
-
-
 @pytest.mark.parametrize("make", ODD, ids=lambda make: make.__name__)
 @pytest.mark.parametrize("name", ["scan.dcm", "upper.stl", "visit"])
 def test_links_pipes_and_sockets_are_never_opened(
@@ -356,22 +321,6 @@ def test_links_pipes_and_sockets_in_a_case_folder_are_not_sent(
 
 
 # --- permissions and bad disks -------------------------------------------------------------------
-
-
-@contextmanager
-def unprivileged(house: House) -> Iterator[None]:
-    """Let this process be an ordinary user who owns the house."""
-    if os.geteuid() != 0:
-        yield
-        return
-    house.root.parent.chmod(0o755)
-    for path in [house.root, *house.root.rglob("*")]:
-        os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 def test_an_unreadable_file_is_blocked_until_it_can_be_read(house: House) -> None:

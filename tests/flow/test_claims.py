@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.flow.house import House, binary_stl, nifti
+from tests.flow.house import House, binary_stl, nifti, unprivileged
+from tests.flow.odd import ODD
 from vpe_watcher.adapters.files import Disk
 from vpe_watcher.core.model import Case, State
 
@@ -131,6 +132,71 @@ def test_a_claim_that_is_deleted_at_the_end_is_no_loss_of_the_result(house: Hous
     house.live_until_rest()
     assert house.states() == {"scan": State.DONE}
     assert house.files("archive") == ["scan/result.json"]
+
+
+@pytest.mark.parametrize("make", ODD, ids=lambda make: make.__name__)
+@pytest.mark.parametrize("due", [State.SUBMITTING, State.UPLOADING, State.DELIVERING])
+def test_a_claimed_file_that_is_replaced_by_a_link_or_pipe_is_held(
+    house: House, make: Callable[[Path], None], due: State
+) -> None:
+    """Nothing is read through it, nothing waits for a writer, and no inbox is blamed."""
+    house.drop("scan.nii")
+    case = house.live_until("scan", due)
+    claimed(house, case).unlink()
+    make(claimed(house, case))
+    house.live(120)
+    assert house.states() == {"scan": State.HELD}
+    assert house.breakers() == set()
+    assert house.sandbox.ledger.count("submit") <= 1
+
+
+def test_a_claimed_file_that_may_not_be_read_is_its_own_trouble(house: House) -> None:
+    """Its permissions go after the claim: it waits, others pass, and then it fails as input."""
+    house.live(1)
+    house.drop("scan.nii")
+    house.live_until("scan", State.UPLOADING)
+    with unprivileged(house):
+        claimed(house, house.case("scan")).chmod(0)
+        house.drop("good.nii", nifti(side=5))
+        house.live(120)
+        assert house.states() == {"scan": State.CLAIMING, "good": State.DONE}
+        assert house.breakers() == set()
+        house.live(700, step_s=2)
+        assert house.states()["scan"] is State.FAILED
+        assert "may not read" in house.error("scan")["message"]
+
+
+class BadSector(Disk):
+    """A disk on which one file can be looked at but not read, while `is_bad`."""
+
+    is_bad = True
+
+    def digest(self, path: Path) -> str:
+        """Digest a file, unless it lies on the bad sector."""
+        if self.is_bad and path.name == "bad.nii":
+            raise OSError(5, "Input/output error")
+        return super().digest(path)
+
+
+def test_a_claimed_file_on_a_bad_sector_stops_no_other(build: Build) -> None:
+    """Reading it fails while it is compared: that case is tried again, the inbox is not blamed."""
+    disk = BadSector()
+    house = build(disk=disk)
+    house.drop("first.nii")
+    house.live_until("first", State.UPLOADING)
+    house.drop("bad.nii", nifti(seed=1))
+    house.live(60)
+    house.drop("good.nii", nifti(side=5))
+    house.live(60)
+    assert house.states() == {
+        "first": State.DONE,
+        "bad": State.CLAIMING,
+        "good": State.DONE,
+    }
+    assert house.breakers() == set()
+    disk.is_bad = False
+    house.live(300)
+    assert house.states()["bad"] is State.DONE
 
 
 # --- between the last look and the rename --------------------------------------------------------

@@ -26,12 +26,19 @@ from vpe_watcher.core.candidates import (
     judged,
     sight,
 )
-from vpe_watcher.core.errors import ClaimGone, InputChanged, InputFault
+from vpe_watcher.core.errors import (
+    ClaimGone,
+    InputChanged,
+    InputFault,
+    StepFault,
+    TransientFault,
+)
 from vpe_watcher.core.model import (
     AT_REST,
     Case,
     FailureClass,
     FileMark,
+    Kind,
     Label,
     Move,
     Outcome,
@@ -91,7 +98,7 @@ def check_unchanged(case: Case, ports: Ports) -> None:
         found = {entry.name: ports.disk.look(content / entry.name) for entry in case.inputs}
     for entry in case.inputs:
         seen = found[entry.name]
-        if seen is None:
+        if seen is None or seen.kind is not Kind.FILE:
             raise claim_gone()
         if seen.mark != entry.mark:
             raise input_changed(after_notification=case.paid)
@@ -112,6 +119,23 @@ def claim_gone() -> ClaimGone:
         code="claim_gone",
         hint="Nothing was sent again. Find out who removed them; drop the scan again if you "
         "still have it.",
+    )
+
+
+def unreadable(error: OSError, case: Case, ports: Ports) -> StepFault:
+    """Return the fault for a claimed file that cannot be read.
+
+    The inbox is blamed only if the daemon cannot use a file of its own there either.
+    """
+    if isinstance(error, FileNotFoundError):
+        return claim_gone()
+    if not _probe(ports, case.recipe):
+        return fault_of(error, f"inbox:{case.recipe}")
+    return TransientFault(
+        f"A claimed file of this case cannot be read: {os.strerror(error.errno or 0).lower()}.",
+        code="input_unreadable",
+        hint="Look at the disk of the inbox and at the permissions of the file, which lies in the "
+        "hidden folder of the inbox.",
     )
 
 
@@ -297,7 +321,7 @@ def _keep_reference(case: Case, ports: Ports) -> None:
     with blamed(f"inbox:{case.recipe}"):
         for entry in case.inputs:
             seen = ports.disk.look(content / entry.name)
-            if seen is None:
+            if seen is None or seen.kind is not Kind.FILE:
                 raise claim_gone()
             before, now = entry.mark, seen.mark
             is_touched = (before.size, before.mtime_ns) != (now.size, now.mtime_ns)
@@ -314,7 +338,7 @@ def _take_reference(case: Case, ports: Ports) -> Outcome | None:
     with blamed(f"inbox:{case.recipe}"):
         for entry in case.inputs:
             seen = ports.disk.look(content / entry.name)
-            if seen is None:
+            if seen is None or seen.kind is not Kind.FILE:
                 raise claim_gone()
             marks[entry.name] = seen.mark
     before = {entry.name: entry.mark for entry in case.inputs}
@@ -329,19 +353,18 @@ def _take_reference(case: Case, ports: Ports) -> Outcome | None:
 def _proof_again(case: Case, ports: Ports) -> Outcome | None:
     """Judge the content once more after it changed in the claim."""
     for entry in case.inputs:
-        with blamed(f"inbox:{case.recipe}"):
-            facts = read_facts(ports.disk, ports.places.content(case) / entry.name)
+        facts = read_facts(ports.disk, ports.places.content(case) / entry.name)
         if facts is None:
             raise claim_gone()
-        if facts.verdict.proof in {Proof.COMPLETE, Proof.CANNOT_TELL}:
+        if facts.verdict.proof in {Proof.COMPLETE, Proof.CANNOT_TELL} and not facts.unreadable:
             continue
-        waited_s = case.tally.processing_s
+        reason = facts.unreadable or in_a_sentence(facts.verdict)
+        may_change = facts.unreadable or facts.verdict.proof is Proof.INCOMPLETE
         limit_s = ports.rules.recipes[case.recipe].incomplete_after_s
-        if facts.verdict.proof is Proof.INCOMPLETE and waited_s < limit_s:
-            words = f"A file of this case is not complete: {in_a_sentence(facts.verdict)}."
-            return _settles(words, case, ports)
+        if may_change and case.tally.processing_s < limit_s:
+            return _settles(f"A file of this case is not complete: {reason}.", case, ports)
         raise InputFault(
-            f"A file of this case is not complete or wrong: {in_a_sentence(facts.verdict)}.",
+            f"A file of this case is not complete or wrong: {reason}.",
             code="incomplete",
             hint="Export or copy the scan again and drop it anew.",
         )
@@ -409,7 +432,7 @@ def _key_of_earlier(earlier: Earlier, ports: Ports) -> str:
         return ""
     try:
         return _content_key(case, ports)
-    except ClaimGone:
+    except (ClaimGone, TransientFault):
         return ""
 
 
@@ -421,10 +444,8 @@ def _content_key(case: Case, ports: Ports) -> str:
             continue
         try:
             digests[entry.modality] = ports.disk.digest(content / entry.name)
-        except FileNotFoundError as error:
-            raise claim_gone() from error
         except OSError as error:
-            raise fault_of(error, f"inbox:{case.recipe}") from error
+            raise unreadable(error, case, ports) from error
     return ports.store.set_digests(case.case_id, digests)
 
 

@@ -6,7 +6,6 @@ is recorded as begun, then written beside the files, and only then sent.
 
 from __future__ import annotations
 
-from vpe_watcher.adapters.files import fault_of
 from vpe_watcher.core.errors import (
     AnswerLost,
     EnvironmentFault,
@@ -17,7 +16,13 @@ from vpe_watcher.core.errors import (
 )
 from vpe_watcher.core.model import Case, Input, Label, Notified, Outcome
 from vpe_watcher.core.wire import job_request, parse_submitted
-from vpe_watcher.flow.claim import OK, check_present, check_unchanged, write_evidence
+from vpe_watcher.flow.claim import (
+    OK,
+    check_present,
+    check_unchanged,
+    unreadable,
+    write_evidence,
+)
 from vpe_watcher.flow.ports import Ports
 
 NEVER_SENT = frozenset({"token_not_accepted"})
@@ -90,7 +95,7 @@ def _upload_one(case: Case, entry: Input, ports: Ports, *, before: int, total: i
             should_stop=lambda: ports.should_stop(case.case_id),
         )
     except OSError as error:
-        raise fault_of(error, f"inbox:{case.recipe}") from error
+        raise unreadable(error, case, ports) from error
 
 
 def notify(case: Case, ports: Ports) -> Outcome:
