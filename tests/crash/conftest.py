@@ -1,0 +1,33 @@
+"""The workers in which daemons live and die, and the number of deaths that a person asks for."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+
+import pytest
+
+from tests.crash.trials import Graveyard
+
+PAIRS = 320
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Offer a soak: `pytest tests/crash --crash-pairs 20000`."""
+    parser.addoption("--crash-pairs", type=int, default=PAIRS, help="pairs of deaths to sample")
+
+
+@pytest.fixture(scope="session")
+def pairs_wanted(pytestconfig: pytest.Config) -> int:
+    """Return how many pairs of deaths are to be sampled in all."""
+    return int(pytestconfig.getoption("--crash-pairs", default=PAIRS))
+
+
+@pytest.fixture(scope="session")
+def graveyard() -> Iterator[Graveyard]:
+    """Return what runs trials: fresh processes without threads, so that they may fork."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(os.cpu_count() or 1, 4), mp_context=context) as pool:
+        yield Graveyard(pool)

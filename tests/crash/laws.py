@@ -1,0 +1,176 @@
+"""What must hold when all is at rest, however often the daemon has died."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.crash.lives import Stage
+from tests.crash.scenarios import Scenario
+from vpe_watcher.core.model import Case, State
+
+ROOTS = ("inbox", "outbox", "archive", "failed")
+DELIVERED = {State.DONE, State.PARTIAL, State.DUPLICATE}
+DIFFERS = ("case_id", "job_id", "duplicate_of", "times", "when", "engine_result")
+
+
+def broken_laws(stage: Stage, scenario: Scenario) -> list[str]:
+    """Return what is wrong, in words; nothing when all laws hold."""
+    cases = stage.cases()
+    return [
+        *_cases(cases, scenario),
+        *_database(stage),
+        *_folders(stage, scenario, cases),
+        *_inputs(stage, cases),
+        *_deliveries(stage, cases),
+        *_engine(stage, scenario, cases),
+    ]
+
+
+def picture(stage: Stage) -> dict[str, str]:
+    """Return what people see: each visible file with a digest of what is in it.
+
+    Of our documents without what every run makes anew.
+    """
+    return {path: _gist(stage.root / path) for path in _visible(stage)}
+
+
+def _gist(path: Path) -> str:
+    content = path.read_bytes()
+    if path.name in {"result.json", "error.json"}:
+        document = json.loads(content)
+        document["engine"] = {**document.get("engine", {}), "job_id": ""}
+        return json.dumps({key: one for key, one in document.items() if key not in DIFFERS})
+    if path.name == "error.txt" or path.name.endswith(".held.txt"):
+        lines = content.decode().splitlines()
+        return "\n".join(line for line in lines if " id:" not in line and "retry" not in line)
+    return hashlib.sha256(content).hexdigest()
+
+
+def _visible(stage: Stage) -> list[str]:
+    found = (
+        path.relative_to(stage.root)
+        for root in ROOTS
+        for path in (stage.root / root).rglob("*")
+        if path.is_file()
+    )
+    return sorted(str(path) for path in found if ".vpe-watcher" not in path.parts)
+
+
+def _cases(cases: list[Case], scenario: Scenario) -> Iterator[str]:
+    states = {case.case_name: case.state for case in cases}
+    if states != scenario.states or len(cases) != len(states):
+        found = [(case.case_name, str(case.state), case.problem) for case in cases]
+        yield f"the cases are {found}"
+
+
+def _database(stage: Stage) -> Iterator[str]:
+    with stage.database() as database:
+        verdict = [row[0] for row in database.read("PRAGMA integrity_check")]
+        if verdict != ["ok"]:
+            yield f"the state file is damaged: {verdict}"
+        if database.read("PRAGMA foreign_key_check"):
+            yield "a row belongs to nothing"
+        if database.read("SELECT 1 FROM events WHERE step IS NOT NULL AND outcome IS NULL"):
+            yield "an attempt is open"
+        if database.read("SELECT 1 FROM words"):
+            yield "a word was not obeyed"
+
+
+def _folders(stage: Stage, scenario: Scenario, cases: list[Case]) -> Iterator[str]:
+    visible = _visible(stage)
+    if visible != sorted(scenario.files):
+        yield f"the folders hold {visible}"
+    kept = {case.case_id for case in cases if case.state is State.HELD}
+    hidden = (
+        path.relative_to(stage.root)
+        for root in ROOTS
+        for path in (stage.root / root / ".vpe-watcher").rglob("*")
+    )
+    # the folders of claims and of staging stay, empty
+    left = [
+        str(path)
+        for path in hidden
+        if not kept & set(path.parts) and path.parts[2:] not in {("marker.json",), ("house",)}
+    ]
+    if left := [path for path in left if not path.endswith("/staging")]:
+        yield f"left over: {left}"
+    drafts = [path.name for path in (stage.root / "state").glob("*.tmp")]
+    if drafts:
+        yield f"left over in the state folder: {drafts}"
+
+
+def _inputs(stage: Stage, cases: list[Case]) -> Iterator[str]:
+    """Find each dropped content as often as it was dropped, and nowhere else."""
+    is_kept = stage.settings.retention.on_success == "archive"
+    found = [
+        path.read_bytes()
+        for root in ROOTS
+        for path in (stage.root / root).rglob("*")
+        if path.is_file()
+    ]
+    for name, content in stage.dropped.items():
+        wanted = sum(content == other for other in stage.dropped.values()) if is_kept else 0
+        if found.count(content) != wanted:
+            yield f"{name} is in {found.count(content)} places, not {wanted}"
+
+
+def _deliveries(stage: Stage, cases: list[Case]) -> Iterator[str]:
+    for case in cases:
+        if case.state not in DELIVERED:
+            continue
+        folder = stage.root / "outbox" / case.folder
+        if str(folder) != case.outbox:
+            yield f"{case.case_name} is recorded at {case.outbox}"
+        try:
+            document = json.loads((folder / "result.json").read_bytes())
+        except (OSError, ValueError) as error:
+            yield f"the manifest of {case.case_name}: {error}"
+            continue
+        yield from _manifest(stage, case, folder, document)
+
+
+def _manifest(stage: Stage, case: Case, folder: Path, document: dict[str, Any]) -> Iterator[str]:
+    named = {output["file"]: output for output in document["outputs"] if output["file"]}
+    there = {path.name for path in folder.iterdir()} - {"result.json"}
+    if there != set(named):
+        yield f"{case.case_name} was delivered with {there}, its manifest names {set(named)}"
+    for name in there & set(named):
+        content = (folder / name).read_bytes()
+        facts = (len(content), hashlib.sha256(content).hexdigest())
+        if facts != (named[name]["size"], named[name]["sha256"]):
+            yield f"{name} of {case.case_name} is not what its manifest says"
+    if document["case_id"] != case.case_id:
+        yield f"the manifest of {case.case_name} belongs to {document['case_id']}"
+    dropped = {hashlib.sha256(content).hexdigest() for content in stage.dropped.values()}
+    if not {entry["sha256"] for entry in document["inputs"]} <= dropped:
+        yield f"the manifest of {case.case_name} names inputs that nobody dropped"
+    copy = stage.root / "archive" / case.folder / "result.json"
+    if copy.read_bytes() != (folder / "result.json").read_bytes():
+        yield f"the manifest of {case.case_name} in the archive is another one"
+
+
+def _engine(stage: Stage, scenario: Scenario, cases: list[Case]) -> Iterator[str]:
+    ledger = stage.sandbox.ledger
+    jobs = list(ledger.jobs.values())
+    started = [job for job in jobs if job.started]
+    if sum(job.started for job in jobs) != scenario.jobs or len(started) != scenario.jobs:
+        yield f"jobs started: {[job.started for job in jobs]}"
+    notified = [job for job in jobs if any(entry.notifications for entry in job.inputs.values())]
+    if len(notified) != scenario.jobs:
+        yield f"{len(notified)} jobs were notified"
+    dropped = {hashlib.sha256(content).hexdigest() for content in stage.dropped.values()}
+    for job in started:
+        seen = {entry.uploads[-1].sha256 for entry in job.inputs.values()}
+        if not seen <= dropped:
+            yield "the Engine computed from bytes that nobody dropped"
+    ids = {job.id for job in started}
+    if strangers := [c.case_name for c in cases if c.job_id and c.job_id not in ids and c.paid]:
+        yield f"jobs of {strangers} are not those that were started"
+    if ledger.tokens_issued > stage.lives:
+        yield f"{ledger.tokens_issued} tokens in {stage.lives} lives"
+    if ledger.as_json()["presigned_with_authorization"]:
+        yield "a pre-signed URL was called with the token"

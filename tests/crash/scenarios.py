@@ -1,0 +1,230 @@
+"""What is dropped, what goes wrong at the Engine, and how it must look in the end.
+
+Each scenario's end is the same through any number of deaths.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.crash.lives import Stage
+from tests.flow.house import binary_stl, merged, nifti
+from vpe_watcher.core.model import State
+from vpe_watcher.sandbox.options import Options
+
+QUICK = {
+    "intake": {"settle_s": 1, "scan_every_s": 5, "incomplete_after_s": 10},
+    "limits": {"poll_every_s": 1, "retry_first_s": 1, "retry_at_most_s": 2},
+}
+TWO_MESHES = {
+    "outputFiles": {
+        "meshes": [
+            {"extension": ".stl", "structures": ["mandible"]},
+            {"extension": ".stl", "structures": ["maxilla"]},
+        ]
+    }
+}
+DONE, FAILED, HELD = State.DONE, State.FAILED, State.HELD
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A run and its end. `prepare` does what came before the lives that die.
+
+    `states` are the cases by name, `files` all visible files below the four folders, `jobs` how
+    many jobs the Engine started; `far` names folders on file systems of their own.
+    """
+
+    name: str
+    prepare: Callable[[Stage], None]
+    states: dict[str, State]
+    files: tuple[str, ...]
+    jobs: int = 1
+    overrides: dict[str, Any] = field(default_factory=dict)
+    options: Options = field(default_factory=Options)
+    far: tuple[str, ...] = ()
+
+    def stage(self, root: Path) -> Stage:
+        """Set the scene in `root`, which is emptied."""
+        stage = Stage(root, merged(QUICK, self.overrides), self.options, far=self.far)
+        self.prepare(stage)
+        return stage
+
+
+SCAN = (
+    "archive/scan/result.json",
+    "archive/scan/scan.nii",
+    "outbox/scan/mandible.stl",
+    "outbox/scan/result.json",
+)
+FOLDER = ("job.json", "lower.stl", "report.pdf", "result.json", "scan.nii", "upper.stl")
+CASE = (
+    *(f"archive/anna/{name}" for name in FOLDER),
+    "outbox/anna/mandible.stl",
+    "outbox/anna/maxilla.stl",
+    "outbox/anna/result.json",
+)
+BAD = (
+    "failed/cut/cut.nii",
+    "failed/cut/cut.nii.job.json",
+    "failed/cut/error.json",
+    "failed/cut/error.txt",
+    "failed/text/error.json",
+    "failed/text/error.txt",
+    "failed/text/text.zip",
+)
+TWICE = (
+    "archive/scan.2/result.json",
+    "archive/scan.2/scan.nii",
+    "outbox/scan.2/mandible.stl",
+    "outbox/scan.2/result.json",
+    "outbox/scan/result.json",
+)
+
+
+def one_file(stage: Stage) -> None:
+    """Drop one volume."""
+    stage.drop("scan.nii", nifti())
+
+
+def case_folder(stage: Stage) -> None:
+    """Drop a folder with three inputs, a report, and wishes of its own."""
+    stage.drop("anna/scan.nii", nifti())
+    stage.drop("anna/upper.stl", binary_stl(seed=1))
+    stage.drop("anna/lower.stl", binary_stl(seed=2))
+    stage.drop("anna/report.pdf", b"%PDF-1.4 a report")
+    stage.drop("anna/job.json", json.dumps(TWO_MESHES).encode())
+
+
+def bad_files(stage: Stage) -> None:
+    """Drop a volume that ends too early, with a sidecar, and a text that is no ZIP."""
+    stage.drop("cut.nii.job.json", b"{}")
+    stage.drop("cut.nii", nifti()[:-40])
+    stage.drop("text.zip", b"this is no archive\n" * 10)
+
+
+def known_scan(stage: Stage) -> None:
+    """Drop what was delivered before, under another name."""
+    one_file(stage)
+    stage.live_once()
+    stage.drop("again.nii", nifti())
+
+
+def refused_then_retried(stage: Stage) -> None:
+    """Let the Engine refuse a scan that it would take now, and ask for a retry."""
+    stage.sandbox.set_faults([{"on": "submit", "do": {"status": 422}}])
+    one_file(stage)
+    stage.live_once()
+    stage.sandbox.set_faults([])
+    stage.leave_word("retry", "scan")
+
+
+def refused_folder_then_retried(stage: Stage) -> None:
+    """Do the same with a case folder."""
+    stage.sandbox.set_faults([{"on": "submit", "do": {"status": 422}}])
+    case_folder(stage)
+    stage.live_once()
+    stage.sandbox.set_faults([])
+    stage.leave_word("retry", "anna")
+
+
+def partial_then_paid_again(stage: Stage) -> None:
+    """Let the Engine fail the output, and ask for a new job at its price."""
+    stage.sandbox.set_options(failed=["mandible"])
+    one_file(stage)
+    stage.live_once()
+    stage.sandbox.set_options(failed=[])
+    stage.leave_word("retry", "scan", may_cost=True)
+
+
+def partial_then_fetched(stage: Stage) -> None:
+    """Let one of two downloads fail for good, and ask for the rest of the same job."""
+    stage.sandbox.set_faults([{"on": "download", "structure": "maxilla", "do": {"status": 404}}])
+    one_file(stage)
+    stage.live_once()
+    stage.sandbox.set_faults([])
+    stage.leave_word("retry", "scan")
+
+
+def upload_link_expired(stage: Stage) -> None:
+    """Let the first pre-signed URL be worthless."""
+    stage.sandbox.set_faults([{"on": "upload", "nth": 1, "do": {"status": 403}}])
+    one_file(stage)
+
+
+def two_scans(stage: Stage) -> None:
+    """Drop two volumes of one size at once."""
+    stage.drop("one.nii", nifti(seed=1))
+    stage.drop("two.nii", nifti(seed=2))
+
+
+def job_refused_at_poll(stage: Stage) -> None:
+    """Let the Engine not tell about the job."""
+    stage.sandbox.set_faults([{"on": "poll", "do": {"status": 403}}])
+    one_file(stage)
+
+
+SCENARIOS = {
+    scenario.name: scenario
+    for scenario in (
+        Scenario("file", one_file, {"scan": DONE}, SCAN),
+        Scenario("folder", case_folder, {"anna": DONE}, CASE),
+        Scenario("bad", bad_files, {"cut": FAILED, "text": FAILED}, BAD, jobs=0),
+        Scenario(
+            "duplicate",
+            known_scan,
+            {"scan": DONE, "again": State.DUPLICATE},
+            (
+                *SCAN,
+                "archive/again/again.nii",
+                "archive/again/result.json",
+                "outbox/again/result.json",
+            ),
+        ),
+        Scenario("far", case_folder, {"anna": DONE}, CASE, far=("archive", "outbox")),
+        Scenario(
+            "far_bad", bad_files, {"cut": FAILED, "text": FAILED}, BAD, jobs=0, far=("failed",)
+        ),
+        Scenario(
+            "engine_failed",
+            one_file,
+            {"scan": FAILED},
+            ("failed/scan/error.json", "failed/scan/error.txt", "failed/scan/scan.nii"),
+            options=Options(success=False),
+        ),
+        Scenario("retry", refused_then_retried, {"scan": DONE}, SCAN),
+        Scenario("far_retry", refused_folder_then_retried, {"anna": DONE}, CASE, far=("failed",)),
+        Scenario("partial_paid", partial_then_paid_again, {"scan": DONE}, TWICE, jobs=2),
+        Scenario(
+            "partial_fetched",
+            partial_then_fetched,
+            {"scan": DONE},
+            (*TWICE, "outbox/scan.2/maxilla.stl", "outbox/scan/mandible.stl"),
+            overrides={"job": TWO_MESHES},
+        ),
+        Scenario("expired", upload_link_expired, {"scan": DONE}, SCAN),
+        Scenario(
+            "two",
+            two_scans,
+            {"one": DONE, "two": DONE},
+            tuple(
+                path.replace("scan", name) for name in ("one", "two") for path in SCAN
+            ),
+            jobs=2,
+        ),
+        Scenario(
+            "held", job_refused_at_poll, {"scan": HELD}, ("failed/scan.held.txt",)
+        ),
+        Scenario(
+            "deleted",
+            one_file,
+            {"scan": DONE},
+            tuple(path for path in SCAN if path != "archive/scan/scan.nii"),
+            overrides={"retention": {"on_success": "delete"}},
+        ),
+    )
+}  # fmt: skip

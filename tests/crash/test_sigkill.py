@@ -1,0 +1,120 @@
+"""The installed daemon, killed at random moments while scans keep coming: the end is the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.crash.processes import Grounds, prepared
+from tests.crash.trials import MEMORY
+from tests.flow.house import nifti
+from vpe_watcher.adapters.store import Database
+
+SEED = 20_240_611
+YOUTH_S = (0.2, 0.6)  # counted from birth: some die before they have begun
+WORK_S = (0.0, 0.8)  # counted from when they begin to work: a case takes about half a second
+
+
+@pytest.fixture
+def grounds() -> Iterator[Grounds]:
+    """Return folders in memory, where there is such a place, and an Engine."""
+    base = MEMORY if os.access(MEMORY, os.W_OK) else None
+    with (
+        tempfile.TemporaryDirectory(dir=base, prefix="vpe-watcher-kill-") as root,
+        prepared(Path(root)) as found,
+    ):
+        yield found
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_a_daemon_killed_now_and_then_loses_and_doubles_nothing(grounds: Grounds) -> None:
+    """Twelve kills, sixteen scans: each is delivered once and paid once."""
+    _kill_and_check(grounds, scans=16, kills=12)
+
+
+@pytest.mark.real
+@pytest.mark.timeout(600)
+def test_a_daemon_killed_all_the_time_loses_and_doubles_nothing(grounds: Grounds) -> None:
+    """Sixty kills, eighty scans: each is delivered once and paid once."""
+    _kill_and_check(grounds, scans=80, kills=60)
+
+
+def _kill_and_check(grounds: Grounds, *, scans: int, kills: int) -> None:
+    chance = Random(SEED)
+    dropped = {f"scan{number}": nifti(seed=number, side=40) for number in range(scans)}
+    waiting = list(dropped)
+    for left in range(kills, 0, -1):
+        for _ in range(min(len(waiting), -(-len(waiting) // left))):
+            name = waiting.pop(0)
+            grounds.drop(f"{name}.nii", dropped[name])
+        is_old = chance.random() < 0.85
+        seconds = chance.uniform(*(WORK_S if is_old else YOUTH_S))
+        grounds.live(seconds, is_counted_from_work=is_old)
+    assert grounds.live_to_the_end(timeout_s=120) == 0, grounds.log()
+    _check_folders(grounds.root, dropped)
+    _check_engine(grounds, dropped, lives=kills + 1)
+    _check_state_file(grounds.root, scans)
+
+
+def _check_folders(root: Path, dropped: dict[str, bytes]) -> None:
+    """Find each scan delivered once and kept once, and nothing else anywhere."""
+    found = {
+        str(path.relative_to(root)): path.read_bytes()
+        for name in ("inbox", "outbox", "archive", "failed")
+        for path in (root / name).rglob("*")
+        if path.is_file() and path.name != "marker.json"
+    }
+    wanted = {
+        f"{place}/{name}/{file}"
+        for name in dropped
+        for place, file in (
+            ("archive", f"{name}.nii"),
+            ("archive", "result.json"),
+            ("outbox", "mandible.stl"),
+            ("outbox", "result.json"),
+        )
+    }
+    assert found.keys() == wanted
+    for name, content in dropped.items():
+        assert found[f"archive/{name}/{name}.nii"] == content
+        result = json.loads(found[f"outbox/{name}/result.json"])
+        assert result["status"] == "complete"
+        assert [entry["sha256"] for entry in result["inputs"]] == [_sha256(content)]
+        mesh = found[f"outbox/{name}/mandible.stl"]
+        assert [output["sha256"] for output in result["outputs"]] == [_sha256(mesh)]
+
+
+def _check_engine(grounds: Grounds, dropped: dict[str, bytes], *, lives: int) -> None:
+    ledger = grounds.ledger()
+    started = [job for job in ledger["jobs"] if job["started"]]
+    assert [job["started"] for job in started] == [1] * len(dropped)
+    assert sum(bool(job["inputs"]["cbct"]["notifications"]) for job in ledger["jobs"]) == len(
+        dropped
+    )
+    computed = sorted(job["inputs"]["cbct"]["sha256"] for job in started)
+    assert computed == sorted(_sha256(content) for content in dropped.values())
+    assert ledger["tokens_issued"] <= lives
+    assert ledger["presigned_with_authorization"] == 0
+
+
+def _check_state_file(root: Path, scans: int) -> None:
+    database = Database(root / "state" / "state.sqlite3", create=False)
+    try:
+        assert database.read("PRAGMA integrity_check")[0][0] == "ok"
+        assert database.read("SELECT count(*) FROM cases WHERE state = 'done'")[0][0] == scans
+        assert not database.read("SELECT 1 FROM cases WHERE state <> 'done'")
+        assert not database.read("SELECT 1 FROM events WHERE step IS NOT NULL AND outcome IS NULL")
+    finally:
+        database.close()
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,122 @@
+"""One trial: a scenario, the points at which its lives end, and a last life that finishes.
+
+By hand: `python -m tests.crash.trials folder 17 4`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.crash.laws import broken_laws, picture
+from tests.crash.lives import BrokenLife, Life
+from tests.crash.scenarios import SCENARIOS
+
+MEMORY = Path("/dev/shm")  # noqa: S108 - syncing to memory costs nothing
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Trial:
+    """Which scenario, and at which point each life but the last is to end."""
+
+    scenario: str
+    deaths: tuple[int, ...] = ()
+
+    @property
+    def again(self) -> str:
+        """Return the command that runs this trial alone."""
+        return f"python -m tests.crash.trials {self.scenario} {' '.join(map(str, self.deaths))}"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What came of a trial: its lives, which laws were broken, and what people see in the end."""
+
+    trial: Trial
+    lives: tuple[Life, ...]
+    broken: tuple[str, ...]
+    picture: dict[str, str]
+
+    @property
+    def deaths(self) -> int:
+        """Count the lives that died."""
+        return sum(life.has_died for life in self.lives)
+
+    def difference(self, quiet: Verdict) -> str:
+        """Say what people see otherwise than after a run without a death."""
+        paths = sorted(self.picture.keys() | quiet.picture.keys())
+        return "".join(
+            f"\n  DIFFERS: {path}\n    {self.picture.get(path)}\n    {quiet.picture.get(path)}"
+            for path in paths
+            if self.picture.get(path) != quiet.picture.get(path)
+        )
+
+    def report(self) -> str:
+        """Say what happened and how to see it again."""
+        lines = [f"again: {self.trial.again}"]
+        for life in self.lives:
+            end = f"died at point {life.points}: {life.words}" if life.has_died else "lived"
+            lines += [f"  {end}", *(f"    defect: {one}" for one in life.defects)]
+        return "\n".join([*lines, *(f"  BROKEN: {one}" for one in self.broken)])
+
+
+class Graveyard:
+    """Runs trials on several processes, and remembers those that every test wants."""
+
+    def __init__(self, pool: ProcessPoolExecutor) -> None:
+        """Prepare; `pool` has workers without threads."""
+        self._pool = pool
+        self._quiet: dict[str, Verdict] = {}
+        self._single: dict[str, list[Verdict]] = {}
+
+    def tried(self, trials: list[Trial]) -> list[Verdict]:
+        """Run trials, in any order; return their verdicts in the given one."""
+        return list(self._pool.map(tried, trials, chunksize=4))
+
+    def quiet_run(self, scenario: str) -> Verdict:
+        """Return a run without a death: it counts the points, and shows what must come of it."""
+        if scenario not in self._quiet:
+            (self._quiet[scenario],) = self.tried([Trial(scenario)])
+        return self._quiet[scenario]
+
+    def single_deaths(self, scenario: str) -> list[Verdict]:
+        """Return the trials that die once, at each point of a quiet run."""
+        if scenario not in self._single:
+            points = self.quiet_run(scenario).lives[-1].points
+            trials = [Trial(scenario, (point,)) for point in range(1, points + 1)]
+            self._single[scenario] = self.tried(trials)
+        return self._single[scenario]
+
+
+def tried(trial: Trial) -> Verdict:
+    """Run one trial in a folder of this process, in memory where there is such a place."""
+    base = MEMORY if os.access(MEMORY, os.W_OK) else Path(tempfile.gettempdir())
+    root = base / f"vpe-watcher-crash-{os.getpid()}"
+    scenario = SCENARIOS[trial.scenario]
+    lives: list[Life] = []
+    try:
+        stage = scenario.stage(root)
+        try:
+            lives += [stage.live_once(point) for point in trial.deaths]
+            lives.append(stage.live_once())
+            broken = [*broken_laws(stage, scenario), *_defects(lives)]
+            return Verdict(trial, tuple(lives), tuple(broken), picture(stage))
+        except BrokenLife as error:
+            return Verdict(trial, tuple(lives), (str(error),), {})
+        finally:
+            stage.sandbox.close()
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def _defects(lives: list[Life]) -> list[str]:
+    return ["a step met a defect"] if any(life.defects for life in lives) else []
+
+
+if __name__ == "__main__":
+    sys.stdout.write(tried(Trial(sys.argv[1], tuple(map(int, sys.argv[2:])))).report() + "\n")
