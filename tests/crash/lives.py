@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
+from random import Random
 from typing import cast
 
 from tests.crash.points import (
@@ -27,6 +28,7 @@ from tests.crash.points import (
     sent_over,
 )
 from tests.flow.house import FakeTime, House
+from vpe_watcher.adapters.settings import Settings
 from vpe_watcher.adapters.store import Database, Queries, Store
 from vpe_watcher.app.assembly import Clock, Parts, Stopping, assemble, folders_of
 from vpe_watcher.core.model import Case
@@ -59,9 +61,14 @@ class BrokenLife(Exception):
 
 @dataclass
 class Stage(House):
-    """A house whose daemon is a child process; `far` names folders on file systems of their own."""
+    """A house for daemons that die. `far` names folders on file systems of their own.
+
+    `is_fine` counts more points (see `Points`); `known_settings` spares reading them again.
+    """
 
     far: tuple[str, ...] = ()
+    is_fine: bool = False
+    known_settings: Settings | None = None
 
     def __post_init__(self) -> None:
         """Make the folders anew, and the Engine; no daemon lives yet."""
@@ -74,7 +81,7 @@ class Stage(House):
         self.sandbox = Sandbox(
             self.root / "engine", simple=True, options=self.options, clock=self.time.now
         )
-        self.settings = self.read_settings()
+        self.settings = self.known_settings or self.read_settings()
         self.events: list[tuple[str, dict[str, object]]] = []
 
     # --- the parent -------------------------------------------------------------------------------
@@ -90,7 +97,7 @@ class Stage(House):
         self.events.clear()
         if fatal:
             return self._live_in_a_child(fatal)
-        return self._live(Points(), self.sandbox.handle)
+        return self._live(Points(is_fine=self.is_fine), self.sandbox.handle)
 
     def _live_in_a_child(self, fatal: int) -> Life:
         ours, theirs = Pipe()
@@ -167,9 +174,8 @@ class Stage(House):
         def die(points: int, words: str) -> None:
             line.send(Life(has_died=True, points=points, words=words, defects=self._defects()))
 
-        return self._live(
-            Points(fatal, die), lambda request: sent_over(line, request, self.time.wall)
-        )
+        points = Points(fatal, die, is_fine=self.is_fine)
+        return self._live(points, lambda request: sent_over(line, request, self.time.wall))
 
     # --- either -----------------------------------------------------------------------------------
 
@@ -202,6 +208,7 @@ class Stage(House):
             disk=self.disk,
             clock=Clock(self.time.now, self.time.monotonic),
             stopping=self.stopping,
+            random=Random(self.lives),
             log=self._log,
         )
         self.parts.runner.resume()

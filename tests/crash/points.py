@@ -36,11 +36,19 @@ class Points:
     """Counts the points of one life and ends it at the `fatal` one, if there is one."""
 
     def __init__(
-        self, fatal: int = 0, last_words: Callable[[int, str], None] = lambda _number, _place: None
+        self,
+        fatal: int = 0,
+        last_words: Callable[[int, str], None] = lambda _number, _place: None,
+        *,
+        is_fine: bool = False,
     ) -> None:
-        """Prepare; `last_words` takes the number of the fatal point and where it lies."""
+        """Prepare; `last_words` takes the number of the fatal point and where it lies.
+
+        `is_fine` counts a transaction before its commit too, when the disk knows nothing of it.
+        """
         self._last_words = last_words
         self._fatal = fatal
+        self.is_fine = is_fine
         self.passed = 0
 
     def reach(self, what: str, half: Callable[[], None] = nothing) -> None:
@@ -59,7 +67,7 @@ def _place() -> str:
 
 
 class MortalDatabase(Database):
-    """Points before and after each commit that changes something."""
+    """Points after each commit that changes something, and before it in a fine run."""
 
     def __init__(self, path: Path, points: Points) -> None:
         self._points = points
@@ -72,7 +80,7 @@ class MortalDatabase(Database):
         with super().transaction() as connection:
             yield connection
             has_changed = _fingerprint(connection) != before
-            if has_changed:
+            if has_changed and self._points.is_fine:
                 self._points.reach("uncommitted")
         if has_changed:
             self._points.reach("committed")

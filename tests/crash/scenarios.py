@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.crash.lives import Stage
 from tests.flow.house import binary_stl, merged, nifti
+from vpe_watcher.adapters.settings import Settings
 from vpe_watcher.core.model import State
 from vpe_watcher.sandbox.options import Options
 
@@ -36,7 +37,8 @@ class Scenario:
     """A run and its end. `prepare` does what came before the lives that die.
 
     `states` are the cases by name, `files` all visible files below the four folders, `jobs` how
-    many jobs the Engine started; `far` names folders on file systems of their own.
+    many jobs the Engine started; `far` names folders on file systems of their own, `is_fine`
+    counts more points.
     """
 
     name: str
@@ -47,10 +49,22 @@ class Scenario:
     overrides: dict[str, Any] = field(default_factory=dict)
     options: Options = field(default_factory=Options)
     far: tuple[str, ...] = ()
+    is_fine: bool = False
 
-    def stage(self, root: Path) -> Stage:
+    def settings(self, root: Path) -> Settings:
+        """Read what the daemon is told in `root`."""
+        return Stage(root, merged(QUICK, self.overrides)).settings
+
+    def stage(self, root: Path, *, settings: Settings | None = None) -> Stage:
         """Set the scene in `root`, which is emptied."""
-        stage = Stage(root, merged(QUICK, self.overrides), self.options, far=self.far)
+        stage = Stage(
+            root,
+            merged(QUICK, self.overrides),
+            self.options,
+            far=self.far,
+            is_fine=self.is_fine,
+            known_settings=settings,
+        )
         self.prepare(stage)
         return stage
 
@@ -171,7 +185,7 @@ def job_refused_at_poll(stage: Stage) -> None:
 SCENARIOS = {
     scenario.name: scenario
     for scenario in (
-        Scenario("file", one_file, {"scan": DONE}, SCAN),
+        Scenario("file", one_file, {"scan": DONE}, SCAN, is_fine=True),
         Scenario("folder", case_folder, {"anna": DONE}, CASE),
         Scenario("bad", bad_files, {"cut": FAILED, "text": FAILED}, BAD, jobs=0),
         Scenario(

@@ -11,11 +11,13 @@ import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from tests.crash.laws import broken_laws, picture
 from tests.crash.lives import BrokenLife, Life
 from tests.crash.scenarios import SCENARIOS
+from vpe_watcher.adapters.settings import Settings
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - syncing to memory costs nothing
 
@@ -100,7 +102,7 @@ def tried(trial: Trial) -> Verdict:
     scenario = SCENARIOS[trial.scenario]
     lives: list[Life] = []
     try:
-        stage = scenario.stage(root)
+        stage = scenario.stage(root, settings=_settings_of(trial.scenario, root))
         try:
             lives += [stage.live_once(point) for point in trial.deaths]
             lives.append(stage.live_once())
@@ -112,6 +114,11 @@ def tried(trial: Trial) -> Verdict:
             stage.sandbox.close()
     finally:
         shutil.rmtree(root, ignore_errors=True)
+
+
+@cache
+def _settings_of(scenario: str, root: Path) -> Settings:
+    return SCENARIOS[scenario].settings(root)
 
 
 def _defects(lives: list[Life]) -> list[str]:
