@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from tests.flow.house import House, nifti
+from tests.flow.house import House, nifti, unprivileged
 from vpe_watcher.adapters.files import Disk
 from vpe_watcher.core.model import State
 
@@ -302,7 +302,6 @@ def test_a_success_between_refusals_keeps_the_recipes_breaker_closed(house: Hous
     assert not [event for event, _ in house.events if event == "breaker.opened"]
 
 
-@pytest.mark.xfail(reason="any other outcome of a submit starts the count anew")
 def test_trouble_of_the_engine_does_not_part_refusals_in_a_row(house: House) -> None:
     """A 500 in between is no success: the third refusal opens the breaker all the same."""
     house.sandbox.set_faults(
@@ -369,6 +368,63 @@ def test_an_empty_mount_point_is_not_taken_for_the_folder(house: House) -> None:
     (house.root / "elsewhere").rename(house.root / "outbox")
     house.live(600)
     _all_is_delivered(house)
+
+
+def test_a_missing_folder_of_failed_cases_keeps_them_until_it_comes(house: House) -> None:
+    """A case that failed and one that is held wait for the folder that is to tell of them."""
+    house.live(1)
+    (house.root / "failed").rename(house.root / "elsewhere")
+    house.sandbox.set_faults([{"on": "poll", "job": 0, "do": {"status": 403}}])
+    house.drop("held.nii")
+    house.live(30)
+    house.drop("text.nii", b"no scan at all " * 99)
+    house.drop("good.nii", nifti(seed=1))
+    house.live(120)
+    assert house.states() == {"held": State.HELD, "text": State.ARCHIVING, "good": State.DONE}
+    assert house.breakers() == {"failed"}
+    (house.root / "elsewhere").rename(house.root / "failed")
+    house.live(900, step_s=5)
+    assert house.files("failed") == [
+        "held.held.txt",
+        "text/error.json",
+        "text/error.txt",
+        "text/text.nii",
+    ]
+    assert house.breakers() == set()
+
+
+def test_a_missing_inbox_of_one_recipe_stops_no_other(build: Build) -> None:
+    """Its claimed cases wait with it; those of the others are uploaded and delivered."""
+    house = build(recipes={"teeth": {}})
+    house.sandbox.set_faults([{"on": "upload", "job": 0, "times": 3, "do": {"status": 500}}])
+    house.drop("theirs.nii", recipe="teeth")
+    house.live_until("theirs", State.UPLOADING)
+    (house.root / "inbox" / "teeth").rename(house.root / "elsewhere")
+    house.drop("ours.nii", nifti(side=5))
+    house.live(120)
+    assert house.breakers() == {"inbox:teeth"}
+    assert house.states() == {"theirs": State.UPLOADING, "ours": State.DONE}
+    (house.root / "elsewhere").rename(house.root / "inbox" / "teeth")
+    house.live(600, step_s=5)
+    _all_is_delivered(house)
+
+
+def test_an_outbox_that_may_not_be_written_opens_its_breaker(house: House) -> None:
+    """The hint says whose permission is missing; with it the result is delivered."""
+    house.drop("before.nii")
+    house.live_until_rest()
+    with unprivileged(house):
+        (house.root / "outbox").chmod(0o555)
+        (house.root / "outbox" / ".vpe-watcher").chmod(0o555)
+        house.drop("scan.nii", nifti(seed=1))
+        house.live(120)
+        assert house.states()["scan"] is State.DELIVERING
+        assert house.breakers() == {"outbox"}
+        assert "permission" in house.breaker("outbox").hint
+        (house.root / "outbox" / ".vpe-watcher").chmod(0o755)
+        (house.root / "outbox").chmod(0o755)
+        house.live(600, step_s=5)
+        _all_is_delivered(house)
 
 
 class FullDisk(Disk):

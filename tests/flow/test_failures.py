@@ -201,6 +201,51 @@ def test_no_pre_signed_url_is_kept_in_a_result(house: House) -> None:
     assert "X-Amz" not in text
 
 
+def test_outputs_of_one_name_are_numbered(build: Build) -> None:
+    """Two meshes of the same structures, and names that no file system likes, are all there."""
+    house = build(job=meshes("mandible", "mandible", "../../etc/passwd", "tooth11"))
+    house.drop("scan.nii")
+    house.live_until_rest()
+    assert house.states() == {"scan": State.DONE}
+    files = [output["file"] for output in house.result("scan")["outputs"]]
+    assert files[:2] == ["mandible.stl", "mandible.2.stl"]
+    assert all("/" not in name and name[0] != "." for name in files)
+    assert len(set(files)) == 4
+    assert house.files("outbox") == sorted(f"scan/{name}" for name in [*files, "result.json"])
+
+
+def test_a_single_output_instead_of_a_list_is_walked_too(house: House) -> None:
+    """Kinds beside meshes, single items and items in items: each with a status is an output."""
+    body = {
+        "success": True,
+        "outputFiles": {
+            "meshes": [{"status": "Missing", "extension": ".stl", "structures": ["mandible"]}],
+            "report": {"status": "Missing", "extension": ".pdf", "pages": [{"status": "Failed"}]},
+        },
+    }
+    house.sandbox.set_faults([{"on": "poll", "do": {"status": 200, "body": json.dumps(body)}}])
+    house.drop("scan.nii")
+    house.live_until_rest()
+    assert house.states() == {"scan": State.PARTIAL}
+    kinds = [(output["kind"], output["status"]) for output in house.result("scan")["outputs"]]
+    assert kinds == [("meshes", "Missing"), ("report", "Missing"), ("report", "Failed")]
+
+
+def test_a_job_id_that_another_case_has_is_no_job(house: House) -> None:
+    """An Engine, or a cache before it, that answers an old job: asked again, never mixed up."""
+    house.drop("first.nii")
+    house.live_until_rest()
+    job = house.sandbox.ledger.job()
+    links = {"presignedUploadUrl": "https://sandbox.test/a", "notifyFinishUploadUrl": "https://x/b"}
+    body = json.dumps({"jobId": job.id, "presignedUploadUrl": {"cbct": links}})
+    house.sandbox.set_faults([{"on": "submit", "times": 2, "do": {"status": 200, "body": body}}])
+    house.drop("second.nii", nifti(seed=1))
+    house.live(120)
+    assert house.states() == {"first": State.DONE, "second": State.DONE}
+    assert house.breakers() == set()
+    assert house.case("second").job_id != job.id
+
+
 # --- garbage -------------------------------------------------------------------------------------
 
 GARBAGE = [
@@ -321,6 +366,24 @@ def test_what_was_fetched_is_delivered_when_patience_ends(build: Build) -> None:
     house.live_until_rest()
     assert house.states() == {"scan": State.DONE}
     assert len(house.sandbox.ledger.jobs) == 1
+
+
+@pytest.mark.parametrize(
+    ("do", "after_effect"),
+    [({"reset_after": 10}, False), ({"reset": True}, True), ({"stall_s": 99}, True)],
+    ids=str,
+)
+def test_a_broken_upload_is_sent_again_to_the_same_job(
+    house: House, do: dict[str, Any], *, after_effect: bool
+) -> None:
+    """What the Engine has in the end is the whole file."""
+    rule = {"on": "upload", "times": 2, "do": do, "after_effect": after_effect}
+    house.sandbox.set_faults([rule])
+    house.drop("scan.nii")
+    house.live_until_rest()
+    assert house.states() == {"scan": State.DONE}
+    (job,) = house.sandbox.ledger.jobs.values()
+    assert job.inputs["cbct"].uploads[-1].sha256 == house.result("scan")["inputs"][0]["sha256"]
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 410])
@@ -454,7 +517,6 @@ def test_a_poll_forbidden_for_one_job_is_held_at_once(house: House) -> None:
     assert house.states()["other"] is State.DONE
 
 
-@pytest.mark.xfail(reason="a poll answered 202 is not counted as a success between")
 def test_two_jobs_forbidden_far_apart_are_both_held(build: Build) -> None:
     """The second one was answered well before: the first 403 is no reason to blame the Engine."""
     house = build(options=Options(processing_s=60))
