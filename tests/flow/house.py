@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import requests
@@ -72,6 +73,7 @@ class House:
             (self.root / name).mkdir(parents=True, exist_ok=True)
         for name in self.overrides.get("recipes", {}):
             (self.root / "inbox" / name).mkdir(exist_ok=True)
+        self.random = Random(1)  # one for all lives, as no two of them draw the same
         self.time = FakeTime()
         self.sandbox = Sandbox(
             self.root / "engine", simple=True, options=self.options, clock=self.time.now
@@ -120,6 +122,7 @@ class House:
             clock=Clock(self.time.now, self.time.monotonic),
             stopping=self.stopping,
             log=self._log,
+            random=self.random,
         )
         self.parts.runner.resume()
         self.parts.words.obey()

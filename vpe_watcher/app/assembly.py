@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from random import SystemRandom
+from random import Random
 
 from vpe_watcher import __version__, formats
 from vpe_watcher.adapters import mounts
@@ -29,7 +29,7 @@ from vpe_watcher.flow.words import Words
 
 SOFTWARE = f"vpe-watcher {__version__}"
 CALLS_AT_ONCE = 4
-DISK_STEPS_AT_ONCE = 2
+DISK_STEPS_AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +178,7 @@ def limits_of(settings: Settings) -> Limits:
             "disk": DISK_STEPS_AT_ONCE,
         },
         jobs_in_flight=limits.jobs_in_flight,
+        disk_steps_a_root=DISK_STEPS_AT_ONCE // 2,
         budgets={
             name: {"budget": limits.jobs_per_day, f"budget:{name}": recipe.jobs_per_day or 0}
             for name, recipe in settings.recipes.items()
@@ -217,10 +218,10 @@ def assemble(
     clock: Clock,
     stopping: Stopping,
     log: Log,
+    random: Random,
 ) -> Parts:
     """Build the parts of a daemon whose start is recorded in its state file."""
     daemon_id, _ = store.identity()
-    random = SystemRandom()
     wake = threading.Event()
     transfers: dict[str, tuple[str, int, int | None]] = {}
     roots = Roots(disk, store, folders_of(settings))
@@ -277,7 +278,7 @@ def assemble(
             ports,
             breakers=breakers,
             monotonic=clock.monotonic,
-            new_id=lambda: f"{random.getrandbits(40):010x}",
+            new_id=lambda: f"{random.getrandbits(48):012x}",
             log=log,
             on_claim=claimed,
             pulse=lambda: None,

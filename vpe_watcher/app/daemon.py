@@ -12,9 +12,10 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from random import SystemRandom
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,8 @@ from vpe_watcher.adapters.lock import DaemonLock
 from vpe_watcher.adapters.telemetry import configure
 from vpe_watcher.adapters.watch import Watch
 from vpe_watcher.app.assembly import (
+    CALLS_AT_ONCE,
+    DISK_STEPS_AT_ONCE,
     Clock,
     Parts,
     Stopping,
@@ -77,23 +80,27 @@ def _run(settings: Settings, *, log: Log, once: bool, signals: Signals) -> int:
         store = open_store(settings, now=clock.now)
     except EnvironmentFault as fault:
         raise ConfigError(fault.message, code=fault.code, hint=fault.hint) from fault
-    inboxes = {name: recipe.inbox for name, recipe in settings.recipes.items()}
-    check_identity(disk, store, folders_of(settings), inboxes)
-    _, starts = store.record_start(fresh_id=os.urandom(6).hex())
-    engine = build_engine(settings, now=clock.now)
-    parts = assemble(
-        settings, store=store, engine=engine, disk=disk, clock=clock, stopping=stopping, log=log
-    )
-    daemon = Daemon(settings, parts, clock=clock, stopping=stopping, log=log, signals=signals)
-    log("daemon.started", version=__version__, pid=os.getpid(), starts=starts)
-    try:
-        return daemon.run(once=once)
-    finally:
+    with closing(store.database), closing(build_engine(settings, now=clock.now)) as engine:
+        inboxes = {name: recipe.inbox for name, recipe in settings.recipes.items()}
+        check_identity(disk, store, folders_of(settings), inboxes)
+        _, starts = store.record_start(fresh_id=os.urandom(6).hex())
+        parts = assemble(
+            settings,
+            store=store,
+            engine=engine,
+            disk=disk,
+            clock=clock,
+            stopping=stopping,
+            log=log,
+            random=SystemRandom(),
+        )
+        daemon = Daemon(settings, parts, clock=clock, stopping=stopping, log=log, signals=signals)
+        log("daemon.started", version=__version__, pid=os.getpid(), starts=starts)
+        exit_code = daemon.run(once=once)
         log("daemon.stopped", pid=os.getpid())
         if daemon.has_abandoned:
-            os._exit(EXIT_OK)  # stopping is crashing politely: the open attempt is found at start
-        engine.close()
-        store.database.close()
+            os._exit(exit_code)  # stopping is crashing politely: the attempt is found at start
+        return exit_code
 
 
 class Signals:
@@ -240,7 +247,7 @@ class Daemon:
 
     def _start_threads(self) -> None:
         limits = self._settings.limits
-        workers = limits.uploads + limits.downloads + 4 + 2
+        workers = limits.uploads + limits.downloads + CALLS_AT_ONCE + DISK_STEPS_AT_ONCE
         for number in range(workers):
             self._start(f"worker-{number}", self._work)
         for name, inbox in self._parts.inboxes.items():

@@ -250,7 +250,7 @@ def judged(
     """
     group, quiet_s = candidate.group, now - candidate.since
     if quiet_s < rules.settle_s or candidate.looks < 2:
-        reason = f"changed {quiet_s:.0f} s ago; taken after {rules.settle_s:g} s without a change"
+        reason = f"taken after {rules.settle_s:g} s without a change"
         return Judgement(CandidateState.SETTLING, reason, max(rules.settle_s - quiet_s, 0.0))
     if not all(_is_text(seen.path) for seen in group.files):
         reason = "a name that is not valid UTF-8: rename it"
@@ -298,7 +298,7 @@ def _judged_by_facts(
 def _incomplete(candidate: Candidate, reason: str, rules: Rules, quiet_s: float) -> Judgement:
     if quiet_s < rules.incomplete_after_s:
         left_s = rules.incomplete_after_s - quiet_s
-        words = f"{reason}; fails in {left_s:.0f} s if it stays so"
+        words = f"{reason}; fails after {rules.incomplete_after_s:g} s without a change"
         return Judgement(CandidateState.INCOMPLETE, words, left_s)
     problem = Problem(
         FailureClass.INPUT,

@@ -281,8 +281,12 @@ def _delay(
     chance: Callable[[], float],
 ) -> float:
     """Return the seconds until the next step: none after progress, backoff after trouble."""
-    if label in {L.TRANSIENT, L.REFUSED, L.EXPIRED, L.NOT_SENT}:
+    if label in {L.TRANSIENT, L.REFUSED, L.NOT_SENT}:
         delay_s = backoff_s(case.tally.failures, patience, chance)
+    elif label is L.EXPIRED:
+        is_upload = case.state is S.UPLOADING
+        expired = case.tally.new_jobs if is_upload else case.tally.fresh_polls
+        delay_s = backoff_s(expired, patience, chance)
     elif label is L.PENDING and case.state is S.WAITING:
         delay_s = poll_delay_s(case.tally.processing_s, patience, chance)
     elif label is L.OK and case.state is S.NOTIFYING:

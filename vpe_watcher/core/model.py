@@ -212,6 +212,7 @@ class Case:
     verdict: State | None = None
     job_id: str | None = None
     paid: bool = False  # a notification or paid submit of the current job has begun
+    is_counted: bool = False  # its first submit was counted by the budgets
     generation: int = 1  # jobs that a person's word allowed
     retries: int = 0  # a person's
     is_rerun: bool = False  # a person wants it although it is a duplicate

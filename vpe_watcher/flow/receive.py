@@ -71,7 +71,7 @@ def fetch(case: Case, ports: Ports) -> Outcome:
     with blamed("outbox"):
         ports.disk.make_folder(staging)
     first_fault: StepFault | None = None
-    taken = {output.file for output in case.outputs if output.file}
+    fetched, taken = 0, {output.file for output in case.outputs if output.file}
     for output in case.outputs:
         if _is_staged(output, staging, ports) or not _is_to_fetch(output):
             continue
@@ -83,12 +83,12 @@ def fetch(case: Case, ports: Ports) -> Outcome:
         )
         taken.add(name)
         try:
-            _fetch_one(case, output, staging / name, ports)
+            fetched += _fetch_one(case, output, staging / name, ports)
         except (TransientFault, LinkExpired) as fault:
             first_fault = first_fault or fault
     if first_fault is not None:
         raise first_fault
-    return OK
+    return Outcome(Label.OK, bytes=fetched)
 
 
 def _is_to_fetch(output: Output) -> bool:
@@ -103,7 +103,8 @@ def _is_staged(output: Output, staging: Path, ports: Ports) -> bool:
     return found is not None and found.mark.size == output.size
 
 
-def _fetch_one(case: Case, output: Output, target: Path, ports: Ports) -> None:
+def _fetch_one(case: Case, output: Output, target: Path, ports: Ports) -> int:
+    """Download one output to its place in the staging folder; return its size in bytes."""
     if output.url is None:
         raise LinkExpired("A staged result is gone.", code="download_link_expired")
     temporary = target.with_name(f".{target.name}{TEMPORARY_SUFFIX}")
@@ -124,6 +125,7 @@ def _fetch_one(case: Case, output: Output, target: Path, ports: Ports) -> None:
     ports.store.set_fetched(
         case.case_id, output.position, file=target.name, size=got.size, sha256=got.sha256
     )
+    return got.size
 
 
 # --- delivering ----------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from vpe_watcher.adapters.store import Begun
 from vpe_watcher.core.breakers import needed_by
 from vpe_watcher.core.errors import EnvironmentFault, StepFault
-from vpe_watcher.core.machine import Decision, Patience, decide
+from vpe_watcher.core.machine import Decision, ImpossibleOutcome, Patience, decide
 from vpe_watcher.core.model import (
     Case,
     FailureClass,
@@ -52,6 +52,7 @@ class Limits:
 
     lanes: Mapping[str, int]
     jobs_in_flight: int
+    disk_steps_a_root: int
     budgets: Mapping[str, Mapping[str, int]]  # by recipe
 
 
@@ -62,6 +63,7 @@ class Due:
     at: float
     state: State
     recipe: str
+    is_counted: bool  # its first submit was counted by the budgets
 
 
 class Runner:
@@ -113,12 +115,13 @@ class Runner:
             found = self.ports.store.due()
             known = self._schedule
             self._schedule = {}
-            for case_id, recipe, state in found:
+            for case_id, recipe, state, is_counted in found:
                 before = known.get(case_id)
                 if before is not None and before.state is state:
                     self._schedule[case_id] = before
                 else:
-                    self._schedule[case_id] = Due(self._monotonic(), state, recipe)
+                    now = self._monotonic()
+                    self._schedule[case_id] = Due(now, state, recipe, is_counted)
 
     def take_ready(self) -> list[tuple[str, State]]:
         """Take in hand every step that is due, may pass its breakers and has room in its lane."""
@@ -127,6 +130,7 @@ class Runner:
             kinds = frozenset(str(due.state) for due in self._schedule.values())
             self.breakers.close_orphans(kinds | OUTSIDE_KINDS)
             used = Counter(LANES[state] for state in self._in_hand.values())
+            by_root = Counter(self._root_of(one) for one in self._in_hand)
             in_flight = self._count_in_flight()
             taken = []
             for case_id, due in self._schedule.items():
@@ -135,11 +139,14 @@ class Runner:
                 lane = LANES[due.state]
                 if used[lane] >= self._limits.lanes[lane]:
                     continue
+                if lane == "disk" and by_root[due.recipe] >= self._limits.disk_steps_a_root:
+                    continue  # a share that hangs must leave workers to the others
                 if due.state is State.SUBMITTING and in_flight >= self._limits.jobs_in_flight:
                     continue
                 if not self.breakers.may_pass(case_id, due.state, self._needs(case_id, due)):
                     continue
                 used[lane] += 1
+                by_root[due.recipe] += lane == "disk"
                 in_flight += due.state is State.SUBMITTING
                 self._in_hand[case_id] = due.state
                 taken.append((case_id, due.state))
@@ -186,6 +193,12 @@ class Runner:
         with self._lock:
             return case_id in self._in_hand
 
+    def _root_of(self, case_id: str) -> str:
+        """Return the recipe whose folders a running disk step uses; "" for other steps."""
+        due = self._schedule.get(case_id)
+        is_disk_step = due is not None and LANES[self._in_hand[case_id]] == "disk"
+        return due.recipe if due is not None and is_disk_step else ""
+
     def _count_in_flight(self) -> int:
         flying = sum(due.state in IN_FLIGHT for due in self._schedule.values())
         return flying + sum(state is State.SUBMITTING for state in self._in_hand.values())
@@ -201,7 +214,7 @@ class Runner:
         if self.breakers.was_met(f"inbox:{due.recipe}", due.state):
             needed |= {f"inbox:{due.recipe}"}
         budgets = {"budget", f"budget:{due.recipe}"} & needed
-        if budgets and self.breakers.is_open(*budgets) and self.ports.store.is_counted(case_id):
+        if due.is_counted:
             needed -= budgets  # a new job of a case that the budget has seen
         if due.state is not State.ARCHIVING or not self.breakers.is_open("archive", "failed"):
             return needed
@@ -243,12 +256,19 @@ class Runner:
         try:
             outcome = EFFECTS[case.state](case, self.ports)
         except StepFault as fault:
-            outcome = self._verdicts.outcome_of(fault, case)
+            others_wait = self._is_another_waiting(case.case_id)
+            outcome = self._verdicts.outcome_of(fault, case, others_wait=others_wait)
         except Exception as error:  # noqa: BLE001 - the top of an attempt: a defect stops no other
             self._log("step.defect", case_id=case.case_id, step=case.state, error=error)
-            label = Label.UNKNOWN if case.pays_at_submit and case.paid else Label.TRANSIENT
-            outcome = Outcome(label, _defect(error))
+            outcome = Outcome(_label_of_defect(case), _defect(error))
         return replace(outcome, duration_s=self._monotonic() - started)
+
+    def _is_another_waiting(self, case_id: str) -> bool:
+        with self._lock:
+            return any(
+                due.state is State.WAITING and other != case_id
+                for other, due in self._schedule.items()
+            )
 
     def _commit(self, begun: Begun, outcome: Outcome) -> None:
         """Record what follows, as often as it takes: an effect that is done must not be lost."""
@@ -268,12 +288,21 @@ class Runner:
         case = store.load(begun.case.case_id)
         if case is None:
             return
-        if outcome.label is Label.OK:
+        if outcome.label in {Label.OK, Label.PENDING}:
             self._verdicts.succeeded(case)
-        patience = self._patience.get(case.recipe) or Patience()
-        decision = decide(case, outcome, patience, chance=self._chance)
+        decision = self._decided(case, outcome)
         store.finish(replace(begun, case=case), decision, outcome)
         self._after(case, begun, decision, outcome)
+
+    def _decided(self, case: Case, outcome: Outcome) -> Decision:
+        """Ask the table; an outcome that it does not know is a defect, tried again or held."""
+        patience = self._patience.get(case.recipe) or Patience()
+        try:
+            return decide(case, outcome, patience, chance=self._chance)
+        except ImpossibleOutcome as error:
+            self._log("step.defect", case_id=case.case_id, step=case.state, error=error)
+            label = _label_of_defect(case)
+            return decide(case, Outcome(label, _defect(error)), patience, chance=self._chance)
 
     def _after(self, case: Case, begun: Begun, decision: Decision, outcome: Outcome) -> None:
         """Follow a commit up in memory: breakers, schedule, log. Losing this loses nothing."""
@@ -286,7 +315,9 @@ class Runner:
             if decision.state is None or decision.state.is_at_rest:
                 self._schedule.pop(case.case_id, None)
             else:
-                self._schedule[case.case_id] = Due(due_at, decision.state, case.recipe)
+                self._schedule[case.case_id] = Due(
+                    due_at, decision.state, case.recipe, case.is_counted
+                )
         self._report(case, begun, decision, outcome)
         if decision.label is Label.RETURNED:
             self._on_returned(case, decision.problem)
@@ -295,8 +326,7 @@ class Runner:
         """Open a recipe's breaker when the Engine refuses its scans one after another."""
         if case.state is not State.SUBMITTING:
             return
-        is_refused = decision.label is Label.INPUT
-        if self._verdicts.refused_in_a_row(case.recipe, is_refused=is_refused):
+        if self._verdicts.refused_in_a_row(case.recipe, decision.label):
             fault = EnvironmentFault(
                 f"The Engine refused three scans of recipe {case.recipe} in a row.",
                 code="recipe_refused",
@@ -378,6 +408,12 @@ def _budget_fault(name: str) -> EnvironmentFault:
         "raise jobs_per_day.",
         breaker=name,
     )
+
+
+def _label_of_defect(case: Case) -> Label:
+    """Try again after a defect of ours, but never a call that may have been paid for."""
+    is_paid_submit = case.state is State.SUBMITTING and case.paid
+    return Label.UNKNOWN if is_paid_submit else Label.TRANSIENT
 
 
 def _defect(error: Exception) -> Problem:

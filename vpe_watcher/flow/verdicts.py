@@ -37,14 +37,19 @@ class Verdicts:
         self._host_faults: dict[str, set[str]] = {}
         self._refused_in_a_row: dict[str, int] = {}
         self._refused_polls: set[str] = set()
+        self._bearing: dict[str, int] = {}  # first refused poll of a case: answered ones by then
+        self._answered_polls = 0
         self._lock = threading.Lock()
 
-    def outcome_of(self, fault: StepFault, case: Case) -> Outcome:
-        """Turn a fault into the outcome that the table knows."""
+    def outcome_of(self, fault: StepFault, case: Case, *, others_wait: bool) -> Outcome:
+        """Turn a fault into the outcome that the table knows.
+
+        `others_wait` tells whether other jobs are being polled, so that they may tell more.
+        """
         if isinstance(fault, HostFault):
             return self._host(fault, case)
         if isinstance(fault, JobRefused) and fault.label is Label.REFUSED_AT_ONCE:
-            return self._forbidden(fault, case)
+            return self._forbidden(fault, case, others_wait=others_wait)
         retry_after_s, breaker = None, None
         if isinstance(fault, EnvironmentFault):
             retry_after_s, breaker = fault.retry_after_s, fault.breaker
@@ -62,15 +67,23 @@ class Verdicts:
         breaker = fault.breaker if is_everybodys else None
         return Outcome(label, hinted(fault.problem), breaker, fault.retry_after_s)
 
-    def _forbidden(self, fault: JobRefused, case: Case) -> Outcome:
-        """Tell a 403 for this job from a 403 for all: the second job in a row blames the Engine."""
+    def _forbidden(self, fault: JobRefused, case: Case, *, others_wait: bool) -> Outcome:
+        """Tell a 403 for this job from a 403 for all.
+
+        Two jobs refused with no answered poll between blame the Engine. A job is held when
+        another's poll was answered meanwhile, or when there is no other that could tell.
+        """
         with self._lock:
             others = self._refused_polls - {case.case_id}
             self._refused_polls.add(case.case_id)
-        if not others:
-            return Outcome(Label.REFUSED_AT_ONCE, fault.problem)
-        engine = EnvironmentFault(fault.message, code=fault.code, hint=fault.hint, breaker="engine")
-        return Outcome(Label.ENVIRONMENT, engine.problem, "engine")
+            seen_at = self._bearing.setdefault(case.case_id, self._answered_polls)
+            is_alone = self._answered_polls > seen_at or not others_wait
+        if others:
+            engine = EnvironmentFault(
+                fault.message, code=fault.code, hint=fault.hint, breaker="engine"
+            )
+            return Outcome(Label.ENVIRONMENT, engine.problem, "engine")
+        return Outcome(Label.REFUSED_AT_ONCE if is_alone else Label.REFUSED, fault.problem)
 
     def succeeded(self, case: Case) -> None:
         """Take note of a step that went well: its hosts and polls are fine."""
@@ -81,10 +94,16 @@ class Verdicts:
                     del self._host_faults[name]
             if case.state is State.WAITING:
                 self._refused_polls.clear()
+                self._bearing.pop(case.case_id, None)
+                self._answered_polls += 1
 
-    def refused_in_a_row(self, recipe: str, *, is_refused: bool) -> bool:
-        """Count the Engine's refusals of one recipe; true from the third in a row."""
+    def refused_in_a_row(self, recipe: str, label: Label) -> bool:
+        """Count the Engine's refusals of one recipe; true from the third in a row.
+
+        Only an accepted submit ends the row: trouble of the Engine says nothing of the scans.
+        """
         with self._lock:
-            count = self._refused_in_a_row.get(recipe, 0) + 1 if is_refused else 0
+            count = self._refused_in_a_row.get(recipe, 0)
+            count = {Label.INPUT: count + 1, Label.OK: 0}.get(label, count)
             self._refused_in_a_row[recipe] = count
-        return count >= REFUSALS_BEFORE_RECIPE_IS_BLAMED
+        return label is Label.INPUT and count >= REFUSALS_BEFORE_RECIPE_IS_BLAMED

@@ -136,8 +136,8 @@ def test_due_cases_come_oldest_first(house: House) -> None:
     house.step(Label.GONE, BAD_SCAN, "c2")
     house.step(case_id="c3")
     assert house.store.due() == [
-        ("c1", "default", State.CLAIMING),
-        ("c3", "default", State.SUBMITTING),
+        ("c1", "default", State.CLAIMING, False),
+        ("c3", "default", State.SUBMITTING, False),
     ]
 
 

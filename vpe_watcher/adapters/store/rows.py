@@ -48,6 +48,7 @@ def load_case(connection: sqlite3.Connection, case_id: str) -> Case | None:
         engine_version=row["engine_version"],
         job_id=row["job_id"],
         paid=bool(row["paid"]),
+        is_counted=row["first_submit_at"] is not None,
         generation=row["generation"],
         retries=row["retries"],
         is_rerun=bool(row["is_rerun"]),

@@ -47,14 +47,21 @@ class Store(DaemonVerbs, ProgressVerbs):
         with self.database.reading() as connection:
             return load_case(connection, case_id)
 
-    def due(self) -> list[tuple[str, str, State]]:
-        """Return (case id, recipe, state) of all cases that are not at rest, oldest first."""
+    def due(self) -> list[tuple[str, str, State, bool]]:
+        """Return all cases that are not at rest, oldest first.
+
+        Each is (case id, recipe, state, whether the budgets have counted it).
+        """
         rows = self.database.read(
-            "SELECT case_id, recipe, state FROM cases WHERE state IN ('claiming', 'submitting', "
-            "'uploading', 'notifying', 'waiting', 'fetching', 'delivering', 'archiving') "
+            "SELECT case_id, recipe, state, first_submit_at FROM cases WHERE state IN "
+            "('claiming', 'submitting', 'uploading', 'notifying', 'waiting', 'fetching', "
+            "'delivering', 'archiving') "
             "ORDER BY seq"
         )
-        return [(row["case_id"], row["recipe"], State(row["state"])) for row in rows]
+        return [
+            (row["case_id"], row["recipe"], State(row["state"]), row["first_submit_at"] is not None)
+            for row in rows
+        ]
 
     def claimed_sources(self) -> set[str]:
         """Return the inbox paths that a case in `claiming` is about to take."""
@@ -169,13 +176,6 @@ class Store(DaemonVerbs, ProgressVerbs):
             if limit and first_submits(connection, recipe, now) >= limit:
                 return name
         return ""
-
-    def is_counted(self, case_id: str) -> bool:
-        """Tell whether a case's first submit was begun: no budget counts it again."""
-        rows = self.database.read(
-            "SELECT 1 FROM cases WHERE case_id = ? AND first_submit_at IS NOT NULL", (case_id,)
-        )
-        return bool(rows)
 
     def knows_payment(self, case_id: str, job_id: str | None) -> bool:
         """Tell whether what may have been paid for a job of this case is recorded as begun.
