@@ -7,16 +7,13 @@ import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
 import pytest
 
-from tests.flow.house import House, binary_stl, nifti, unprivileged
+from tests.flow.endings import explained, failed_as_input, good_scan_passes
+from tests.flow.house import House, binary_stl, nifti
 from tests.flow.odd import ODD
-from vpe_watcher.adapters.files import Disk
-from vpe_watcher.app.assembly import candidate_rules
 from vpe_watcher.core.model import State
-from vpe_watcher.flow.explain import Place, explain
 
 Build = Callable[..., House]
 
@@ -30,39 +27,7 @@ def zipped(**members: bytes) -> bytes:
     return stream.getvalue()
 
 
-def good_scan_passes(house: House) -> None:
-    """Drop a good scan, live on, and check that nothing else was ever sent."""
-    house.drop("good.nii")
-    house.live(60)
-    assert house.states()["good"] is State.DONE
-    (job,) = house.sandbox.ledger.jobs.values()
-    assert list(job.request["inputFiles"]) == ["cbct"]
-    assert house.sandbox.ledger.count("upload") == 1
-    assert house.breakers() == set()
-
-
-def explained(house: House, path: Path) -> str:
-    """Return what `explain` says of a path."""
-    recipes = house.settings.recipes.values()
-    places = [Place(r.name, r.inbox, candidate_rules(house.settings, r)) for r in recipes]
-    return "\n".join(explain(path, inboxes=places, queries=house.queries))
-
-
-def failed_as_input(house: House, name: str) -> dict[str, str]:
-    """Return the error of a case that failed as input, after a look at what goes with it."""
-    case = next(case for case in house.cases() if case.case_name == name)
-    assert case.state is State.FAILED
-    error = house.error(case.folder)
-    text = (house.root / "failed" / case.folder / "error.txt").read_text()
-    assert error["class"] == "input"
-    assert error["message"] in text
-    assert error["hint"] in text
-    assert error["hint"]
-    assert error["job_id"] is None
-    return error
-
-
-# --- contents ------------------------------------------------------------------------------------
+# --- contents -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -126,7 +91,7 @@ def test_an_incomplete_file_that_is_filled_is_taken(house: House) -> None:
     assert house.states() == {"scan": State.DONE}
 
 
-# --- names of meshes -----------------------------------------------------------------------------
+# --- names of meshes ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("name", "says"), [("jaw.stl", "no pattern"), ("upper-lower.stl", "more")])
@@ -162,7 +127,7 @@ def test_a_zip_with_a_mesh_goes_by_its_name(house: House) -> None:
     assert sent.count({"cbct": {"extension": ".zip"}}) == 2
 
 
-# --- what is never touched -----------------------------------------------------------------------
+# --- what is never touched ------------------------------------------------------------------------
 
 IGNORED = [
     "~$scan.dcm",
@@ -249,7 +214,7 @@ def test_a_temporary_name_keeps_a_case_folder_incomplete(house: House) -> None:
     assert "stuck/lower.stl.filepart" in house.files("failed")
 
 
-# --- not a scan ----------------------------------------------------------------------------------
+# --- not a scan -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["report.pdf", "photo.jpg", "README", "scan.dcm.txt", "a.STEP"])
@@ -286,7 +251,7 @@ def test_a_directory_named_like_a_scan_is_a_folder(house: House) -> None:
     assert "full.dcm/mandible.stl" in house.files("outbox")
 
 
-# --- links, pipes and sockets --------------------------------------------------------------------
+# --- links, pipes and sockets ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("make", ODD, ids=lambda make: make.__name__)
@@ -318,181 +283,6 @@ def test_links_pipes_and_sockets_in_a_case_folder_are_not_sent(
     kept = house.root / "archive" / "visit" / "extra.dcm"
     assert os.path.lexists(kept)
     assert not kept.is_file() or kept.is_symlink()
-
-
-# --- permissions and bad disks -------------------------------------------------------------------
-
-
-def test_an_unreadable_file_is_blocked_until_it_can_be_read(house: House) -> None:
-    """The reason names the service's user; with permission it is taken."""
-    house.live(1)
-    path = house.drop("secret.nii", nifti(seed=3))
-    path.chmod(0)
-    with unprivileged(house):
-        house.drop("good.nii")
-        house.live(120)
-        assert house.states() == {"good": State.DONE}
-        blocked = house.candidate("secret.nii")
-        assert blocked["state"] == "blocked"
-        assert "may not read" in str(blocked["reason"])
-        assert str(os.geteuid()) in str(blocked["reason"])
-        assert house.breakers() == set()
-        path.chmod(0o600)
-        house.live(120)
-        assert house.states()["secret"] is State.DONE
-
-
-def test_an_unreadable_folder_is_blocked(house: House) -> None:
-    """A folder that may not be listed says so, and stops nothing else."""
-    house.live(1)
-    house.drop("visit/scan.nii", nifti(seed=3))
-    (house.root / "inbox" / "visit").chmod(0)
-    with unprivileged(house):
-        house.drop("good.nii")
-        house.live(120)
-        assert house.states() == {"good": State.DONE}
-        assert house.candidate("visit")["state"] == "blocked"
-        assert house.breakers() == set()
-        (house.root / "inbox" / "visit").chmod(0o755)
-        house.live(120)
-        assert house.states()["visit"] is State.DONE
-
-
-def test_an_unreadable_sidecar_blocks_its_scan(house: House) -> None:
-    """The wishes beside a scan may not be read: nothing is sent without them."""
-    house.live(1)
-    house.drop("scan.nii", nifti(seed=3))
-    sidecar = house.drop("scan.job.json", b"{}")
-    sidecar.chmod(0)
-    with unprivileged(house):
-        house.drop("good.nii")
-        house.live(120)
-        assert house.states() == {"good": State.DONE}
-        assert house.candidate("scan.nii")["state"] == "blocked"
-        assert house.breakers() == set()
-
-
-class BadSector(Disk):
-    """A disk that cannot read one file."""
-
-    def open(self, path: Path) -> BinaryIO:
-        """Open a file, unless it lies on the bad sector."""
-        if path.name == "bad.nii":
-            raise OSError(5, "Input/output error")
-        return super().open(path)
-
-
-def test_a_file_on_a_bad_sector_stops_no_other(build: Build) -> None:
-    """One file that the disk cannot read is that file's trouble, not the inbox's."""
-    house = build(disk=BadSector())
-    house.drop("bad.nii", nifti(seed=3))
-    good_scan_passes(house)
-    assert house.candidate("bad.nii")["state"] == "blocked"
-    assert "input/output error" in str(house.candidate("bad.nii")["reason"]).lower()
-
-
-class Busy(Disk):
-    """A disk where one thing cannot be renamed."""
-
-    number = 16
-    is_busy = True
-
-    def rename(self, source: Path, target: Path) -> None:
-        """Rename, unless it is the one that is in use."""
-        if self.is_busy and source.name == "busy.nii":
-            raise OSError(self.number, os.strerror(self.number))
-        super().rename(source, target)
-
-
-@pytest.mark.parametrize("number", [1, 13, 16, 18, 26])
-def test_what_cannot_be_renamed_is_blocked_and_stops_no_other(build: Build, number: int) -> None:
-    """EPERM, EACCES, EBUSY, EXDEV, ETXTBSY: it stays a candidate, and is tried again later."""
-    disk = Busy()
-    disk.number = number
-    house = build(disk=disk)
-    path = house.drop("busy.nii", nifti(seed=3))
-    good_scan_passes(house)
-    blocked = house.candidate("busy.nii")
-    assert blocked["state"] == "blocked"
-    assert os.strerror(number).lower() in str(blocked["reason"])
-    assert "permission" in str(blocked["reason"])
-    assert path.exists()
-    assert len(house.cases()) == 1
-    disk.is_busy = False
-    house.live(120)
-    assert house.states()["busy"] is State.DONE
-
-
-# --- names ---------------------------------------------------------------------------------------
-
-NAMES = [
-    "two\nlines.nii",
-    "x" * 251 + ".nii",
-    "ü" * 125 + ".nii",
-    "🦷 scan 🦷.nii",
-    "   leading spaces.nii",
-    "trailing space .nii",
-    "a..nii",
-    " ...nii",
-    "tab\there.nii",
-    "back\\slash.nii",
-    "quote\"'`$(id).nii",
-    "-rf.nii",
-    "result.json.nii",
-    "CON.nii",
-    "e\u0301 decomposed.nii",
-    "\u202egnp.nii",
-]
-
-
-@pytest.mark.parametrize("name", NAMES, ids=ascii)
-@pytest.mark.parametrize("is_folder", [False, True], ids=["file", "folder"])
-def test_a_strange_name_is_delivered_like_any_other(
-    house: House, name: str, *, is_folder: bool
-) -> None:
-    """One safe folder name in outbox and archive; the manifest keeps the name as it was."""
-    where = name.removesuffix(".nii") if is_folder else ""
-    house.drop(f"{where}/scan.nii" if is_folder else name)
-    house.live_until_rest(at_most_s=60)
-    (case,) = house.cases()
-    assert case.state is State.DONE
-    assert case.case_name == name.removesuffix(".nii")
-    (folder,) = [path for path in (house.root / "outbox").iterdir() if path.name[0] != "."]
-    assert folder.name == case.folder
-    assert not set(folder.name) & set("\n\t/\\")
-    assert (house.root / "archive" / case.folder / ("scan.nii" if is_folder else name)).exists()
-    assert house.result(case.folder)["case_name"] == case.case_name
-    assert house.leftovers() == []
-
-
-@pytest.mark.parametrize("name", NAMES, ids=ascii)
-def test_a_strange_name_can_fail_and_be_held(house: House, name: str) -> None:
-    """The files that tell the person are there under the same safe name."""
-    house.sandbox.set_faults([{"on": "poll", "job": 0, "do": {"status": 403}}])
-    house.drop(name)
-    house.live(30)
-    (case,) = house.cases()
-    assert case.state is State.HELD
-    assert case.case_id in house.held_note(case.folder)
-    house.drop(name, b"text, not a scan" * 100)
-    house.live(20)
-    second = house.cases()[1]
-    assert second.state is State.FAILED
-    assert house.error(second.folder)["case_name"] == second.case_name
-
-
-@pytest.mark.parametrize("name", [b"M\xfcller.nii", b"\xff\xfe.nii", b"\xed\xa0\x80.nii"])
-def test_a_name_that_is_no_text_stops_no_other(house: House, name: bytes) -> None:
-    """It is taken, or waits with a reason: what is sure is that nothing breaks."""
-    path = os.fsencode(house.root / "inbox") + b"/" + name
-    Path(os.fsdecode(path)).write_bytes(nifti(seed=3))
-    house.drop("good.nii")
-    house.live(60)
-    assert house.states()["good"] is State.DONE
-    shown = house.candidate(os.fsdecode(name))
-    assert shown["state"] == "blocked"
-    assert "rename it" in str(shown["reason"])
-    assert house.breakers() == set()
 
 
 def test_many_bad_things_at_once_stop_no_good_one(house: House) -> None:
