@@ -179,7 +179,8 @@ class House:
         except EnvironmentFault as fault:
             self.parts.breakers.open(fault, kind="notes")
         else:
-            self.parts.breakers.close("failed", kind="notes")
+            for name in ("failed", "disk", "state"):
+                self.parts.breakers.close(name, kind="notes")
         return ran
 
     def look(self) -> None:

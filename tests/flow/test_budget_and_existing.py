@@ -121,7 +121,7 @@ def test_a_case_that_counted_goes_on_while_others_wait(build: Callable[..., Hous
         if house.case(counted.case_name).state is State.SUBMITTING:
             break
         house.time.advance(1.0)
-    house.live(40)
+    house.live(60)
     assert house.case(counted.case_name).state is State.DONE
     assert _count(house, State.SUBMITTING) == 1
 

@@ -5,6 +5,7 @@ Every case here comes to rest by what the Engine or a person did, never by a row
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.flow.house import House, nifti
+from vpe_watcher.adapters.files import Disk
 from vpe_watcher.core.machine import retry_label
 from vpe_watcher.core.model import Case, Label, State
 
@@ -355,6 +357,36 @@ def test_the_held_note_comes_and_goes(busy: House) -> None:
     busy.say("retry", case)
     assert not note.exists()
     _delivered(busy, "scan", "scan")
+
+
+class FullDisk(Disk):
+    """Has no room for notes while it is full."""
+
+    is_full = False
+
+    def create(self, path: Path, content: bytes) -> None:
+        """Write a file, but for a note on a full disk."""
+        if self.is_full and ".held.txt" in path.name:
+            raise OSError(errno.ENOSPC, "full")
+        super().create(path, content)
+
+
+def test_a_full_disk_puts_the_held_note_off(build: Callable[..., House]) -> None:
+    """The breaker `disk` tells; with space the note is written and everything goes on."""
+    disk = FullDisk()
+    disk.is_full = True
+    house = build(disk=disk)
+    house.sandbox.set_faults([{"on": "poll", "times": 1, "do": {"status": 403}}])
+    _dropped(house)
+    house.live_until("scan", State.HELD)
+    house.live(5)
+    assert house.breakers() == {"disk"}
+    disk.is_full = False
+    house.turn()
+    house.drop("other.nii", nifti(seed=1))
+    house.live_until("other", State.DONE)
+    assert house.breakers() == set()
+    assert "scan.held.txt" in house.files("failed")
 
 
 def test_a_failed_folder_that_was_emptied_holds_the_retry(busy: House) -> None:

@@ -234,7 +234,8 @@ class Daemon:
         except EnvironmentFault as fault:
             self._parts.breakers.open(fault, kind="notes")
         else:
-            self._parts.breakers.close("failed", kind="notes")
+            for name in ("failed", "disk", "state"):
+                self._parts.breakers.close(name, kind="notes")
 
     def _is_idle(self) -> bool:
         within_s = self._settings.limits.retry_at_most_s
