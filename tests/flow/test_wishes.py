@@ -81,6 +81,16 @@ def test_of_two_sidecars_the_longer_wins_and_both_travel(house: House) -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["SCAN.NII.JOB.JSON", "Scan.Job.json", "visit/Job.JSON"])
+def test_wishes_are_found_whatever_the_case_of_their_name(house: House, name: str) -> None:
+    """A scan is not sent and paid for without what was asked, for the sake of a capital letter."""
+    house.drop(name, json.dumps(SMOOTH).encode())
+    house.drop("visit/scan.nii" if "/" in name else "scan.nii")
+    house.live_until_rest()
+    assert [request.get("options") for request in requests(house)] == [SMOOTH["options"]]
+    assert house.files("inbox") == []
+
+
 def test_a_sidecar_of_nobody_stays(house: House) -> None:
     """Wishes without a scan wait for it, and are no candidate."""
     path = house.drop("later.nii.job.json", json.dumps(SMOOTH).encode())

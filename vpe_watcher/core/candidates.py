@@ -215,15 +215,17 @@ def _is_below(path: str, folders: set[str]) -> bool:
 
 def _file_groups(files: Mapping[str, Seen], rules: Rules) -> list[Group]:
     groups: list[Group] = []
-    taken: set[str] = set()
+    unclaimed: dict[str, list[Seen]] = {}
+    for path, item in files.items():
+        if path.lower().endswith(SIDECAR):
+            unclaimed.setdefault(path.lower(), []).append(item)
     for path, item in files.items():
         if path.lower().endswith(SIDECAR):
             continue
         stem, _ = rules.split_name(path)
-        names = dict.fromkeys((f"{path}{SIDECAR}", f"{stem}{SIDECAR}"))
-        sidecars = tuple(files[name] for name in names if name in files and name not in taken)
-        taken.update(sidecar.path for sidecar in sidecars)
-        groups.append(Group(path, (item,), sidecars=sidecars))
+        names = dict.fromkeys((f"{path}{SIDECAR}".lower(), f"{stem}{SIDECAR}".lower()))
+        sidecars = [sidecar for name in names for sidecar in unclaimed.pop(name, ())]
+        groups.append(Group(path, (item,), sidecars=tuple(sidecars)))
     return groups
 
 
@@ -390,7 +392,9 @@ def _case(
     group = candidate.group
     name = group.path if group.is_folder else rules.split_name(group.path)[0]
     if group.is_folder:
-        job_json = [seen.path for seen in group.members if _inside(group, seen.path) == JOB_JSON]
+        job_json = [
+            seen.path for seen in group.members if _inside(group, seen.path).lower() == JOB_JSON
+        ]
         files: tuple[str, ...] = (group.path,)
     else:
         job_json = [seen.path for seen in group.sidecars]
