@@ -55,6 +55,7 @@ def held_as(house: House, name: str) -> Case:
     assert case.problem.hint in note
     assert case.case_id in note
     assert (case.job_id or "none") in note
+    assert f"Go on with: vpe-watcher retry {case.case_id}\n" in note
     assert (house.claim_folder(case) / f"{name}.nii").is_file()
     assert house.files("failed") == [f"{name}.held.txt"]
     assert house.files("outbox") == house.files("archive") == []

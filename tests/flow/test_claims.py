@@ -89,7 +89,8 @@ def test_a_change_after_the_notification_is_held(house: House) -> None:
     assert house.files("outbox") == []
     note = house.held_note("scan")
     assert "changed after the Engine had been told to start" in note
-    assert "--yes" in note
+    assert "is safe in the hidden folder" in note
+    assert f"Go on with: vpe-watcher retry --yes {case.case_id}\n" in note
     assert claimed(house, case).read_bytes() == nifti(seed=7)
     house.say("retry", house.case("scan"))
     house.live(60)
@@ -118,6 +119,8 @@ def test_a_claim_that_is_deleted_is_held(house: House, due: State) -> None:
     note = house.held_note("scan")
     assert "gone" in note
     assert "drop the scan again" in note
+    assert "safe" not in note
+    assert "vpe-watcher retry" not in note
     assert house.breakers() == set()
 
 

@@ -54,6 +54,7 @@ from vpe_watcher.flow.relocate import relocate, remove_moved, remove_our_documen
 
 REFUSED = {errno.EACCES, errno.EPERM, errno.EBUSY, errno.ETXTBSY, errno.EXDEV}
 OK = Outcome(Label.OK)
+CLAIM_GONE = "claim_gone"
 
 
 def claim(case: Case, ports: Ports) -> Outcome:
@@ -116,7 +117,7 @@ def claim_gone() -> ClaimGone:
     """Return the fault for claimed files that are not where they were put."""
     return ClaimGone(
         "The claimed files of this case are gone from the hidden folder of the inbox.",
-        code="claim_gone",
+        code=CLAIM_GONE,
         hint="Nothing was sent again. Find out who removed them; drop the scan again if you "
         "still have it.",
     )

@@ -8,10 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from vpe_watcher.adapters.files import blamed
-from vpe_watcher.core.model import Case, FailureClass, Outcome, Problem, State
+from vpe_watcher.core.machine import retry_label
+from vpe_watcher.core.model import Case, FailureClass, Label, Outcome, Problem, State
 from vpe_watcher.core.moments import iso
 from vpe_watcher.core.wire import error_document
-from vpe_watcher.flow.claim import OK, rename_all
+from vpe_watcher.flow.claim import CLAIM_GONE, OK, rename_all
 from vpe_watcher.flow.places import EVIDENCE
 from vpe_watcher.flow.ports import Ports
 from vpe_watcher.flow.receive import RESULT, as_text, is_taken, manifest_of
@@ -185,7 +186,11 @@ def _held_words(case: Case) -> str:
         "",
         f"Case id: {case.case_id}",
         f"Job id:  {case.job_id or 'none'}",
-        "The scan itself is safe in the hidden folder of the inbox.",
-        f"Go on with: vpe-watcher retry {case.case_id}",
     ]
+    if problem.code != CLAIM_GONE:
+        word = "retry --yes" if retry_label(case) is Label.RETRY_NEW_JOB else "retry"
+        lines += [
+            "The scan itself is safe in the hidden folder of the inbox.",
+            f"Go on with: vpe-watcher {word} {case.case_id}",
+        ]
     return "\n".join(lines) + "\n"
