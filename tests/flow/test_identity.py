@@ -355,6 +355,21 @@ def test_a_blocked_candidate_that_changes_is_tried_at_once(build: Callable[..., 
     house.live_until("stuck", State.DONE, at_most_s=25)
 
 
+def test_a_blocked_scan_keeps_its_sidecar(build: Callable[..., House]) -> None:
+    """What was renamed before the refusal goes back, and both are taken when they can be."""
+    disk = StubbornDisk("stuck.job.json", errno.EACCES)
+    house = build(disk=disk)
+    (house.root / "inbox" / "stuck.job.json").write_text('{"options": {"smooth": true}}')
+    house.drop("stuck.nii")
+    house.live(40)
+    assert house.candidate("stuck.nii")["state"] == "blocked"
+    assert house.files("inbox") == ["stuck.job.json", "stuck.nii"]
+    assert house.leftovers() == []
+    disk.name = ""
+    house.live_until("stuck", State.DONE, at_most_s=120)
+    assert house.sandbox.ledger.job().request["options"] == {"smooth": True}
+
+
 class LockedDisk(Disk):
     """Refuses every rename, also of the daemon's own probe."""
 

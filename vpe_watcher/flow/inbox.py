@@ -183,6 +183,7 @@ class Inbox:
         if not is_full and not hints and not due and not returned:
             return
         self._look(None if is_full else hints | due | set(returned))
+        self._blocked.clear()  # what is left are sidecars: they are no candidates of their own
         self._judge_all()
         if is_full:
             spent_s = self._monotonic() - now
