@@ -63,12 +63,14 @@ class BrokenLife(Exception):
 class Stage(House):
     """A house for daemons that die. `far` names folders on file systems of their own.
 
-    `is_fine` counts more points (see `Points`); `known_settings` spares reading them again.
+    `is_fine` counts more points (see `Points`); `known_settings` spares reading them again;
+    `meddle` is what somebody else does just before a rename.
     """
 
     far: tuple[str, ...] = ()
     is_fine: bool = False
     known_settings: Settings | None = None
+    meddle: Callable[[Path], None] = lambda _source: None
 
     def __post_init__(self) -> None:
         """Make the folders anew, and the Engine; no daemon lives yet."""
@@ -181,7 +183,7 @@ class Stage(House):
 
     def _live(self, points: Points, handle: Callable[[Request], Response]) -> Life:
         devices = {self.root / name: number for number, name in enumerate(self.far, start=1)}
-        self.disk = MortalDisk(points, devices)
+        self.disk = MortalDisk(points, devices, self.meddle)
         self.adapter = SandboxAdapter(cast("Sandbox", MortalCalls(handle, points)))
         self._start_with(points)
         try:

@@ -96,11 +96,15 @@ class MortalDisk(Disk):
     """Points after each verb that changes something, and inside those that are not atomic.
 
     `devices` says which folders are file systems of their own: a rename between two is refused.
+    `meddle` is called with the source of a rename before it: somebody else who comes too.
     """
 
-    def __init__(self, points: Points, devices: Mapping[Path, int]) -> None:
+    def __init__(
+        self, points: Points, devices: Mapping[Path, int], meddle: Callable[[Path], None]
+    ) -> None:
         self._points = points
         self._devices = devices
+        self._meddle = meddle
 
     def make_folder(self, folder: Path, *, mode: int = 0o777) -> None:
         """Make a folder; those above it come here too."""
@@ -113,6 +117,7 @@ class MortalDisk(Disk):
         """Rename, but not from one file system to another."""
         if self._device(source) != self._device(target):
             raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        self._meddle(source)
         super().rename(source, target)
         self._points.reach("renamed")
 

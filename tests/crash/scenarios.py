@@ -176,6 +176,27 @@ def two_scans(stage: Stage) -> None:
     stage.drop("two.nii", nifti(seed=2))
 
 
+def still_being_written(stage: Stage) -> None:
+    """Drop a volume whose writer comes back when the daemon is about to take it."""
+    last = nifti(seed=9)
+    stage.drop("scan.nii", nifti(seed=1))
+    stage.dropped["scan.nii"] = last
+
+    def write_again(path: Path) -> None:
+        if path.name == "scan.nii" and path.read_bytes() != last:
+            path.write_bytes(last)
+
+    stage.meddle = write_again
+
+
+def held_then_retried(stage: Stage) -> None:
+    """Let the Engine tell about the job again after a case was held, and ask for a retry."""
+    job_refused_at_poll(stage)
+    stage.live_once()
+    stage.sandbox.set_faults([])
+    stage.leave_word("retry", "scan")
+
+
 def job_refused_at_poll(stage: Stage) -> None:
     """Let the Engine not tell about the job."""
     stage.sandbox.set_faults([{"on": "poll", "do": {"status": 403}}])
@@ -233,6 +254,8 @@ SCENARIOS = {
         Scenario(
             "held", job_refused_at_poll, {"scan": HELD}, ("failed/scan.held.txt",)
         ),
+        Scenario("held_retry", held_then_retried, {"scan": DONE}, SCAN),
+        Scenario("written", still_being_written, {"scan": DONE}, SCAN),
         Scenario(
             "deleted",
             one_file,

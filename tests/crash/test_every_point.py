@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from tests.crash.scenarios import SCENARIOS
-from tests.crash.trials import Graveyard, Trial, Verdict
+from tests.crash.trials import NUMBERS, Graveyard, Trial, Verdict
 
 SEED = 20_240_611
 
@@ -38,15 +38,16 @@ def test_a_second_death_after_the_first_changes_nothing(
 ) -> None:
     """The first life dies at n, the second at its m-th point, the third ends as if none had."""
     chance = Random(SEED)
-    chosen = [
-        Trial(name, (first.points, chance.randint(1, second.points)))
-        for name in SCENARIOS
-        for first, second in (verdict.lives for verdict in graveyard.single_deaths(name))
+    singles = [verdict for name in SCENARIOS for verdict in graveyard.single_deaths(name)]
+    possible = [
+        Trial(verdict.trial.scenario, (*verdict.trial.deaths, second))
+        for verdict in singles
+        for second in range(1, verdict.lives[-1].points + 1)
     ]
-    pairs = chance.sample(sorted(set(chosen)), min(pairs_wanted, len(chosen)))
+    pairs = chance.sample(possible, min(pairs_wanted, len(possible)))
     verdicts = graveyard.tried(pairs)
-    points = sum(graveyard.quiet_run(name).lives[-1].points for name in SCENARIOS)
-    record_property("crash", f"seed {SEED}, {points} points, {len(pairs)} pairs")
+    numbers = f"{len(singles)} points, {len(pairs)} of {len(possible)} pairs, seed {SEED}"
+    record_property(NUMBERS, numbers)
     assert all(verdict.deaths == 2 for verdict in verdicts)
     for name in SCENARIOS:
         mine = [verdict for verdict in verdicts if verdict.trial.scenario == name]

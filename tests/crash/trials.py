@@ -20,6 +20,7 @@ from tests.crash.scenarios import SCENARIOS
 from vpe_watcher.adapters.settings import Settings
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - syncing to memory costs nothing
+NUMBERS = "deaths"  # a test's property: how many there were
 
 
 @dataclass(frozen=True, slots=True, order=True)
