@@ -47,7 +47,7 @@ def test_fifty_scans_are_delivered(machine: Machine, engine: Engine) -> None:
 
 def test_a_job_that_is_processing_is_waited_for(machine: Machine, engine: Engine) -> None:
     """Work at the Engine is work."""
-    engine.set_options(processing_s=1.5)
+    engine.set_options(processing_s=0.8)
     machine.drop("scan.nii", nifti())
     assert machine.run("run", "--once").returncode == 0
     assert machine.is_delivered("scan")
