@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -71,6 +72,36 @@ def test_a_success_between_keeps_a_hosts_breaker_closed(house: House) -> None:
     assert house.states()["good"] is State.DONE
     assert house.breakers() == set()
     assert [house.states()[name] for name in ("0", "1")] == [State.FETCHING] * 2
+
+
+def test_a_success_at_another_host_excuses_none(house: House) -> None:
+    """Two cases fail at one host, one goes through at another: the next failure is the third."""
+    here = [{"on": "upload", "job": number, "do": {"status": 500}} for number in (0, 1, 3)]
+    house.sandbox.set_faults(here)
+    for number in range(2):
+        house.drop(f"{number}.nii", nifti(seed=number))
+    house.live(10)
+    house.sandbox.set_options(store_url="https://other.test")
+    house.drop("good.nii", nifti(seed=5))
+    house.live(30)
+    assert house.states()["good"] is State.DONE
+    house.sandbox.set_options(store_url="")
+    house.drop("third.nii", nifti(seed=6))
+    house.live(30)
+    assert house.breakers() == {UPLOAD}
+
+
+def test_a_url_that_makes_no_sense_blames_no_real_host(house: House) -> None:
+    """An Engine that names such URLs is waited for like a host that fails for all."""
+    output = {"status": "Available", "extension": ".stl", "structures": ["mandible"]}
+    body = {"success": True, "outputFiles": {"meshes": [{**output, "url": "https://[bad"}]}}
+    house.sandbox.set_faults([{"on": "poll", "do": {"status": 200, "body": json.dumps(body)}}])
+    for number in range(3):
+        house.drop(f"{number}.nii", nifti(seed=number))
+    house.live(120)
+    assert house.breakers() == {"download:unknown"}
+    assert set(house.states().values()) == {State.FETCHING}
+    assert not [event for event, _ in house.events if event == "step.defect"]
 
 
 # --- a recipe that the Engine refuses -------------------------------------------------------------

@@ -12,7 +12,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from urllib.parse import urlsplit
 
 from vpe_watcher.adapters.store import Begun
 from vpe_watcher.core.breakers import needed_by
@@ -29,7 +28,7 @@ from vpe_watcher.core.model import (
 from vpe_watcher.flow.breakers import Breakers, Log
 from vpe_watcher.flow.ports import Ports
 from vpe_watcher.flow.steps import EFFECTS
-from vpe_watcher.flow.verdicts import Verdicts
+from vpe_watcher.flow.verdicts import Verdicts, hosts_of
 
 LANES: Mapping[State, str] = {
     State.CLAIMING: "disk",
@@ -209,7 +208,7 @@ class Runner:
         prefix = {State.UPLOADING: "upload:", State.FETCHING: "download:"}.get(due.state)
         if prefix and any(b.name.startswith(prefix) for b in self.breakers.all()):
             case = self.ports.store.load(case_id)
-            hosts = _hosts(case, prefix) if case else hosts
+            hosts = hosts_of(case, prefix) if case else hosts
         needed = needed_by(due.state, due.recipe, hosts)
         if self.breakers.was_met(f"inbox:{due.recipe}", due.state):
             needed |= {f"inbox:{due.recipe}"}
@@ -289,7 +288,7 @@ class Runner:
         if case is None:
             return
         if outcome.label in {Label.OK, Label.PENDING}:
-            self._verdicts.succeeded(case)
+            self._verdicts.succeeded(begun.case)  # as it began: with the URLs that it used
         decision = self._decided(case, outcome)
         store.finish(replace(begun, case=case), decision, outcome)
         self._after(case, begun, decision, outcome)
@@ -376,15 +375,6 @@ def _case_event(case: Case, decision: Decision) -> str:
     if decision.state is None:
         return "candidate.returned"
     return f"case.{decision.state}" if decision.state.is_at_rest else ""
-
-
-def _hosts(case: Case, prefix: str) -> frozenset[str]:
-    links = (
-        [entry.upload_url for entry in case.inputs if not entry.uploaded]
-        if prefix == "upload:"
-        else [output.url for output in case.outputs if output.file is None]
-    )
-    return frozenset(f"{prefix}{urlsplit(link).hostname}" for link in links if link)
 
 
 def _fault_of(outcome: Outcome) -> EnvironmentFault:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 from vpe_watcher.core.errors import (
     EnvironmentFault,
@@ -23,6 +24,26 @@ HINT = (
     "It is tried again by itself. If it lasts, check the network and ask the vendor of the Engine; "
     "once it has failed, `vpe-watcher retry CASE` takes it up again."
 )
+
+
+def hosts_of(case: Case, prefix: str) -> frozenset[str]:
+    """Name the breakers (`upload:` or `download:` and a host) of what is still to be transferred.
+
+    The name of a URL's host that makes no sense is the one that the Engine's client gives it.
+    """
+    links = (
+        [entry.upload_url for entry in case.inputs if not entry.uploaded]
+        if prefix == "upload:"
+        else [output.url for output in case.outputs if output.file is None]
+    )
+    return frozenset(f"{prefix}{_host_of(link)}" for link in links if link)
+
+
+def _host_of(link: str) -> str:
+    try:
+        return urlsplit(link).hostname or "unknown"
+    except ValueError:
+        return "unknown"
 
 
 def hinted(problem: Problem) -> Problem:
@@ -86,12 +107,11 @@ class Verdicts:
         return Outcome(Label.REFUSED_AT_ONCE if is_alone else Label.REFUSED, fault.problem)
 
     def succeeded(self, case: Case) -> None:
-        """Take note of a step that went well: its hosts and polls are fine."""
+        """Take note of a step that went well: the hosts that it needed and its polls are fine."""
         prefix = {State.UPLOADING: "upload:", State.FETCHING: "download:"}.get(case.state)
         with self._lock:
-            if prefix:
-                for name in [name for name in self._host_faults if name.startswith(prefix)]:
-                    del self._host_faults[name]
+            for name in hosts_of(case, prefix) if prefix else ():
+                self._host_faults.pop(name, None)
             if case.state is State.WAITING:
                 self._refused_polls.clear()
                 self._bearing.pop(case.case_id, None)
