@@ -1,4 +1,4 @@
-"""What must hold when all is at rest, however often the daemon has died."""
+"""What must hold when all is at rest, however often the daemon has died, and what at any moment."""
 
 from __future__ import annotations
 
@@ -28,6 +28,32 @@ def broken_laws(stage: Stage, scenario: Scenario) -> list[str]:
         *_deliveries(stage, cases),
         *_engine(stage, scenario, cases),
     ]
+
+
+def broken_at_death(stage: Stage) -> list[str]:
+    """Return what is wrong on the disk that a death has left: nothing is lost or half visible."""
+    return [*_nothing_lost(stage), *_nothing_half_visible(stage)]
+
+
+def _nothing_lost(stage: Stage) -> Iterator[str]:
+    if stage.settings.retention.on_success != "archive":
+        return
+    found = set(_contents(stage))
+    for name, content in stage.dropped.items():
+        if not {content, stage.written_first.get(name, content)} & found:
+            yield f"{name} was nowhere when the daemon had died"
+
+
+def _nothing_half_visible(stage: Stage) -> Iterator[str]:
+    for folder in (stage.root / "outbox").iterdir():
+        if folder.name == ".vpe-watcher":
+            continue
+        try:
+            document = json.loads((folder / "result.json").read_bytes())
+        except (OSError, ValueError) as error:
+            yield f"outbox/{folder.name} was visible without its manifest: {error}"
+            continue
+        yield from _named_files(folder, document)
 
 
 def picture(stage: Stage) -> dict[str, str]:
@@ -106,16 +132,20 @@ def _folders(stage: Stage, scenario: Scenario, cases: list[Case]) -> Iterator[st
 def _inputs(stage: Stage, cases: list[Case]) -> Iterator[str]:
     """Find each dropped content as often as it was dropped, and nowhere else."""
     is_kept = stage.settings.retention.on_success == "archive"
-    found = [
+    found = _contents(stage)
+    for name, content in stage.dropped.items():
+        wanted = sum(content == other for other in stage.dropped.values()) if is_kept else 0
+        if found.count(content) != wanted:
+            yield f"{name} is in {found.count(content)} places, not {wanted}"
+
+
+def _contents(stage: Stage) -> list[bytes]:
+    return [
         path.read_bytes()
         for root in ROOTS
         for path in (stage.root / root).rglob("*")
         if path.is_file()
     ]
-    for name, content in stage.dropped.items():
-        wanted = sum(content == other for other in stage.dropped.values()) if is_kept else 0
-        if found.count(content) != wanted:
-            yield f"{name} is in {found.count(content)} places, not {wanted}"
 
 
 def _deliveries(stage: Stage, cases: list[Case]) -> Iterator[str]:
@@ -134,15 +164,7 @@ def _deliveries(stage: Stage, cases: list[Case]) -> Iterator[str]:
 
 
 def _manifest(stage: Stage, case: Case, folder: Path, document: dict[str, Any]) -> Iterator[str]:
-    named = {output["file"]: output for output in document["outputs"] if output["file"]}
-    there = {path.name for path in folder.iterdir()} - {"result.json"}
-    if there != set(named):
-        yield f"{case.case_name} was delivered with {there}, its manifest names {set(named)}"
-    for name in there & set(named):
-        content = (folder / name).read_bytes()
-        facts = (len(content), hashlib.sha256(content).hexdigest())
-        if facts != (named[name]["size"], named[name]["sha256"]):
-            yield f"{name} of {case.case_name} is not what its manifest says"
+    yield from _named_files(folder, document)
     if document["case_id"] != case.case_id:
         yield f"the manifest of {case.case_name} belongs to {document['case_id']}"
     dropped = {hashlib.sha256(content).hexdigest() for content in stage.dropped.values()}
@@ -151,6 +173,18 @@ def _manifest(stage: Stage, case: Case, folder: Path, document: dict[str, Any]) 
     copy = stage.root / "archive" / case.folder / "result.json"
     if copy.read_bytes() != (folder / "result.json").read_bytes():
         yield f"the manifest of {case.case_name} in the archive is another one"
+
+
+def _named_files(folder: Path, document: dict[str, Any]) -> Iterator[str]:
+    named = {output["file"]: output for output in document["outputs"] if output["file"]}
+    there = {path.name for path in folder.iterdir()} - {"result.json"}
+    if there != set(named):
+        yield f"outbox/{folder.name} holds {there}, its manifest names {set(named)}"
+    for name in there & set(named):
+        content = (folder / name).read_bytes()
+        facts = (len(content), hashlib.sha256(content).hexdigest())
+        if facts != (named[name]["size"], named[name]["sha256"]):
+            yield f"outbox/{folder.name}/{name} is not what its manifest says"
 
 
 def _engine(stage: Stage, scenario: Scenario, cases: list[Case]) -> Iterator[str]:

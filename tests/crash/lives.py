@@ -79,6 +79,7 @@ class Stage(House):
             (self.root / name).mkdir(parents=True, mode=0o700)
         self.lives = 0
         self.dropped: dict[str, bytes] = {}
+        self.written_first: dict[str, bytes] = {}
         self.time = FakeTime()
         self.sandbox = Sandbox(
             self.root / "engine", simple=True, options=self.options, clock=self.time.now

@@ -180,6 +180,7 @@ def still_being_written(stage: Stage) -> None:
     """Drop a volume whose writer comes back when the daemon is about to take it."""
     last = nifti(seed=9)
     stage.drop("scan.nii", nifti(seed=1))
+    stage.written_first["scan.nii"] = stage.dropped["scan.nii"]
     stage.dropped["scan.nii"] = last
 
     def write_again(path: Path) -> None:

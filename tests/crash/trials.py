@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from tests.crash.laws import broken_laws, picture
+from tests.crash.laws import broken_at_death, broken_laws, picture
 from tests.crash.lives import BrokenLife, Life
 from tests.crash.scenarios import SCENARIOS
 from vpe_watcher.adapters.settings import Settings
@@ -105,9 +105,12 @@ def tried(trial: Trial) -> Verdict:
     try:
         stage = scenario.stage(root, settings=_settings_of(trial.scenario, root))
         try:
-            lives += [stage.live_once(point) for point in trial.deaths]
+            broken: list[str] = []
+            for point in trial.deaths:
+                lives.append(stage.live_once(point))
+                broken += broken_at_death(stage)
             lives.append(stage.live_once())
-            broken = [*broken_laws(stage, scenario), *_defects(lives)]
+            broken += [*broken_laws(stage, scenario), *_defects(lives)]
             return Verdict(trial, tuple(lives), tuple(broken), picture(stage))
         except BrokenLife as error:
             return Verdict(trial, tuple(lives), (str(error),), {})

@@ -1,0 +1,95 @@
+"""The laws see what they are there for: each is broken by hand once."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.crash.laws import broken_at_death, broken_laws
+from tests.crash.lives import Stage
+from tests.crash.scenarios import SCENARIOS
+
+FILE = SCENARIOS["file"]
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    """Return a stage on which one file was delivered."""
+    found = FILE.stage(tmp_path / "stage")
+    found.live_once()
+    yield found
+    found.sandbox.close()
+
+
+def _lose_the_input(stage: Stage) -> None:
+    (stage.root / "archive/scan/scan.nii").unlink()
+
+
+def _double_the_input(stage: Stage) -> None:
+    shutil.copy(stage.root / "archive/scan/scan.nii", stage.root / "failed")
+
+
+def _deliver_twice(stage: Stage) -> None:
+    shutil.copytree(stage.root / "outbox/scan", stage.root / "outbox/scan.2")
+
+
+def _leave_a_draft(stage: Stage) -> None:
+    (stage.root / "outbox/.vpe-watcher/staging/x").mkdir(parents=True)
+
+
+def _change_a_mesh(stage: Stage) -> None:
+    (stage.root / "outbox/scan/mandible.stl").write_bytes(b"")
+
+
+def _start_again(stage: Stage) -> None:
+    stage.sandbox.ledger.job().started += 1
+
+
+def _leave_an_attempt(stage: Stage) -> None:
+    with stage.database() as database, database.transaction() as connection:
+        connection.execute("UPDATE events SET outcome = NULL WHERE step = 'waiting'")
+
+
+def _leave_a_word(stage: Stage) -> None:
+    stage.leave_word("retry", "scan")
+
+
+def _ask_for_tokens(stage: Stage) -> None:
+    stage.sandbox.ledger.tokens_issued += 1
+
+
+@pytest.mark.parametrize(
+    ("break_it", "words"),
+    [
+        (_lose_the_input, "scan.nii is in 0 places"),
+        (_double_the_input, "scan.nii is in 2 places"),
+        (_deliver_twice, "the folders hold"),
+        (_leave_a_draft, "left over"),
+        (_change_a_mesh, "is not what its manifest says"),
+        (_start_again, "jobs started: [2]"),
+        (_leave_an_attempt, "an attempt is open"),
+        (_leave_a_word, "a word was not obeyed"),
+        (_ask_for_tokens, "2 tokens in 1 lives"),
+    ],
+)
+def test_a_broken_law_is_named(stage: Stage, break_it: Callable[[Stage], None], words: str) -> None:
+    """What was fine is not fine any more, and the words say what is wrong."""
+    assert broken_laws(stage, FILE) == []
+    break_it(stage)
+    assert any(words in law for law in broken_laws(stage, FILE))
+
+
+@pytest.mark.parametrize(
+    ("break_it", "words"),
+    [(_lose_the_input, "was nowhere"), (_change_a_mesh, "is not what its manifest says")],
+)
+def test_a_law_of_any_moment_is_named(
+    stage: Stage, break_it: Callable[[Stage], None], words: str
+) -> None:
+    """What a death may not leave behind is seen at once."""
+    assert broken_at_death(stage) == []
+    break_it(stage)
+    assert any(words in law for law in broken_at_death(stage))
