@@ -274,6 +274,20 @@ def test_a_copy_is_the_same(disk: Disk, tmp_path: Path) -> None:
     assert not disk.is_same(one, tmp_path / "other")
 
 
+def test_a_folder_with_a_fifo_moves_across_file_systems(
+    disk: Disk, tmp_path: Path, other_disk: Path
+) -> None:
+    """What has no content is left out of the copy, and does not stop it."""
+    source, target = _folder(tmp_path / "scan"), other_disk / "in" / "scan"
+    os.mkfifo(source / "pipe")
+    (source / "link").symlink_to("outer")
+    relocate(disk, source, target, via=other_disk / "via" / "scan")
+    assert not disk.exists(source)
+    assert (target / "outer").is_file()
+    assert (target / "link").is_symlink()
+    assert not disk.exists(target / "pipe")
+
+
 def test_a_copied_file_is_the_same(disk: Disk, tmp_path: Path) -> None:
     """Single files are compared like trees."""
     one, other = _file(tmp_path / "one"), _file(tmp_path / "other", b"CONTENT")

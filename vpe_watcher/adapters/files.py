@@ -190,11 +190,14 @@ class Disk:
                 raise
 
     def copy(self, source: Path, target: Path) -> None:
-        """Copy a file or a tree durably to a place of ours; what lies there from before goes."""
+        """Copy a file or a tree durably to a place of ours; what lies there from before goes.
+
+        Sockets, FIFOs and devices have no content and are left out; links stay links.
+        """
         self.remove_tree(target)
         self.make_folder(target.parent)
         if source.is_dir() and not source.is_symlink():
-            shutil.copytree(source, target, symlinks=True)
+            shutil.copytree(source, target, symlinks=True, ignore=_without_content)
         else:
             shutil.copy2(source, target, follow_symlinks=False)
         for folder, _, names in os.walk(target):
@@ -229,7 +232,8 @@ class Disk:
         entry = self.look(path)
         if entry is not None and entry.kind is not Kind.FOLDER:
             return {"": entry}
-        return dict(self.tree(path))
+        found = dict(self.tree(path))
+        return {name: below for name, below in found.items() if below.kind is not Kind.OTHER}
 
     def _same_bytes(self, one: Path, other: Path) -> bool:
         return self.digest(one) == self.digest(other)
@@ -243,6 +247,16 @@ def _kind(mode: int) -> Kind:
 
 def _mark(status: os.stat_result) -> FileMark:
     return FileMark(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+
+
+def _without_content(folder: str, names: list[str]) -> set[str]:
+    """Name the sockets, FIFOs and devices of a folder."""
+    modes = {name: (Path(folder) / name).lstat().st_mode for name in names}
+    return {
+        name
+        for name, mode in modes.items()
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode))
+    }
 
 
 def _sync_file(path: Path) -> None:
