@@ -10,7 +10,7 @@ LOCK := uv pip compile pyproject.toml --quiet --universal --python-version 3.11 
 	--generate-hashes --no-emit-index-url --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-real lint format docs lock clean
+.PHONY: help demo test test-real soak lint format docs lock clean
 .DELETE_ON_ERROR:
 
 help: ## list what make can do
@@ -20,10 +20,13 @@ demo: $(VENV)/.demo ## sandbox Engine, daemon and a sample scan: ends with the p
 	$(BIN)/vpe-watcher demo
 
 test: $(VENV)/.test ## everything but the real-data and soak suites
-	$(BIN)/python -m pytest -m "not real and not soak" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not real and not soak" -n auto --maxprocesses 4 $(PYTEST_ARGS)
 
-test-real: $(VENV)/.test ## a real head CT, fetched from the system's package archive
-	$(BIN)/python -m pytest -m real $(PYTEST_ARGS) tests/real
+test-real: $(VENV)/.test ## a real head CT from the system's package archive, and sixty real kills
+	$(BIN)/python -m pytest -m real $(PYTEST_ARGS) tests/real tests/crash
+
+soak: $(VENV)/.test ## twenty thousand pairs of deaths: some hours
+	$(BIN)/python -m pytest tests/crash --crash-pairs 20000 --timeout 0 $(PYTEST_ARGS)
 
 lint: $(VENV)/.test ## ruff, ruff format, mypy, import-linter
 	$(BIN)/ruff check .
