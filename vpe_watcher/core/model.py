@@ -250,3 +250,6 @@ class Outcome:
     retry_after_s: float | None = None
     duration_s: float = 0.0
     bytes: int | None = None
+
+
+OK = Outcome(Label.OK)

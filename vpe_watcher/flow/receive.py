@@ -15,7 +15,7 @@ from typing import Any
 from vpe_watcher import formats
 from vpe_watcher.adapters.files import TEMPORARY_SUFFIX, blamed, fault_of
 from vpe_watcher.core.errors import EngineFault, LinkExpired, StepFault, TransientFault
-from vpe_watcher.core.model import Case, Label, Outcome, Output, State
+from vpe_watcher.core.model import OK, Case, Label, Outcome, Output, State
 from vpe_watcher.core.names import name_key, output_name
 from vpe_watcher.core.wire import (
     AVAILABLE,
@@ -25,9 +25,9 @@ from vpe_watcher.core.wire import (
     parse_result,
     unanswered,
 )
-from vpe_watcher.flow.claim import OK, check_unchanged
 from vpe_watcher.flow.places import HELD_NOTE
 from vpe_watcher.flow.ports import Ports
+from vpe_watcher.flow.reference import check_unchanged
 
 RESULT = "result.json"
 _VERDICTS = {"complete": State.DONE, "partial": State.PARTIAL, "duplicate": State.DUPLICATE}

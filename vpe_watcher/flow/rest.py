@@ -9,13 +9,14 @@ from pathlib import Path
 
 from vpe_watcher.adapters.files import blamed
 from vpe_watcher.core.machine import retry_label
-from vpe_watcher.core.model import Case, FailureClass, Label, Outcome, Problem, State
+from vpe_watcher.core.model import OK, Case, FailureClass, Label, Outcome, Problem, State
 from vpe_watcher.core.moments import iso
 from vpe_watcher.core.wire import error_document
-from vpe_watcher.flow.claim import CLAIM_GONE, OK, rename_all
+from vpe_watcher.flow.claim import rename_all
 from vpe_watcher.flow.places import EVIDENCE
 from vpe_watcher.flow.ports import Ports
 from vpe_watcher.flow.receive import RESULT, as_text, is_taken, manifest_of
+from vpe_watcher.flow.reference import CLAIM_GONE
 from vpe_watcher.flow.relocate import relocate
 
 _CANCELLED = Problem(

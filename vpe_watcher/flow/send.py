@@ -14,18 +14,11 @@ from vpe_watcher.core.errors import (
     TransientFault,
     UnknownOutcome,
 )
-from vpe_watcher.core.model import Case, Input, Label, Notified, Outcome
+from vpe_watcher.core.model import OK, Case, Input, Label, Notified, Outcome
 from vpe_watcher.core.wire import job_request, parse_submitted
-from vpe_watcher.flow.claim import (
-    OK,
-    check_present,
-    check_unchanged,
-    unreadable,
-    write_evidence,
-)
+from vpe_watcher.flow.claim import write_evidence
 from vpe_watcher.flow.ports import Ports
-
-NEVER_SENT = frozenset({"token_not_accepted"})
+from vpe_watcher.flow.reference import check_present, check_unchanged, unreadable
 
 
 def submit(case: Case, ports: Ports) -> Outcome:
