@@ -169,7 +169,7 @@ class House:
         for inbox in self.parts.inboxes.values():
             inbox.turn()
         ran = 0
-        while ready := self.parts.runner.take_ready():
+        while ready := self.parts.schedule.take_ready():
             for case_id, state in ready:
                 self.parts.runner.run(case_id, state)
                 ran += 1
@@ -313,7 +313,7 @@ class House:
 
     def _run_one(self) -> bool:
         """Run the first step that is ready; what else is ready runs too, one step each."""
-        ready = self.parts.runner.take_ready()
+        ready = self.parts.schedule.take_ready()
         for case_id, state in ready:
             self.parts.runner.run(case_id, state)
         return bool(ready)

@@ -506,12 +506,12 @@ def test_a_running_step_is_stopped_by_a_cancel(house: House) -> None:
     """The word waits until the step has ended; the step is told to stop, and is not begun again."""
     house.drop("scan.nii")
     case = house.live_until("scan", State.UPLOADING)
-    assert house.parts.runner.take_ready() == [(case.case_id, State.UPLOADING)]
+    assert house.parts.schedule.take_ready() == [(case.case_id, State.UPLOADING)]
     house.queries.say("cancel", [case.case_id])
     assert not house.parts.words.obey()
     assert house.stopping.should_stop(case.case_id)
     house.parts.runner.run(case.case_id, State.UPLOADING)
-    assert house.parts.runner.take_ready() == []
+    assert house.parts.schedule.take_ready() == []
     assert house.parts.words.obey()
     assert not house.stopping.should_stop(case.case_id)
     house.live_until_rest()

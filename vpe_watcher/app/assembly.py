@@ -24,7 +24,8 @@ from vpe_watcher.flow.inbox import Inbox, Options
 from vpe_watcher.flow.places import Places
 from vpe_watcher.flow.ports import Engine, Ports, RecipeRules, Rules
 from vpe_watcher.flow.roots import Roots
-from vpe_watcher.flow.runner import Limits, Runner
+from vpe_watcher.flow.runner import Runner
+from vpe_watcher.flow.schedule import Limits, Schedule
 from vpe_watcher.flow.words import Words
 
 SOFTWARE = f"vpe-watcher {__version__}"
@@ -63,6 +64,7 @@ class Parts:
     roots: Roots
     ports: Ports
     breakers: Breakers
+    schedule: Schedule
     runner: Runner
     inboxes: Mapping[str, Inbox]
     words: Words
@@ -249,10 +251,17 @@ def assemble(
         progress=progress,
     )
     inboxes: dict[str, Inbox] = {}
+    schedule = Schedule(
+        store,
+        breakers,
+        limits_of(settings),
+        monotonic=clock.monotonic,
+        should_stop=stopping.should_stop,
+    )
     runner = Runner(
         ports,
         patience=patience,
-        limits=limits_of(settings),
+        schedule=schedule,
         breakers=breakers,
         monotonic=clock.monotonic,
         chance=random.random,
@@ -262,7 +271,7 @@ def assemble(
     )
 
     def claimed() -> None:
-        runner.refresh()
+        schedule.refresh()
         wake.set()
 
     for name, recipe in settings.recipes.items():
@@ -289,7 +298,7 @@ def assemble(
             if Path(path).parent == inbox.options.folder:
                 inbox.want(path)
 
-    words = Words(ports, runner, cancelling=stopping.cancelling, on_take=take, log=log)
+    words = Words(ports, schedule, cancelling=stopping.cancelling, on_take=take, log=log)
     return Parts(
         store=store,
         disk=disk,
@@ -298,6 +307,7 @@ def assemble(
         roots=roots,
         ports=ports,
         breakers=breakers,
+        schedule=schedule,
         runner=runner,
         inboxes=inboxes,
         words=words,

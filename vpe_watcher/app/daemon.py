@@ -186,7 +186,7 @@ class Daemon:
             self._stop_threads()
             with suppress(EnvironmentFault):
                 self._snapshot.show_last(self._clock.monotonic(), self._watch_modes)
-        left_work = self._parts.runner.has_gated_work() or any(
+        left_work = self._parts.schedule.has_gated_work() or any(
             inbox.is_paused() and inbox.candidates() for inbox in self._parts.inboxes.values()
         )
         is_broken = any(self._parts.breakers.is_open(name) for name in self._inbox_names())
@@ -201,7 +201,7 @@ class Daemon:
         """Do one turn of the schedule; true when the state file could be used."""
         self._parts.wake.clear()
         try:
-            for job in self._parts.runner.take_ready():
+            for job in self._parts.schedule.take_ready():
                 self._jobs.put(job)
             self._obey_words()
             self._disk_guard.check_now_and_then(self._clock.monotonic())
@@ -215,7 +215,7 @@ class Daemon:
         if self._signals.hangups:
             self._signals.hangups = 0
             self._log("config.unchanged", reason="restart the service to apply a new configuration")
-        due_in_s = self._parts.runner.next_due_in_s()
+        due_in_s = self._parts.schedule.next_due_in_s()
         self._parts.wake.wait(min(TICK_S, TICK_S if due_in_s is None else max(due_in_s, 0.01)))
         return True
 
@@ -241,8 +241,8 @@ class Daemon:
         within_s = self._settings.limits.retry_at_most_s
         if not all(inbox.is_idle() for inbox in self._parts.inboxes.values()):
             return False
-        self._parts.runner.refresh()
-        return self._parts.runner.is_idle(within_s=within_s) and not self._parts.store.words()
+        self._parts.schedule.refresh()
+        return self._parts.schedule.is_idle(within_s=within_s) and not self._parts.store.words()
 
     # --- threads ----------------------------------------------------------------------------------
 

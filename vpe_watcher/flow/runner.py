@@ -1,20 +1,15 @@
-"""Begin, do, commit: one attempt at a time for each case, and which cases are due.
+"""Begin, do, commit: one attempt at a time for each case.
 
 An attempt is recorded before its effect runs; the table says what follows; one commit records it.
-A crash anywhere is an attempt that did not finish. When a case is due lives in memory, on the
-monotonic clock, so that no jump of the wall clock can stall or hurry a case; at start everything
-is due.
+A crash anywhere is an attempt that did not finish.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from vpe_watcher.adapters.store import Begun
-from vpe_watcher.core.breakers import needed_by
 from vpe_watcher.core.errors import EnvironmentFault, StepFault
 from vpe_watcher.core.machine import Decision, ImpossibleOutcome, Patience, decide
 from vpe_watcher.core.model import (
@@ -27,53 +22,22 @@ from vpe_watcher.core.model import (
 )
 from vpe_watcher.flow.breakers import Breakers, Log
 from vpe_watcher.flow.ports import Ports
+from vpe_watcher.flow.schedule import Due, Schedule
 from vpe_watcher.flow.steps import EFFECTS
-from vpe_watcher.flow.verdicts import Verdicts, hosts_of
+from vpe_watcher.flow.verdicts import Verdicts
 
-LANES: Mapping[State, str] = {
-    State.CLAIMING: "disk",
-    State.SUBMITTING: "calls",
-    State.UPLOADING: "uploads",
-    State.NOTIFYING: "calls",
-    State.WAITING: "calls",
-    State.FETCHING: "downloads",
-    State.DELIVERING: "disk",
-    State.ARCHIVING: "disk",
-}
-IN_FLIGHT = frozenset({State.UPLOADING, State.NOTIFYING, State.WAITING, State.FETCHING})
-OUTSIDE_KINDS = frozenset({"scan", "main", "notes", "state", "free space"})
 SICK = frozenset({Label.ENVIRONMENT, Label.TRANSIENT, Label.STOPPED, Label.NOT_SENT})
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much at once. `lanes` by name; `budgets` by breaker name, 0 = none."""
-
-    lanes: Mapping[str, int]
-    jobs_in_flight: int
-    disk_steps_a_root: int
-    budgets: Mapping[str, Mapping[str, int]]  # by recipe
-
-
-@dataclass(frozen=True, slots=True)
-class Due:
-    """A case on the schedule: when its next step is due (monotonic), and which."""
-
-    at: float
-    state: State
-    recipe: str
-    is_counted: bool  # its first submit was counted by the budgets
-
-
 class Runner:
-    """The schedule and the attempts. Its methods may be called from any thread."""
+    """The attempts. Its methods may be called from any thread."""
 
     def __init__(
         self,
         ports: Ports,
         *,
         patience: Mapping[str, Patience],
-        limits: Limits,
+        schedule: Schedule,
         breakers: Breakers,
         monotonic: Callable[[], float],
         chance: Callable[[], float],
@@ -85,18 +49,13 @@ class Runner:
         self.ports = ports
         self.breakers = breakers
         self._patience = patience
-        self._limits = limits
+        self.schedule = schedule
         self._monotonic = monotonic
         self._chance = chance
         self._pause = pause
         self._log = log
         self._on_returned = on_returned
         self._verdicts = Verdicts()
-        self._schedule: dict[str, Due] = {}
-        self._in_hand: dict[str, State] = {}
-        self._lock = threading.RLock()
-
-    # --- the schedule ----------------------------------------------------------------------------
 
     def resume(self) -> None:
         """Settle the attempts that a dead daemon left open, then put every case on the schedule."""
@@ -106,120 +65,7 @@ class Runner:
                 attempt=begun.attempt,
             )  # fmt: skip
             self._commit(begun, Outcome(Label.INTERRUPTED, _interrupted(begun.case)))
-        self.refresh()
-
-    def refresh(self) -> None:
-        """Read which cases are not at rest; new ones are due now."""
-        with self._lock:  # held over the query: an older answer must not replace a newer one
-            found = self.ports.store.due()
-            known = self._schedule
-            self._schedule = {}
-            for case_id, recipe, state, is_counted in found:
-                before = known.get(case_id)
-                if before is not None and before.state is state:
-                    self._schedule[case_id] = before
-                else:
-                    now = self._monotonic()
-                    self._schedule[case_id] = Due(now, state, recipe, is_counted)
-
-    def take_ready(self) -> list[tuple[str, State]]:
-        """Take in hand every step that is due, may pass its breakers and has room in its lane."""
-        now = self._monotonic()
-        with self._lock:
-            kinds = frozenset(str(due.state) for due in self._schedule.values())
-            self.breakers.close_orphans(kinds | OUTSIDE_KINDS)
-            used = Counter(LANES[state] for state in self._in_hand.values())
-            by_root = Counter(self._root_of(one) for one in self._in_hand)
-            in_flight = self._count_in_flight()
-            taken = []
-            for case_id, due in self._schedule.items():
-                if due.at > now or not self._may_begin(case_id):
-                    continue
-                lane = LANES[due.state]
-                if used[lane] >= self._limits.lanes[lane]:
-                    continue
-                if lane == "disk" and by_root[due.recipe] >= self._limits.disk_steps_a_root:
-                    continue  # a share that hangs must leave workers to the others
-                if due.state is State.SUBMITTING and in_flight >= self._limits.jobs_in_flight:
-                    continue
-                if not self.breakers.may_pass(case_id, due.state, self._needs(case_id, due)):
-                    continue
-                used[lane] += 1
-                by_root[due.recipe] += lane == "disk"
-                in_flight += due.state is State.SUBMITTING
-                self._in_hand[case_id] = due.state
-                taken.append((case_id, due.state))
-        return taken
-
-    def _may_begin(self, case_id: str) -> bool:
-        """Tell whether a case is neither in a step nor waiting for a person's cancel of one."""
-        return case_id not in self._in_hand and not self.ports.should_stop(case_id)
-
-    def next_due_in_s(self) -> float | None:
-        """Return the seconds until something may be due; None when nothing is on the schedule."""
-        now = self._monotonic()
-        with self._lock:
-            moments = [
-                max(due.at, self.breakers.next_probe_at(due.state, self._needs(case_id, due)))
-                for case_id, due in self._schedule.items()
-                if self._may_begin(case_id)
-            ]
-        soonest = min(moments, default=float("inf"))
-        return None if soonest == float("inf") else max(0.0, soonest - now)
-
-    def is_idle(self, *, within_s: float) -> bool:
-        """Tell whether nothing is in hand, processing, or due within a time but for breakers."""
-        now = self._monotonic()
-        with self._lock:
-            if self._in_hand:
-                return False
-            return all(
-                self.breakers.is_gated(due.state, self._needs(case_id, due))
-                or (due.state is not State.WAITING and due.at > now + within_s)
-                for case_id, due in self._schedule.items()
-            )
-
-    def has_gated_work(self) -> bool:
-        """Tell whether an open breaker keeps a case from going on."""
-        with self._lock:
-            return any(
-                self.breakers.is_gated(due.state, self._needs(case_id, due))
-                for case_id, due in self._schedule.items()
-            )
-
-    def is_in_hand(self, case_id: str) -> bool:
-        """Tell whether a step of this case runs now."""
-        with self._lock:
-            return case_id in self._in_hand
-
-    def _root_of(self, case_id: str) -> str:
-        """Return the recipe whose folders a running disk step uses; "" for other steps."""
-        due = self._schedule.get(case_id)
-        is_disk_step = due is not None and LANES[self._in_hand[case_id]] == "disk"
-        return due.recipe if due is not None and is_disk_step else ""
-
-    def _count_in_flight(self) -> int:
-        flying = sum(due.state in IN_FLIGHT for due in self._schedule.values())
-        return flying + sum(state is State.SUBMITTING for state in self._in_hand.values())
-
-    def _needs(self, case_id: str, due: Due) -> frozenset[str]:
-        """Name the breakers that this step needs closed; the case is asked only if one is open."""
-        hosts: frozenset[str] = frozenset()
-        prefix = {State.UPLOADING: "upload:", State.FETCHING: "download:"}.get(due.state)
-        if prefix and any(b.name.startswith(prefix) for b in self.breakers.all()):
-            case = self.ports.store.load(case_id)
-            hosts = hosts_of(case, prefix) if case else hosts
-        needed = needed_by(due.state, due.recipe, hosts)
-        if self.breakers.was_met(f"inbox:{due.recipe}", due.state):
-            needed |= {f"inbox:{due.recipe}"}
-        budgets = {"budget", f"budget:{due.recipe}"} & needed
-        if due.is_counted:
-            needed -= budgets  # a new job of a case that the budget has seen
-        if due.state is not State.ARCHIVING or not self.breakers.is_open("archive", "failed"):
-            return needed
-        case = self.ports.store.load(case_id)
-        failing = case is not None and case.verdict in {State.FAILED, State.CANCELLED}
-        return needed - {"archive" if failing else "failed"}
+        self.schedule.refresh()
 
     # --- an attempt ------------------------------------------------------------------------------
 
@@ -230,23 +76,20 @@ class Runner:
             if begun is not None:
                 self._commit(begun, self._attempt(begun))
         except EnvironmentFault as fault:  # the state file itself
-            self._put_off(case_id, self.breakers.open(fault, kind=state))
+            self.schedule.put_off(case_id, self.breakers.open(fault, kind=state))
         finally:
-            with self._lock:
-                self._in_hand.pop(case_id, None)
+            self.schedule.release(case_id)
             self.breakers.ended(case_id, state, is_healthy=False)
 
     def _begin(self, case_id: str, state: State) -> Begun | None:
-        with self._lock:
-            due = self._schedule.get(case_id)
-        budgets = self._limits.budgets.get(due.recipe, {}) if due else {}
+        budgets = self.schedule.budgets_of(case_id)
         begun = self.ports.store.begin(case_id, state, jobs_per_day=budgets)
         if isinstance(begun, Begun):
             return begun
         if begun:
-            self._put_off(case_id, self.breakers.open(_budget_fault(begun), kind=state))
+            self.schedule.put_off(case_id, self.breakers.open(_budget_fault(begun), kind=state))
         else:
-            self.refresh()
+            self.schedule.refresh()
         return None
 
     def _attempt(self, begun: Begun) -> Outcome:
@@ -255,19 +98,12 @@ class Runner:
         try:
             outcome = EFFECTS[case.state](case, self.ports)
         except StepFault as fault:
-            others_wait = self._is_another_waiting(case.case_id)
+            others_wait = self.schedule.is_another_waiting(case.case_id)
             outcome = self._verdicts.outcome_of(fault, case, others_wait=others_wait)
         except Exception as error:  # noqa: BLE001 - the top of an attempt: a defect stops no other
             self._log("step.defect", case_id=case.case_id, step=case.state, error=error)
             outcome = Outcome(_label_of_defect(case), _defect(error))
         return replace(outcome, duration_s=self._monotonic() - started)
-
-    def _is_another_waiting(self, case_id: str) -> bool:
-        with self._lock:
-            return any(
-                due.state is State.WAITING and other != case_id
-                for other, due in self._schedule.items()
-            )
 
     def _commit(self, begun: Begun, outcome: Outcome) -> None:
         """Record what follows, as often as it takes: an effect that is done must not be lost."""
@@ -310,13 +146,10 @@ class Runner:
             due_at = max(due_at, self.breakers.open(_fault_of(outcome), kind=case.state))
         self._refused_in_a_row(case, decision)
         self.breakers.ended(case.case_id, case.state, is_healthy=decision.label not in SICK)
-        with self._lock:
-            if decision.state is None or decision.state.is_at_rest:
-                self._schedule.pop(case.case_id, None)
-            else:
-                self._schedule[case.case_id] = Due(
-                    due_at, decision.state, case.recipe, case.is_counted
-                )
+        due = None
+        if decision.state is not None and not decision.state.is_at_rest:
+            due = Due(due_at, decision.state, case.recipe, case.is_counted)
+        self.schedule.put(case.case_id, due)
         self._report(case, begun, decision, outcome)
         if decision.label is Label.RETURNED:
             self._on_returned(case, decision.problem)
@@ -335,12 +168,6 @@ class Runner:
             self.breakers.open(fault, kind=case.state)
         elif decision.label is Label.OK:
             self.breakers.close(f"recipe:{case.recipe}", kind=case.state)
-
-    def _put_off(self, case_id: str, until: float) -> None:
-        with self._lock:
-            due = self._schedule.get(case_id)
-            if due is not None:
-                self._schedule[case_id] = replace(due, at=max(due.at, until))
 
     def _report(self, case: Case, begun: Begun, decision: Decision, outcome: Outcome) -> None:
         problem = decision.problem

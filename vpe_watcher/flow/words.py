@@ -10,7 +10,7 @@ from vpe_watcher.core.model import Case, FailureClass, Label, Move, Outcome, Pro
 from vpe_watcher.flow.breakers import Log
 from vpe_watcher.flow.claim import moves_to_claim
 from vpe_watcher.flow.ports import Ports
-from vpe_watcher.flow.runner import Runner
+from vpe_watcher.flow.schedule import Schedule
 
 CANCELLED = Problem(
     FailureClass.CANCELLED,
@@ -26,14 +26,14 @@ class Words:
     def __init__(
         self,
         ports: Ports,
-        runner: Runner,
+        schedule: Schedule,
         *,
         cancelling: set[str],
         on_take: Callable[[str], None],
         log: Log,
     ) -> None:
         self._ports = ports
-        self._runner = runner
+        self._schedule = schedule
         self._cancelling = cancelling
         self._on_take = on_take
         self._log = log
@@ -43,7 +43,7 @@ class Words:
         words = self._ports.store.words()
         done = [self._obey_one(word) for word in words]
         if words:
-            self._runner.refresh()
+            self._schedule.refresh()
         return all(done)
 
     def _obey_one(self, word: Word) -> bool:
@@ -67,7 +67,7 @@ class Words:
             return True
         if label is Label.RETRY_NEW_JOB and not word.may_cost:
             return True
-        if self._runner.is_in_hand(case.case_id):
+        if self._schedule.is_in_hand(case.case_id):
             if label is Label.CANCEL:
                 self._cancelling.add(case.case_id)
             return False
