@@ -18,16 +18,11 @@ from vpe_watcher.core.candidates import (
     Candidate,
     CandidateState,
     Facts,
-    Group,
     Judgement,
-    Rules,
-    Seen,
-    grouped,
-    ignored_by,
     judged,
     looked,
-    sight,
 )
+from vpe_watcher.core.grouping import Group, Rules, Seen, grouped, ignored_by, sight
 from vpe_watcher.core.model import FileMark, Kind, Modality, Proof, Verdict
 from vpe_watcher.formats.names import split_name
 

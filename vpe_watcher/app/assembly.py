@@ -16,7 +16,7 @@ from vpe_watcher.adapters.engine import ClientCredentials, EngineClient, ReadyTo
 from vpe_watcher.adapters.files import Disk
 from vpe_watcher.adapters.settings import Recipe, Settings
 from vpe_watcher.adapters.store import Database, Store
-from vpe_watcher.core.candidates import Rules as CandidateRules
+from vpe_watcher.core.grouping import Rules as CandidateRules
 from vpe_watcher.core.machine import Patience
 from vpe_watcher.core.model import Modality
 from vpe_watcher.flow.breakers import Breakers, Log

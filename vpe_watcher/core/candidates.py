@@ -7,27 +7,21 @@ the contract's "What becomes a case" and "When is it ready?".
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
+from vpe_watcher.core.grouping import JOB_JSON, Group, Rules, sight
 from vpe_watcher.core.model import (
     FailureClass,
-    FileMark,
     Input,
-    Kind,
     Modality,
     Problem,
     Proof,
     Verdict,
 )
 
-TEMPORARY = ("*.part", "*.partial", "*.tmp", "*.filepart", "*.crdownload")
-OTHERS_OWN = ("~$*", "thumbs.db", "desktop.ini", "@eadir", "error.json", "error.txt")
-JOB_JSON = "job.json"
-SIDECAR = ".job.json"
 VOLUME, MESH, ZIP = "volume", "mesh", "zip"
 
 
@@ -40,15 +34,6 @@ class CandidateState(StrEnum):
     BLOCKED = "blocked"
     EXISTING = "existing"
     NO_USABLE_FILE = "no_usable_file"
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """One thing below a root as one look shows it; `path` is relative to the root, with `/`."""
-
-    path: str
-    kind: Kind
-    mark: FileMark
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,41 +51,6 @@ class Facts:
     lists_mesh: bool = False
     is_slice: bool = False
     unreadable: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """The rules of one inbox. Times in seconds; patterns are matched without case."""
-
-    settle_s: float
-    incomplete_after_s: float
-    patterns: Mapping[Modality, tuple[str, ...]]
-    split_name: Callable[[str], tuple[str, str]]
-    ignore: tuple[str, ...] = ()
-    inner_roots: frozenset[str] = frozenset()  # folders that are another recipe's inbox
-    trusts_inodes: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """What may become one case: a file with its sidecars, or a folder with all below it."""
-
-    path: str
-    members: tuple[Seen, ...]  # regular files only
-    is_folder: bool = False
-    sidecars: tuple[Seen, ...] = ()
-    temporaries: tuple[str, ...] = ()
-
-    @property
-    def files(self) -> tuple[Seen, ...]:
-        """Return all that would be claimed."""
-        return self.members + self.sidecars
-
-    @property
-    def fingerprint(self) -> str:
-        """Return a text that changes when anything of the group is touched."""
-        marks = sorted((seen.path, _mark_text(seen.mark)) for seen in self.files)
-        return _digest(f"{marks}{self.temporaries}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,91 +92,6 @@ class Judgement:
     wants_facts: bool = False
     plan: Plan | None = None
     facts_of: tuple[str, ...] = field(default=())
-
-
-# --- ignoring and grouping -----------------------------------------------------------------------
-
-
-def ignored_by(path: str, kind: Kind, rules: Rules) -> str:
-    """Return the rule in words by which a path is never touched; "" when none applies."""
-    name = path.rpartition("/")[2]
-    lower = name.lower()
-    if name.startswith("."):
-        return "hidden name"
-    if kind is Kind.OTHER:
-        return "a link, socket, FIFO or device is never followed or opened"
-    if any(fnmatchcase(lower, pattern) for pattern in TEMPORARY):
-        return "a temporary name: something is still being written"
-    if any(fnmatchcase(lower, pattern) for pattern in OTHERS_OWN):
-        return "a file of the system or of ours"
-    for pattern in rules.ignore:
-        if fnmatchcase(lower, pattern.lower()) or fnmatchcase(path.lower(), pattern.lower()):
-            return f"the ignore pattern {pattern!r} of the configuration"
-    return ""
-
-
-def is_temporary(path: str) -> bool:
-    """Tell whether a name says that something is still being written."""
-    name = path.rpartition("/")[2].lower()
-    return any(fnmatchcase(name, pattern) for pattern in TEMPORARY)
-
-
-def grouped(seen: Iterable[Seen], rules: Rules) -> list[Group]:
-    """Sort what one look shows into groups. Order of the paths does not matter."""
-    files: dict[str, Seen] = {}
-    folders: dict[str, list[Seen]] = {}
-    temporaries: dict[str, list[str]] = {}
-    ignored: set[str] = set()
-    for item in sorted(seen, key=lambda item: item.path):
-        top, _, below = item.path.partition("/")
-        if _is_below(item.path, ignored):
-            continue
-        if ignored_by(item.path, item.kind, rules):
-            ignored.add(item.path)
-            if (
-                below
-                and is_temporary(item.path)
-                and not item.path.rpartition("/")[2].startswith(".")
-            ):
-                temporaries.setdefault(top, []).append(item.path)
-        elif item.kind is Kind.FOLDER:
-            if top not in rules.inner_roots:
-                folders.setdefault(top, [])
-        elif below:
-            if top not in rules.inner_roots:
-                folders.setdefault(top, []).append(item)
-        else:
-            files[item.path] = item
-    groups = [
-        Group(path, tuple(members), is_folder=True, temporaries=tuple(temporaries.get(path, ())))
-        for path, members in folders.items()
-    ]
-    return groups + _file_groups(files, rules)
-
-
-def _is_below(path: str, folders: set[str]) -> bool:
-    parent = path.rpartition("/")[0]
-    while parent:
-        if parent in folders:
-            return True
-        parent = parent.rpartition("/")[0]
-    return False
-
-
-def _file_groups(files: Mapping[str, Seen], rules: Rules) -> list[Group]:
-    groups: list[Group] = []
-    unclaimed: dict[str, list[Seen]] = {}
-    for path, item in files.items():
-        if path.lower().endswith(SIDECAR):
-            unclaimed.setdefault(path.lower(), []).append(item)
-    for path, item in files.items():
-        if path.lower().endswith(SIDECAR):
-            continue
-        stem, _ = rules.split_name(path)
-        names = dict.fromkeys((f"{path}{SIDECAR}".lower(), f"{stem}{SIDECAR}".lower()))
-        sidecars = [sidecar for name in names for sidecar in unclaimed.pop(name, ())]
-        groups.append(Group(path, (item,), sidecars=tuple(sidecars)))
-    return groups
 
 
 def looked(before: Candidate | None, group: Group, *, now: float, wall: float) -> Candidate:
@@ -418,20 +283,3 @@ def _case(
 
 def _inside(group: Group, path: str) -> str:
     return path[len(group.path) + 1 :] if group.is_folder else path
-
-
-def sight(files: Iterable[tuple[str, FileMark]], *, trusts_inodes: bool) -> str:
-    """Digest a look at files, without their ctime: a rename changes that and nothing else."""
-    lines = sorted(
-        f"{path}\0{mark.size}\0{mark.mtime_ns}\0{mark.inode if trusts_inodes else 0}"
-        for path, mark in files
-    )
-    return ("i:" if trusts_inodes else "n:") + _digest("\n".join(lines))
-
-
-def _mark_text(mark: FileMark) -> str:
-    return f"{mark.size}:{mark.mtime_ns}:{mark.ctime_ns}:{mark.inode}"
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()

@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vpe_watcher.adapters.files import blamed, fault_of
-from vpe_watcher.core.candidates import (
-    sight,
-)
+from vpe_watcher.core.grouping import sight
 from vpe_watcher.core.model import (
     OK,
     Case,

@@ -12,17 +12,8 @@ from typing import Any
 
 from vpe_watcher.adapters.files import Disk
 from vpe_watcher.adapters.store import Queries
-from vpe_watcher.core.candidates import (
-    Candidate,
-    Group,
-    Judgement,
-    Plan,
-    Rules,
-    Seen,
-    grouped,
-    ignored_by,
-    judged,
-)
+from vpe_watcher.core.candidates import Candidate, Judgement, Plan, judged
+from vpe_watcher.core.grouping import Group, Rules, Seen, grouped, ignored_by
 from vpe_watcher.core.model import Kind
 from vpe_watcher.flow.facts import read_facts
 from vpe_watcher.flow.places import HIDDEN

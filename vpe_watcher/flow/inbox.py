@@ -15,21 +15,16 @@ from pathlib import Path
 from vpe_watcher.adapters.files import blamed
 from vpe_watcher.adapters.store import NewCase
 from vpe_watcher.core.candidates import (
-    SIDECAR,
     Candidate,
     CandidateState,
     Facts,
-    Group,
     Judgement,
     Plan,
-    Rules,
-    Seen,
-    grouped,
-    ignored_by,
     judged,
     looked,
 )
 from vpe_watcher.core.errors import EnvironmentFault
+from vpe_watcher.core.grouping import SIDECAR, Group, Rules, Seen, grouped, ignored_by
 from vpe_watcher.core.model import Case, FileMark, Kind, Move, Problem
 from vpe_watcher.flow.breakers import Breakers, Log
 from vpe_watcher.flow.facts import read_facts

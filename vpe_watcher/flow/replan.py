@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from vpe_watcher import formats
 from vpe_watcher.adapters.files import blamed
-from vpe_watcher.core.candidates import Candidate, Group, Judgement, Rules, Seen, grouped, judged
+from vpe_watcher.core.candidates import Candidate, Judgement, judged
 from vpe_watcher.core.errors import InputFault
+from vpe_watcher.core.grouping import Group, Rules, Seen, grouped
 from vpe_watcher.core.model import Case
 from vpe_watcher.flow.facts import read_facts
 from vpe_watcher.flow.ports import Ports

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from vpe_watcher.adapters.files import BLOCK_BYTES, Disk
 from vpe_watcher.app.assembly import candidate_rules
-from vpe_watcher.core.candidates import SIDECAR, Rules, ignored_by, is_temporary
 from vpe_watcher.core.errors import Refusal
+from vpe_watcher.core.grouping import SIDECAR, Rules, ignored_by, is_temporary
 from vpe_watcher.core.model import Kind
 from vpe_watcher.core.names import shortened
 from vpe_watcher.formats.names import split_name
