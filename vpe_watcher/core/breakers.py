@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from vpe_watcher.core.machine import RETRY_AFTER_AT_MOST_S, Patience, backoff_s
 from vpe_watcher.core.model import State
 
+ROOTS = frozenset({"inbox", "outbox", "archive", "failed", "disk", "state"})
 _NEEDS: dict[State, tuple[str, ...]] = {
     State.CLAIMING: ("inbox:{recipe}", "state", "disk"),
     State.SUBMITTING: ("engine", "token", "budget", "budget:{recipe}", "recipe:{recipe}"),
@@ -46,9 +47,26 @@ class Breaker:
         """
         return self.name in needed or (kind in self.kinds and not self._is_somebodys(kind))
 
+    @property
+    def is_root(self) -> bool:
+        """Tell whether the resource is a folder or a disk, which any step that uses it can try."""
+        return is_root(self.name)
+
+    def may_be_probed_by(self, kind: str) -> bool:
+        """Tell whether a step of this kind shows that the resource is well again.
+
+        A call is tried by a call of the kind that failed: that one works says little of another.
+        """
+        return kind in self.kinds or self.is_root
+
     def _is_somebodys(self, kind: str) -> bool:
         named = {name.partition(":")[0] for name in _needs_of(kind)}
         return ":" in self.name or self.name in named
+
+
+def is_root(name: str) -> bool:
+    """Tell whether a breaker's name is that of a folder or a disk."""
+    return name.partition(":")[0] in ROOTS
 
 
 def _needs_of(kind: str) -> tuple[str, ...]:
@@ -81,4 +99,10 @@ def opened(
     fresh = Breaker(name, since, reason, hint, now + wait_s, kinds=frozenset({kind}))
     if before is None:
         return fresh
-    return replace(fresh, since=before.since, failures=failures, kinds=before.kinds | fresh.kinds)
+    return replace(
+        fresh,
+        since=before.since,
+        failures=failures,
+        kinds=before.kinds | fresh.kinds,
+        probe=before.probe,
+    )

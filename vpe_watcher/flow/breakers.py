@@ -88,6 +88,10 @@ class Breakers:
             before = self._open.get(name)
             if before is None or kind not in before.kinds:
                 return
+            left = before.kinds - {kind}
+            if left:
+                self._open[name] = replace(before, kinds=left)
+                return
             del self._open[name]
         self._log("breaker.closed", breaker=name)
 
@@ -106,14 +110,18 @@ class Breakers:
             self._log("breaker.closed", breaker=name)
 
     def may_pass(self, case_id: str, kind: str, needed: frozenset[str]) -> bool:
-        """Tell whether a step may run now; it becomes the probe of what is due for one."""
+        """Tell whether a step may run now; it becomes the probe of all that stands in its way.
+
+        It must be a fit probe for one of them at least: where two breakers that met different
+        kinds of calls gate all of these, nothing else could ever try them.
+        """
         now = self._monotonic()
         with self._lock:
             gating = [b for b in self._open.values() if b.gates(kind, needed)]
-            if any(b.probe is not None or now < b.retry_at or kind not in b.kinds for b in gating):
+            if gating and _earliest_probe(gating, kind) > now:
                 return False
             for breaker in gating:
-                self._open[breaker.name] = _with_probe(breaker, case_id)
+                self._open[breaker.name] = replace(breaker, probe=case_id)
         return True
 
     def is_gated(self, kind: str, needed: frozenset[str]) -> bool:
@@ -125,21 +133,36 @@ class Breakers:
         """Return the monotonic moment from which a gated step may be the probe (inf: never)."""
         with self._lock:
             gating = [b for b in self._open.values() if b.gates(kind, needed)]
-        if any(b.probe is not None or kind not in b.kinds for b in gating):
-            return float("inf")  # another step's end has to come first
-        return max((b.retry_at for b in gating), default=0.0)
+        return _earliest_probe(gating, kind) if gating else 0.0
 
-    def ended(self, case_id: str, kind: str, *, is_healthy: bool) -> None:
-        """Take note that a step has ended: a healthy probe closes what it probed."""
+    def ended(
+        self,
+        case_id: str,
+        *,
+        proves_calls: bool,
+        proves_roots: bool,
+        spared: str = "",
+    ) -> None:
+        """Take note that a step has ended: a probe closes what it has shown to be well.
+
+        `spared` names a breaker that this step says nothing good of, however it ended.
+        """
+        closed = []
         with self._lock:
-            probed = [b for b in self._open.values() if b.probe == case_id]
-            for breaker in probed:
-                self._open[breaker.name] = _with_probe(breaker, None)
-        if is_healthy:
-            for breaker in probed:
-                self.close(breaker.name, kind=kind)
+            for breaker in [b for b in self._open.values() if b.probe == case_id]:
+                is_proven = proves_roots if breaker.is_root else proves_calls
+                if is_proven and breaker.name != spared:
+                    del self._open[breaker.name]
+                    closed.append(breaker.name)
+                else:
+                    self._open[breaker.name] = replace(breaker, probe=None)
+        for name in closed:
+            self._log("breaker.closed", breaker=name)
 
 
-def _with_probe(breaker: Breaker, case_id: str | None) -> Breaker:
-
-    return replace(breaker, probe=case_id)
+def _earliest_probe(gating: list[Breaker], kind: str) -> float:
+    """Return when a step may pass these breakers as their probe; inf: another step has to end."""
+    is_fit = any(breaker.may_be_probed_by(kind) for breaker in gating)
+    if not is_fit or any(breaker.probe is not None for breaker in gating):
+        return float("inf")
+    return max(breaker.retry_at for breaker in gating)

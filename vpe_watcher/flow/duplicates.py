@@ -8,6 +8,8 @@ from vpe_watcher.core.model import AT_REST, OK, Case, FailureClass, Label, Outco
 from vpe_watcher.flow.ports import Ports
 from vpe_watcher.flow.reference import unreadable
 
+WAITS_FOR_SAME = "waits_for_same"
+
 
 def compare_with_earlier(case_id: str, ports: Ports) -> Outcome:
     """Say whether an earlier case has the result, is about to, or may have been paid for it.
@@ -34,7 +36,7 @@ def compare_with_earlier(case_id: str, ports: Ports) -> Outcome:
         if earlier.state not in AT_REST:
             message = f"It may be the same scan as case {earlier.case_id}, which is under way."
             ports.store.set_wait_reason(case_id, message)
-            return Outcome(Label.PENDING, Problem(FailureClass.INPUT, "waits_for_same", message))
+            return Outcome(Label.PENDING, Problem(FailureClass.INPUT, WAITS_FOR_SAME, message))
     for earlier in same:
         if earlier.state is State.HELD or (
             earlier.paid and earlier.state in {State.FAILED, State.CANCELLED}

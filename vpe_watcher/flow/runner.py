@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from vpe_watcher.adapters.store import Begun
+from vpe_watcher.core.breakers import is_root
 from vpe_watcher.core.errors import EnvironmentFault, StepFault
 from vpe_watcher.core.machine import Decision, ImpossibleOutcome, Patience, decide
 from vpe_watcher.core.model import (
@@ -21,11 +22,13 @@ from vpe_watcher.core.model import (
     State,
 )
 from vpe_watcher.flow.breakers import Breakers, Log
+from vpe_watcher.flow.duplicates import WAITS_FOR_SAME
 from vpe_watcher.flow.ports import Ports
 from vpe_watcher.flow.schedule import Due, Schedule
 from vpe_watcher.flow.steps import EFFECTS
 from vpe_watcher.flow.verdicts import Verdicts
 
+DEFECT_AGAIN_S = 60.0
 SICK = frozenset({Label.ENVIRONMENT, Label.TRANSIENT, Label.STOPPED, Label.NOT_SENT})
 
 
@@ -70,16 +73,22 @@ class Runner:
     # --- an attempt ------------------------------------------------------------------------------
 
     def run(self, case_id: str, state: State) -> None:
-        """Run one attempt that was taken in hand: begin, do, decide, commit."""
+        """Run one attempt that was taken in hand: begin, do, decide, commit.
+
+        A defect around the effect leaves as it is; the case is tried again, but not at once.
+        """
         try:
             begun = self._begin(case_id, state)
             if begun is not None:
                 self._commit(begun, self._attempt(begun))
         except EnvironmentFault as fault:  # the state file itself
             self.schedule.put_off(case_id, self.breakers.open(fault, kind=state))
+        except Exception:
+            self.schedule.put_off(case_id, self._monotonic() + DEFECT_AGAIN_S)
+            raise
         finally:
             self.schedule.release(case_id)
-            self.breakers.ended(case_id, state, is_healthy=False)
+            self.breakers.ended(case_id, proves_calls=False, proves_roots=False)
 
     def _begin(self, case_id: str, state: State) -> Begun | None:
         budgets = self.schedule.budgets_of(case_id)
@@ -145,14 +154,29 @@ class Runner:
         if outcome.breaker and decision.label in {Label.ENVIRONMENT, Label.NOT_SENT}:
             due_at = max(due_at, self.breakers.open(_fault_of(outcome), kind=case.state))
         self._refused_in_a_row(case, decision)
-        self.breakers.ended(case.case_id, case.state, is_healthy=decision.label not in SICK)
+        self._end_probes(case, decision, outcome)
         due = None
         if decision.state is not None and not decision.state.is_at_rest:
-            due = Due(due_at, decision.state, case.recipe, case.is_counted)
+            waits = decision.problem is not None and decision.problem.code == WAITS_FOR_SAME
+            due = Due(due_at, decision.state, case.recipe, case.is_counted, waits)
         self.schedule.put(case.case_id, due)
         self._report(case, begun, decision, outcome)
         if decision.label is Label.RETURNED:
             self._on_returned(case, decision.problem)
+
+    def _end_probes(self, case: Case, decision: Decision, outcome: Outcome) -> None:
+        """Tell the breakers what this step has shown, if it was a probe.
+
+        Folders come before calls in every step, so trouble with a call shows the folders well.
+        """
+        label = decision.label
+        is_root_trouble = label is Label.ENVIRONMENT and is_root(outcome.breaker or "")
+        self.breakers.ended(
+            case.case_id,
+            proves_calls=label not in SICK,
+            proves_roots=label not in {Label.STOPPED, Label.INTERRUPTED} and not is_root_trouble,
+            spared=f"recipe:{case.recipe}" if label is Label.INPUT else "",
+        )
 
     def _refused_in_a_row(self, case: Case, decision: Decision) -> None:
         """Open a recipe's breaker when the Engine refuses its scans one after another."""

@@ -49,6 +49,7 @@ class Due:
     state: State
     recipe: str
     is_counted: bool  # its first submit was counted by the budgets
+    waits_for_same: bool = False  # an earlier case of the same scan has to end first
 
 
 class Schedule:
@@ -97,9 +98,7 @@ class Schedule:
             by_root = Counter(self._root_of(one) for one in self._in_hand)
             in_flight = self._count_in_flight()
             taken = []
-            for case_id, due in self._due.items():
-                if due.at > now or not self._may_begin(case_id):
-                    continue
+            for case_id, due, needed in self._startable(now):
                 lane = LANES[due.state]
                 if used[lane] >= self._limits.lanes[lane]:
                     continue
@@ -107,7 +106,7 @@ class Schedule:
                     continue  # a share that hangs must leave workers to the others
                 if due.state is State.SUBMITTING and in_flight >= self._limits.jobs_in_flight:
                     continue
-                if not self._breakers.may_pass(case_id, due.state, self._needs(case_id, due)):
+                if not self._breakers.may_pass(case_id, due.state, needed):
                     continue
                 used[lane] += 1
                 by_root[due.recipe] += lane == "disk"
@@ -115,6 +114,18 @@ class Schedule:
                 self._in_hand[case_id] = due.state
                 taken.append((case_id, due.state))
         return taken
+
+    def _startable(self, now: float) -> list[tuple[str, Due, frozenset[str]]]:
+        """Return what is due with what it needs, asked before anything is taken in hand.
+
+        Longest due first: of several cases behind one breaker, the one that failed last comes last.
+        """
+        startable = [
+            (case_id, due, self._needs(case_id, due))
+            for case_id, due in self._due.items()
+            if due.at <= now and self._may_begin(case_id)
+        ]
+        return sorted(startable, key=lambda one: one[1].at)
 
     def _may_begin(self, case_id: str) -> bool:
         """Tell whether a case is neither in a step nor waiting for a person's cancel of one."""
@@ -133,13 +144,18 @@ class Schedule:
         return None if soonest == float("inf") else max(0.0, soonest - now)
 
     def is_idle(self, *, within_s: float) -> bool:
-        """Tell whether nothing is in hand, processing, or due within a time but for breakers."""
+        """Tell whether nothing is in hand, processing, or due within a time but for breakers.
+
+        A case that waits for another of the same scan is as idle as what is gated.
+        """
         now = self._monotonic()
         with self._lock:
             if self._in_hand:
                 return False
+            gated = self._gated()
             return all(
-                self._breakers.is_gated(due.state, self._needs(case_id, due))
+                case_id in gated
+                or (due.waits_for_same and bool(gated))
                 or (due.state is not State.WAITING and due.at > now + within_s)
                 for case_id, due in self._due.items()
             )
@@ -147,10 +163,14 @@ class Schedule:
     def has_gated_work(self) -> bool:
         """Tell whether an open breaker keeps a case from going on."""
         with self._lock:
-            return any(
-                self._breakers.is_gated(due.state, self._needs(case_id, due))
-                for case_id, due in self._due.items()
-            )
+            return bool(self._gated())
+
+    def _gated(self) -> set[str]:
+        return {
+            case_id
+            for case_id, due in self._due.items()
+            if self._breakers.is_gated(due.state, self._needs(case_id, due))
+        }
 
     def is_in_hand(self, case_id: str) -> bool:
         """Tell whether a step of this case runs now."""

@@ -91,7 +91,8 @@ class Verdicts:
     def _forbidden(self, fault: JobRefused, case: Case, *, others_wait: bool) -> Outcome:
         """Tell a 403 for this job from a 403 for all.
 
-        Two jobs refused with no answered poll between blame the Engine. A job is held when
+        Two jobs refused with no answered poll between are nobody's fault in particular: each is
+        tried again for as long as other trouble, and stops no submit. A job is held when
         another's poll was answered meanwhile, or when there is no other that could tell.
         """
         with self._lock:
@@ -100,10 +101,7 @@ class Verdicts:
             seen_at = self._bearing.setdefault(case.case_id, self._answered_polls)
             is_alone = self._answered_polls > seen_at or not others_wait
         if others:
-            engine = EnvironmentFault(
-                fault.message, code=fault.code, hint=fault.hint, breaker="engine"
-            )
-            return Outcome(Label.ENVIRONMENT, engine.problem, "engine")
+            return Outcome(Label.TRANSIENT, fault.problem)
         return Outcome(Label.REFUSED_AT_ONCE if is_alone else Label.REFUSED, fault.problem)
 
     def succeeded(self, case: Case) -> None:
