@@ -225,6 +225,68 @@ def test_the_first_with_a_result_wins_over_the_first_without(house: House) -> No
     assert (third.state, third.duplicate_of) == (State.DUPLICATE, held.case_id)
 
 
+def _retried_while_its_like_runs(house: House) -> None:
+    """Let a scan fail unpaid, the same scan run, and the first be retried meanwhile."""
+    first = _failed_unpaid(house)
+    _heal(house)
+    house.sandbox.set_options(processing_s=60.0)
+    house.drop("again.nii")
+    house.live_until("again", State.WAITING)
+    house.say("retry", first)
+    house.live(10)
+
+
+def test_a_retry_waits_for_a_later_case_under_way(house: House) -> None:
+    """The older of two comes back while the younger is being computed: one job for both."""
+    _retried_while_its_like_runs(house)
+    assert house.states() == {"scan": State.CLAIMING, "again": State.WAITING}
+    house.live_until_rest()
+    assert house.states() == {"scan": State.DUPLICATE, "again": State.DONE}
+    assert house.started() == 1
+
+
+def test_a_retry_does_not_pay_for_what_a_later_case_was_paid_for(house: House) -> None:
+    """The younger one may have cost and has no result: a person decides about the older, too."""
+    house.sandbox.set_options(success=False)
+    _retried_while_its_like_runs(house)
+    house.sandbox.set_options(success=False)
+    house.live_until_rest()
+    assert (house.case("again").state, house.case("scan").state) == (State.FAILED, State.HELD)
+    assert house.started() == 1
+
+
+def test_two_of_a_kind_never_wait_for_one_another(house: House) -> None:
+    """The younger falls back into its claim while the older waits for it: the older goes on."""
+    first = _failed_unpaid(house)
+    _heal(house)
+    house.sandbox.set_faults([{"on": "upload", "do": {"status": 500}}])
+    house.drop("again.nii")
+    later = house.live_until("again", State.UPLOADING)
+    house.say("retry", first)
+    house.live(3)
+    assert house.case("scan").state is State.CLAIMING
+    house.claimed(later).write_bytes(nifti())
+    house.live(5)
+    assert house.case("scan").state is State.UPLOADING
+    _heal(house)
+    house.live_until_rest(at_most_s=2000)
+    assert sorted(map(str, house.states().values())) == ["done", "duplicate"]
+    assert house.started() == 1
+
+
+def test_a_payment_of_an_earlier_job_is_not_forgotten(house: House) -> None:
+    """Paid for once, retried, and refused then: what was paid still stands between."""
+    first = _failed_paid(house)
+    _heal(house)
+    house.sandbox.set_faults([{"on": "submit", "do": {"status": 422}}])
+    house.say("retry", first, may_cost=True)
+    house.live_until_rest()
+    assert (house.case("scan").state, house.case("scan").paid) == (State.FAILED, False)
+    _heal(house)
+    assert _again(house).state is State.HELD
+    assert house.started() == 1
+
+
 # --- what is not the same ------------------------------------------------------------------------
 
 

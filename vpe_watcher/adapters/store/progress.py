@@ -28,6 +28,13 @@ from vpe_watcher.core.model import FileMark, Input, Notified, Output, State
 from vpe_watcher.core.moments import iso
 from vpe_watcher.core.wire import Links
 
+# Money may have gone into any job of a case, not only its last; a person allowed another only
+# where it may have gone into one.
+_MAY_BE_PAID = (
+    "(e.paid OR e.generation > 1 OR EXISTS "
+    "(SELECT 1 FROM jobs WHERE jobs.case_id = e.case_id AND may_be_paid = 1))"
+)
+
 
 class ProgressVerbs(Verbs):
     """The verbs on a case whose step is under way."""
@@ -87,15 +94,26 @@ class ProgressVerbs(Verbs):
             if case.times["claimed"] is None:
                 add_event(connection, case_id, iso(self._now()), "case.claimed")
 
+    def set_gathered(self, case_id: str) -> None:
+        """Record that all that is to be had of a case's files is in its claim folder."""
+        with self.database.transaction() as connection:
+            case = must_load(connection, case_id)
+            update_case(connection, case_id, claimed=case.times["claimed"] or iso(self._now()))
+
     def earlier_alike(self, case_id: str) -> list[Earlier]:
         """Return the cases that asked for the same of inputs of the same sizes, and came first.
 
-        First came what was taken first, and whatever has a result by now.
+        First came what was taken first, and whatever is past its claim by now or may have been
+        paid for (a retry can bring back the older of two). A younger case in `claiming` does not
+        count, so that no two wait for one another.
         """
         rows = self.database.read(
-            "SELECT e.case_id, e.state, e.paid, e.content_key, e.verdict FROM cases AS c "
+            f"SELECT e.case_id, e.state, {_MAY_BE_PAID} AS paid, e.content_key, e.verdict "  # noqa: S608 - ours
+            "FROM cases AS c "
             "JOIN cases AS e ON e.request_key = c.request_key AND e.sizes_key = c.sizes_key "
-            "AND e.seq <> c.seq AND (e.seq < c.seq OR e.state IN ('done', 'partial')) "
+            "AND e.seq <> c.seq AND (e.seq < c.seq OR e.state IN ('done', 'partial', "
+            "'submitting', 'uploading', 'notifying', 'waiting', 'fetching', 'delivering', "
+            f"'archiving') OR (e.state <> 'claiming' AND {_MAY_BE_PAID})) "
             "WHERE c.case_id = ? AND e.doom IS NULL ORDER BY e.seq",
             (case_id,),
         )

@@ -49,7 +49,7 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """An earlier case that may hold the same scan."""
+    """An earlier case that may hold the same scan. `paid`: any job of it may have been paid for."""
 
     case_id: str
     state: State
