@@ -1,0 +1,125 @@
+"""Several breakers at once: with the trouble gone, every one of them closes by itself."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.flow.house import House, nifti
+from vpe_watcher.core.errors import EnvironmentFault
+from vpe_watcher.core.model import State
+from vpe_watcher.sandbox.options import Options
+
+NAMES = ["engine", "token", "outbox", "archive", "failed", "state", "disk", "inbox:default", "upload:sandbox.test", "download:sandbox.test", "recipe:default", "budget"]
+KINDS = [str(state) for state in State if not state.is_at_rest]
+TROUBLES = st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(KINDS)), max_size=6)
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(troubles=TROUBLES, lived_s=st.integers(0, 40))
+def test_breakers_of_healthy_resources_close(
+    build: Callable[..., House], troubles: list[tuple[str, str]], lived_s: int
+) -> None:
+    """Whatever is open, for whatever kinds of steps: all is delivered without a person."""
+    house = build(options=Options(processing_s=20))
+    for number in range(3):
+        house.drop(f"{number}.nii", nifti(seed=number))
+        house.live(5)
+    house.live(lived_s)
+    for name, kind in troubles:
+        fault = EnvironmentFault("It was out of order.", code="made_up", breaker=name)
+        house.parts.breakers.open(fault, kind=kind)
+    house.drop("late.nii", nifti(seed=9))
+    house.live(1800, step_s=5)
+    assert set(house.states().values()) == {State.DONE}
+    assert len(house.states()) == 4
+    assert house.breakers() == set()
+
+
+def test_a_submit_and_a_notification_in_trouble_free_each_other(house: House) -> None:
+    """Each met another breaker, and each breaker stands in the way of both."""
+    house.sandbox.set_faults(
+        [
+            {"on": "submit", "nth": 2, "times": 1, "do": {"status": 500}},
+            {"on": "notify", "times": 1, "do": {"status": 401}},
+            {"on": "token", "nth": 2, "times": 1, "do": {"status": 500}},
+        ]
+    )
+    house.drop("first.nii", nifti(seed=1))
+    house.drop("second.nii", nifti(seed=2))
+    house.live(1800, step_s=5)
+    assert set(house.states().values()) == {State.DONE}
+
+
+def test_two_jobs_refused_for_good_stop_no_submit(build: Callable[..., House]) -> None:
+    """Polls that are forbidden say nothing of a new scan."""
+    house = build(options=Options(processing_s=60))
+    refused = {"do": {"status": 403}}
+    house.sandbox.set_faults([{"on": "poll", "job": job, **refused} for job in (0, 1)])
+    house.drop("one.nii", nifti(seed=1))
+    house.drop("two.nii", nifti(seed=2))
+    house.live(300)
+    house.drop("three.nii", nifti(seed=3))
+    house.live(900)
+    assert house.states()["three"] is State.DONE
+
+
+def test_a_turn_that_fails_leaves_nothing_in_hand(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the schedule had not yet handed out is due again when the state file answers."""
+    house.drop("scan.nii")
+    house.live_until("scan", State.UPLOADING)
+    fault = EnvironmentFault("Slow.", code="made_up", breaker="upload:sandbox.test")
+    house.parts.breakers.open(fault, kind="uploading")
+    house.drop("other.nii", nifti(seed=1))
+    house.look()
+    house.time.advance(400)
+    house.look()
+    broken = EnvironmentFault("The state file is gone.", code="made_up", breaker="state")
+
+    def fail(_case_id: str) -> None:
+        raise broken from sqlite3.OperationalError()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(house.parts.store, "load", fail)
+        with pytest.raises(EnvironmentFault):
+            house.parts.schedule.take_ready()
+    house.live_until_rest()
+    assert set(house.states().values()) == {State.DONE}
+
+
+def test_the_case_that_failed_last_is_the_next_probe_last(build: Callable[..., House]) -> None:
+    """Of two cases behind one breaker the one that waited longer goes first."""
+    house = build()
+    house.sandbox.set_faults([{"on": "submit", "nth": 1, "times": 1, "do": {"status": 500}}])
+    house.drop("first.nii", nifti(seed=1))
+    house.live(4)
+    house.drop("second.nii", nifti(seed=2))
+    house.live(900, step_s=5)
+    (engine_opened,) = [f for event, f in house.events if event == "breaker.opened"]
+    submits = [
+        fields["case_id"]
+        for event, fields in house.events
+        if event == "step.done" and fields["step"] == "submitting"
+    ]
+    assert engine_opened["breaker"] == "engine"
+    assert submits == [house.case("second").case_id, house.case("first").case_id]
+
+
+def test_once_ends_when_a_duplicate_waits_for_what_is_gated(house: House) -> None:
+    """The later one is as idle as the case that it waits for."""
+    house.drop("first.nii")
+    house.live(4)
+    house.adapter.down = True
+    house.drop("again.nii")
+    house.live(60)
+    assert house.states()["again"] is State.CLAIMING
+    assert house.parts.schedule.is_idle(within_s=300)
+    assert house.parts.schedule.has_gated_work()
