@@ -14,7 +14,20 @@ from vpe_watcher.core.errors import EnvironmentFault
 from vpe_watcher.core.model import State
 from vpe_watcher.sandbox.options import Options
 
-NAMES = ["engine", "token", "outbox", "archive", "failed", "state", "disk", "inbox:default", "upload:sandbox.test", "download:sandbox.test", "recipe:default", "budget"]
+NAMES = [
+    "engine",
+    "token",
+    "outbox",
+    "archive",
+    "failed",
+    "state",
+    "disk",
+    "inbox:default",
+    "upload:sandbox.test",
+    "download:sandbox.test",
+    "recipe:default",
+    "budget",
+]
 KINDS = [str(state) for state in State if not state.is_at_rest]
 TROUBLES = st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(KINDS)), max_size=6)
 
@@ -42,17 +55,19 @@ def test_breakers_of_healthy_resources_close(
     assert house.breakers() == set()
 
 
-def test_a_submit_and_a_notification_in_trouble_free_each_other(house: House) -> None:
-    """Each met another breaker, and each breaker stands in the way of both."""
-    house.sandbox.set_faults(
-        [
-            {"on": "submit", "nth": 2, "times": 1, "do": {"status": 500}},
-            {"on": "notify", "times": 1, "do": {"status": 401}},
-            {"on": "token", "nth": 2, "times": 1, "do": {"status": 500}},
-        ]
-    )
+def test_two_breakers_of_different_steps_free_each_other(house: House) -> None:
+    """Each has met another kind of call, and each stands in the way of both."""
+    house.sandbox.set_faults([{"on": "notify", "do": {"status": 500}}])
     house.drop("first.nii", nifti(seed=1))
+    house.live_until("first", State.NOTIFYING)
+    house.live(5)
+    token = EnvironmentFault("No token.", code="made_up", breaker="token")
+    house.parts.breakers.open(token, kind="submitting")
     house.drop("second.nii", nifti(seed=2))
+    house.live(5)
+    assert house.states() == {"first": State.NOTIFYING, "second": State.SUBMITTING}
+    assert house.breakers() == {"engine", "token"}
+    house.sandbox.set_faults([])
     house.live(1800, step_s=5)
     assert set(house.states().values()) == {State.DONE}
 
@@ -98,7 +113,8 @@ def test_a_turn_that_fails_leaves_nothing_in_hand(
 def test_the_case_that_failed_last_is_the_next_probe_last(build: Callable[..., House]) -> None:
     """Of two cases behind one breaker the one that waited longer goes first."""
     house = build()
-    house.sandbox.set_faults([{"on": "submit", "nth": 1, "times": 1, "do": {"status": 500}}])
+    busy = {"status": 503, "headers": {"Retry-After": "60"}}
+    house.sandbox.set_faults([{"on": "submit", "nth": 1, "times": 1, "do": busy}])
     house.drop("first.nii", nifti(seed=1))
     house.live(4)
     house.drop("second.nii", nifti(seed=2))
