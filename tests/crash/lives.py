@@ -137,6 +137,12 @@ class Stage(House):
         self.dropped[name] = path.read_bytes()
         return path
 
+    def drop_anew(self, name: str, content: bytes) -> None:
+        """Put another file of a name into the inbox; what was dropped before is not forgotten."""
+        before = self.dropped[name]
+        self.drop(name, content)
+        self.dropped |= {name: before, f"the new {name}": content}
+
     def leave_word(self, word: str, case_name: str, *, may_cost: bool = False) -> None:
         """Leave a person's word for the next life."""
         with self.database() as database:

@@ -38,7 +38,8 @@ class Scenario:
 
     `states` are the cases by name, `files` all visible files below the four folders, `jobs` how
     many jobs the Engine started; `far` names folders on file systems of their own, `is_fine`
-    counts more points.
+    counts more points. `follow` is what people do after each death and again when all is at rest,
+    until it says that it is done; `more_cases` are those that come of it.
     """
 
     name: str
@@ -50,6 +51,8 @@ class Scenario:
     options: Options = field(default_factory=Options)
     far: tuple[str, ...] = ()
     is_fine: bool = False
+    follow: Callable[[Stage], bool] | None = None
+    more_cases: tuple[tuple[str, State], ...] = ()
 
     def settings(self, root: Path) -> Settings:
         """Read what the daemon is told in `root`."""
@@ -97,6 +100,15 @@ TWICE = (
     "outbox/scan.2/mandible.stl",
     "outbox/scan.2/result.json",
     "outbox/scan/result.json",
+)
+NEXT = (
+    "archive/scan.2/result.json",
+    "archive/scan.2/scan.nii",
+    "failed/scan/error.json",
+    "failed/scan/error.txt",
+    "failed/scan/scan.nii",
+    "outbox/scan.2/mandible.stl",
+    "outbox/scan.2/result.json",
 )
 
 
@@ -204,6 +216,25 @@ def job_refused_at_poll(stage: Stage) -> None:
     one_file(stage)
 
 
+def cut_scan(stage: Stage) -> None:
+    """Drop a volume that ends too early."""
+    stage.drop("scan.nii", nifti()[:-40])
+
+
+def wrong_wishes(stage: Stage) -> None:
+    """Drop a volume with wishes that make no sense."""
+    stage.drop("scan.nii.job.json", b"no wishes")
+    stage.drop("scan.nii", nifti())
+
+
+def dropped_anew(stage: Stage) -> bool:
+    """Drop the next export under the same name, as soon as the place is free."""
+    if (stage.root / "inbox/scan.nii").exists():
+        return False
+    stage.drop_anew("scan.nii", nifti(seed=5))
+    return True
+
+
 SCENARIOS = {
     scenario.name: scenario
     for scenario in (
@@ -257,6 +288,23 @@ SCENARIOS = {
         ),
         Scenario("held_retry", held_then_retried, {"scan": DONE}, SCAN),
         Scenario("written", still_being_written, {"scan": DONE}, SCAN),
+        Scenario(
+            "same_name",
+            cut_scan,
+            {"scan": FAILED},
+            NEXT,
+            follow=dropped_anew,
+            more_cases=(("scan", DONE),),
+        ),
+        Scenario(
+            "same_name_far",
+            wrong_wishes,
+            {"scan": FAILED},
+            (*NEXT, "failed/scan/scan.nii.job.json"),
+            far=("failed",),
+            follow=dropped_anew,
+            more_cases=(("scan", DONE),),
+        ),
         Scenario(
             "deleted",
             one_file,

@@ -9,17 +9,19 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from tests.crash.laws import broken_at_death, broken_laws, picture
-from tests.crash.lives import BrokenLife, Life
+from tests.crash.lives import BrokenLife, Life, Stage
 from tests.crash.scenarios import SCENARIOS
 from vpe_watcher.adapters.settings import Settings
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - syncing to memory costs nothing
+Follow = Callable[[Stage], bool]
 NUMBERS = "deaths"  # a test's property: how many there were
 
 
@@ -106,10 +108,15 @@ def tried(trial: Trial) -> Verdict:
         stage = scenario.stage(root, settings=_settings_of(trial.scenario, root))
         try:
             broken: list[str] = []
+            follow = scenario.follow
             for point in trial.deaths:
                 lives.append(stage.live_once(point))
                 broken += broken_at_death(stage)
+                follow = _followed(stage, follow)
             lives.append(stage.live_once())
+            _followed(stage, follow)
+            if scenario.follow:
+                stage.live_once()  # a look finds what an earlier case of its name has hidden
             broken += [*broken_laws(stage, scenario), *_defects(lives)]
             return Verdict(trial, tuple(lives), tuple(broken), picture(stage))
         except BrokenLife as error:
@@ -118,6 +125,10 @@ def tried(trial: Trial) -> Verdict:
             stage.sandbox.close()
     finally:
         shutil.rmtree(root, ignore_errors=True)
+
+
+def _followed(stage: Stage, follow: Follow | None) -> Follow | None:
+    return None if follow and follow(stage) else follow
 
 
 @cache
