@@ -61,7 +61,7 @@ def test_two_breakers_of_different_steps_free_each_other(house: House) -> None:
     house.drop("first.nii", nifti(seed=1))
     house.live_until("first", State.NOTIFYING)
     house.live(5)
-    token = EnvironmentFault("No token.", code="made_up", breaker="token")
+    token = EnvironmentFault("None.", code="made_up", breaker="token", retry_after_s=60)
     house.parts.breakers.open(token, kind="submitting")
     house.drop("second.nii", nifti(seed=2))
     house.live(5)
