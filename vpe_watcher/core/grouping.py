@@ -57,7 +57,7 @@ class Group:
 
     @property
     def fingerprint(self) -> str:
-        """Return a text that changes when anything of the group is touched."""
+        """Return a text that changes when anything of the group is touched. Not to be kept."""
         marks = sorted((seen.path, _mark_text(seen.mark)) for seen in self.files)
         return _digest(f"{marks}{self.temporaries}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -131,6 +131,10 @@ class FileMark:
     ctime_ns: int
     inode: int
 
+    def comparable(self, *, trusts_inodes: bool) -> FileMark:
+        """Return what of the mark counts in a comparison: shares may number anew at any look."""
+        return self if trusts_inodes else replace(self, inode=0)
+
 
 class Notified(StrEnum):
     """How far the notification of one input has come."""
@@ -233,6 +237,11 @@ class Case:
     def attempts(self) -> int:
         """Count what a person sees as attempts: 1 and each retry."""
         return 1 + self.retries
+
+    @property
+    def trusts_inodes(self) -> bool:
+        """Tell whether inode numbers count: the file system of its inbox keeps them."""
+        return self.sight.startswith("i:")
 
     @property
     def pays_at_submit(self) -> bool:

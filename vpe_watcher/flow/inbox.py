@@ -24,7 +24,7 @@ from vpe_watcher.core.candidates import (
     looked,
 )
 from vpe_watcher.core.errors import EnvironmentFault
-from vpe_watcher.core.grouping import SIDECAR, Group, Rules, Seen, grouped, ignored_by
+from vpe_watcher.core.grouping import SIDECAR, Group, Rules, Seen, grouped, ignored_by, sight
 from vpe_watcher.core.model import Case, FileMark, Kind, Move, Problem
 from vpe_watcher.flow.breakers import Breakers, Log
 from vpe_watcher.flow.facts import read_facts
@@ -233,7 +233,7 @@ class Inbox:
             is_sidecar = entry.name.lower().endswith(SIDECAR)
             if names is not None and entry.name not in names and not is_sidecar:
                 continue
-            found.append(Seen(entry.name, entry.kind, entry.mark))
+            found.append(Seen(entry.name, entry.kind, self._comparable(entry.mark)))
             is_closed = entry.name in self._rules.inner_roots or ignored_by(
                 entry.name, entry.kind, self._rules
             )
@@ -252,7 +252,13 @@ class Inbox:
                 f"(user id {os.geteuid()})"
             )
             return []
-        return [Seen(f"{name}/{path}", entry.kind, entry.mark) for path, entry in below]
+        return [
+            Seen(f"{name}/{path}", entry.kind, self._comparable(entry.mark))
+            for path, entry in below
+        ]
+
+    def _comparable(self, mark: FileMark) -> FileMark:
+        return mark.comparable(trusts_inodes=self._rules.trusts_inodes)
 
     def _update(
         self, path: str, group: Group, *, now: float, wall: float, existing: dict[str, str]
@@ -266,7 +272,7 @@ class Inbox:
         one.candidate = candidate
         if path in self._blocked:
             self._block(one, self._blocked.pop(path))
-        is_unwanted = existing.get(path) == candidate.fingerprint and path not in self._wanted
+        is_unwanted = existing.get(path) == _lasting(group) and path not in self._wanted
         if is_unwanted:
             reason = 'it lay here at the first scan, and existing = "ignore"'
             one.judgement = Judgement(CandidateState.EXISTING, reason)
@@ -283,7 +289,7 @@ class Inbox:
             self._log_waiting(one.judgement)
 
     def _existing(self, groups: dict[str, Group], *, is_full: bool) -> dict[str, str]:
-        """Return what is not wanted (path: fingerprint), and record it at the very first scan."""
+        """Return what is not wanted (path: sight), and record it at the very first scan."""
         if self.options.takes_existing:
             if is_full and not self._ports.store.is_scanned(self._key):
                 self._ports.store.record_first_scan(self._key, {})
@@ -291,7 +297,7 @@ class Inbox:
         if is_full and not self._ports.store.is_scanned(self._key):
             with self._lock:
                 wanted = set(self._wanted)
-            found = {path: one.fingerprint for path, one in groups.items() if path not in wanted}
+            found = {path: _lasting(one) for path, one in groups.items() if path not in wanted}
             self._ports.store.record_first_scan(self._key, found)
         return self._ports.store.existing(self._key)
 
@@ -382,6 +388,11 @@ class Inbox:
             self._known.pop(path, None)
             self._wanted.discard(path)
         self._on_claim()
+
+
+def _lasting(group: Group) -> str:
+    """Return the sight of a group by what outlives a remount, a restored backup, a new disk."""
+    return sight(((seen.path, seen.mark) for seen in group.files), trusts_inodes=False)
 
 
 def _may_get_ready(judgement: Judgement | None) -> bool:

@@ -48,7 +48,7 @@ def check_unchanged(case: Case, ports: Ports) -> None:
         seen = found[entry.name]
         if seen is None or seen.kind is not Kind.FILE:
             raise claim_gone()
-        if seen.mark != entry.mark:
+        if _comparable(seen.mark, case) != _comparable(entry.mark, case):
             raise input_changed(after_notification=case.paid)
 
 
@@ -74,7 +74,7 @@ def keep_reference(case: Case, ports: Ports) -> None:
             seen = ports.disk.look(content / entry.name)
             if seen is None or seen.kind is not Kind.FILE:
                 raise claim_gone()
-            before, now = entry.mark, seen.mark
+            before, now = entry.mark, _comparable(seen.mark, case)
             is_touched = (before.size, before.mtime_ns) != (now.size, now.mtime_ns)
             if is_touched and ports.disk.digest(content / entry.name) != entry.sha256:
                 raise input_changed(after_notification=True)
@@ -91,14 +91,18 @@ def take_reference(case: Case, ports: Ports) -> Outcome | None:
             seen = ports.disk.look(content / entry.name)
             if seen is None or seen.kind is not Kind.FILE:
                 raise claim_gone()
-            marks[entry.name] = seen.mark
-    before = {entry.name: entry.mark for entry in case.inputs}
+            marks[entry.name] = _comparable(seen.mark, case)
+    before = {entry.name: _comparable(entry.mark, case) for entry in case.inputs}
     ports.store.set_reference(case.case_id, marks)
     if not case.is_settling:
         return None
     if marks != before:
         return _settles("A file of this case is still being written.", case, ports)
     return _proof_again(case, ports)
+
+
+def _comparable(mark: FileMark, case: Case) -> FileMark:
+    return mark.comparable(trusts_inodes=case.trusts_inodes)
 
 
 def _proof_again(case: Case, ports: Ports) -> Outcome | None:

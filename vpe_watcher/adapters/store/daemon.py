@@ -52,20 +52,20 @@ class DaemonVerbs(Verbs):
         return bool(rows and rows[0]["first_scan_at"])
 
     def record_first_scan(self, name: str, existing: Mapping[str, str]) -> None:
-        """Record a root's very first scan and what in it is not wanted (path: fingerprint)."""
+        """Record a root's very first scan and what in it is not wanted (path: sight)."""
         with self.database.transaction() as connection:
             connection.execute(
                 "UPDATE roots SET first_scan_at = ? WHERE name = ?", (iso(self._now()), name)
             )
             connection.executemany(
-                "INSERT OR REPLACE INTO existing (root, path, fingerprint) VALUES (?, ?, ?)",
+                "INSERT OR REPLACE INTO existing (root, path, sight) VALUES (?, ?, ?)",
                 [(name, path, mark) for path, mark in existing.items()],
             )
 
     def existing(self, name: str) -> dict[str, str]:
-        """Return what was not wanted at a root's very first scan (path: fingerprint)."""
-        rows = self.database.read("SELECT path, fingerprint FROM existing WHERE root = ?", (name,))
-        return {row["path"]: row["fingerprint"] for row in rows}
+        """Return what was not wanted at a root's very first scan (path: sight)."""
+        rows = self.database.read("SELECT path, sight FROM existing WHERE root = ?", (name,))
+        return {row["path"]: row["sight"] for row in rows}
 
     def put_snapshot(self, body: Mapping[str, Any]) -> None:
         """Replace what other processes may read of the daemon's memory."""

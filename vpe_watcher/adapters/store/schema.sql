@@ -19,7 +19,7 @@ CREATE TABLE roots (
 CREATE TABLE existing (
     root TEXT NOT NULL,
     path TEXT NOT NULL,
-    fingerprint TEXT NOT NULL,
+    sight TEXT NOT NULL,
     PRIMARY KEY (root, path)
 ) STRICT, WITHOUT ROWID;
 
