@@ -66,6 +66,18 @@ def test_the_budget_is_remembered_over_a_restart(build: Callable[..., House]) ->
     assert house.breakers() == {"budget"}
 
 
+def test_a_clock_that_ran_ahead_uses_up_no_budget(build: Callable[..., House]) -> None:
+    """Submits that are dated into the next year do not count until then."""
+    house = build(limits={"jobs_per_day": 2})
+    house.time.wall += 365 * DAY_S
+    _drop_some(house, 2)
+    house.live_until_rest()
+    house.time.wall -= 365 * DAY_S
+    house.drop("later.nii", nifti(seed=5))
+    house.live(60)
+    assert house.case("later").state is State.DONE
+
+
 def test_a_recipe_has_its_own_budget(build: Callable[..., House]) -> None:
     """One recipe waits; the others go on."""
     house = build(recipes={"teeth": {"jobs_per_day": 1}})
@@ -232,6 +244,29 @@ def test_what_is_submitted_before_the_first_scan_is_taken(build: Callable[..., H
     house.live_until_rest()
     assert house.states() == {"wanted": State.DONE}
     assert house.candidate("old.nii")["state"] == "existing"
+
+
+def test_a_wish_outlives_a_crash_before_the_first_scan(build: Callable[..., House]) -> None:
+    """The word was heard, and the daemon died before it could look at anything."""
+    house = build(intake={"existing": "ignore"})
+    house.drop("old.nii", nifti(seed=1))
+    house.queries.say("take", [str(house.drop("wanted.nii"))])
+    house.restart()
+    assert house.parts.store.words() == []
+    house.restart()
+    house.live_until_rest()
+    assert house.states() == {"wanted": State.DONE}
+    assert house.candidate("old.nii")["state"] == "existing"
+
+
+def test_a_wish_outlives_a_crash_before_the_claim(shy: House) -> None:
+    """The word was heard after the first scan, and the daemon died before it took the file."""
+    shy.queries.say("take", [str(shy.root / "inbox" / "old.nii")])
+    shy.parts.words.obey()
+    assert shy.parts.store.words() == []
+    shy.restart()
+    shy.live_until("old", State.DONE)
+    assert shy.candidate("old folder")["state"] == "existing"
 
 
 def test_a_wanted_path_is_looked_at_at_once(build: Callable[..., House]) -> None:

@@ -117,6 +117,20 @@ def test_the_later_one_waits_while_the_first_is_under_way(
     assert house.started() == 1
 
 
+def test_a_name_is_free_again_once_it_is_claimed(house: House) -> None:
+    """A scanner that always writes `scan.nii` is served while a case of that name waits."""
+    house.sandbox.set_options(processing_s=600.0)
+    house.drop("first.nii")
+    house.live_until("first", State.WAITING)
+    house.drop("scan.nii")
+    house.live(10)
+    assert house.case("scan").state is State.CLAIMING
+    house.drop("scan.nii", nifti(seed=1))
+    house.live(20)
+    states = [case.state for case in house.cases() if case.case_name == "scan"]
+    assert states == [State.CLAIMING, State.WAITING]
+
+
 def test_three_of_one_kind_dropped_together(house: House) -> None:
     """One is sent; the others wait, over a restart too, and become its duplicates."""
     house.sandbox.set_options(processing_s=60.0)

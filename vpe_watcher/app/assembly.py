@@ -31,6 +31,8 @@ from vpe_watcher.flow.words import Words
 SOFTWARE = f"vpe-watcher {__version__}"
 CALLS_AT_ONCE = 4
 DISK_STEPS_AT_ONCE = 4
+# File systems that number a file once and for all; others may do so at each mount or look.
+KEEP_INODES = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "tmpfs", "overlay", "zfs", "f2fs"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +200,7 @@ def candidate_rules(settings: Settings, recipe: Recipe) -> CandidateRules:
         split_name=formats.split_name,
         ignore=recipe.intake.ignore,
         inner_roots=frozenset(path.name for path in others if path.parent == recipe.inbox),
-        trusts_inodes=not mounts.filesystem_of(recipe.inbox).is_network,
+        trusts_inodes=mounts.filesystem_of(recipe.inbox).fs_type in KEEP_INODES,
     )
 
 
@@ -290,7 +292,6 @@ def assemble(
             new_id=lambda: f"{random.getrandbits(48):012x}",
             log=log,
             on_claim=claimed,
-            pulse=lambda: None,
         )
 
     def take(path: str) -> None:

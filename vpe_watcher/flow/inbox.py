@@ -72,9 +72,8 @@ class Inbox:
         new_id: Callable[[], str],
         log: Log,
         on_claim: Callable[[], None],
-        pulse: Callable[[], None],
     ) -> None:
-        """Prepare; nothing is looked at yet. `pulse` is called while long files are read."""
+        """Prepare; nothing is looked at yet."""
         self.options = options
         self.name = f"inbox:{options.recipe}"
         self._rules = rules
@@ -84,12 +83,10 @@ class Inbox:
         self._new_id = new_id
         self._log = log
         self._on_claim = on_claim
-        self._pulse = pulse
         self._known: dict[str, _Known] = {}
         self._hints: set[str] = set()
         self._returned: dict[str, Problem | None] = {}
         self._blocked: dict[str, str] = {}
-        self._wanted: set[str] = set()
         self._next_scan_at = monotonic()
         self._has_scanned = False
         self._reported = -1
@@ -105,10 +102,10 @@ class Inbox:
         self.wake.set()
 
     def want(self, path: str) -> None:
-        """Take note that a person submitted a path: it is taken even if it lay there before."""
-        with self._lock:
-            self._wanted.add(Path(path).name)
-        self.hint(Path(path).name)
+        """Record that a person submitted a path: it is taken even if it lay there before."""
+        name = Path(path).name
+        self._ports.store.want(self._key, name)
+        self.hint(name)
 
     def look_anew(self) -> None:
         """Look at everything in the next turn: hints may have been missed."""
@@ -272,7 +269,7 @@ class Inbox:
         one.candidate = candidate
         if path in self._blocked:
             self._block(one, self._blocked.pop(path))
-        is_unwanted = existing.get(path) == _lasting(group) and path not in self._wanted
+        is_unwanted = existing.get(path) == _lasting(group)
         if is_unwanted:
             reason = 'it lay here at the first scan, and existing = "ignore"'
             one.judgement = Judgement(CandidateState.EXISTING, reason)
@@ -295,9 +292,7 @@ class Inbox:
                 self._ports.store.record_first_scan(self._key, {})
             return {}
         if is_full and not self._ports.store.is_scanned(self._key):
-            with self._lock:
-                wanted = set(self._wanted)
-            found = {path: _lasting(one) for path, one in groups.items() if path not in wanted}
+            found = {path: _lasting(one) for path, one in groups.items()}
             self._ports.store.record_first_scan(self._key, found)
         return self._ports.store.existing(self._key)
 
@@ -351,7 +346,7 @@ class Inbox:
         marks = {seen.path: seen.mark for seen in one.candidate.group.files}
         for path in paths:
             with blamed(self.name):
-                facts = read_facts(self._ports.disk, self.options.folder / path, pulse=self._pulse)
+                facts = read_facts(self._ports.disk, self.options.folder / path)
             one.facts[path] = (marks[path], facts)
 
     def _log_waiting(self, judgement: Judgement) -> None:
@@ -386,7 +381,6 @@ class Inbox:
         self._ports.store.add_case(new, is_taken=lambda name: is_taken(name, self._ports))
         with self._lock:
             self._known.pop(path, None)
-            self._wanted.discard(path)
         self._on_claim()
 
 

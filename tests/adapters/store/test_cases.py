@@ -145,6 +145,16 @@ def test_sources_under_claim(house: House) -> None:
     """While a rename may be under way, the intake leaves the path alone."""
     house.add()
     assert house.store.claimed_sources() == {"/in/scan.dcm"}
+    house.store.set_claimed("c1", {})
+    assert house.store.claimed_sources() == set()
+
+
+def test_sources_that_are_put_away_without_a_claim(house: House) -> None:
+    """A case that is cancelled before its files are taken takes them all the same."""
+    house.add()
+    house.say(Label.CANCEL)
+    assert house.case().state is State.ARCHIVING
+    assert house.store.claimed_sources() == {"/in/scan.dcm"}
     house.step()
     assert house.store.claimed_sources() == set()
 
@@ -280,6 +290,17 @@ def test_roots_remember_their_first_scan(house: House) -> None:
     house.store.add_root("inbox:default", "/mnt/in")
     assert not house.store.is_scanned("inbox:default")
     assert house.store.known_roots() == {"inbox:default": "/mnt/in"}
+
+
+def test_what_a_person_wants_is_not_existing(house: House) -> None:
+    """Said before the first scan or after it; a scan of the root as a new one changes nothing."""
+    house.store.add_root("inbox", "/in")
+    house.store.want("inbox", "early.dcm")
+    house.store.record_first_scan("inbox", {"early.dcm": "a", "late.dcm": "b", "old.dcm": "c"})
+    house.store.want("inbox", "late.dcm")
+    assert house.store.existing("inbox") == {"early.dcm": "", "old.dcm": "c"}
+    house.store.record_first_scan("inbox", {"early.dcm": "d", "old.dcm": "e"})
+    assert house.store.existing("inbox") == {"early.dcm": "", "old.dcm": "e"}
 
 
 def test_a_snapshot_replaces_the_last(house: House) -> None:

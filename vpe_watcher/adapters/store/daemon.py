@@ -52,18 +52,32 @@ class DaemonVerbs(Verbs):
         return bool(rows and rows[0]["first_scan_at"])
 
     def record_first_scan(self, name: str, existing: Mapping[str, str]) -> None:
-        """Record a root's very first scan and what in it is not wanted (path: sight)."""
+        """Record a root's very first scan and what in it is not wanted (path: sight).
+
+        What a person has asked for before stays wanted.
+        """
         with self.database.transaction() as connection:
             connection.execute(
                 "UPDATE roots SET first_scan_at = ? WHERE name = ?", (iso(self._now()), name)
             )
             connection.executemany(
-                "INSERT OR REPLACE INTO existing (root, path, sight) VALUES (?, ?, ?)",
+                "INSERT INTO existing (root, path, sight) VALUES (?, ?, ?) "
+                "ON CONFLICT (root, path) DO UPDATE SET sight = excluded.sight WHERE sight <> ''",
                 [(name, path, mark) for path, mark in existing.items()],
             )
 
+    def want(self, name: str, path: str) -> None:
+        """Record that a path in a root is wanted, though it may lie there at the first scan."""
+        with self.database.transaction() as connection:
+            connection.execute("DELETE FROM existing WHERE root = ? AND path = ?", (name, path))
+            connection.execute(
+                "INSERT INTO existing (root, path, sight) SELECT ?, ?, '' WHERE NOT EXISTS "
+                "(SELECT 1 FROM roots WHERE name = ? AND first_scan_at IS NOT NULL)",
+                (name, path, name),
+            )
+
     def existing(self, name: str) -> dict[str, str]:
-        """Return what was not wanted at a root's very first scan (path: sight)."""
+        """Return what was not wanted at a root's very first scan (path: sight; "": wanted)."""
         rows = self.database.read("SELECT path, sight FROM existing WHERE root = ?", (name,))
         return {row["path"]: row["sight"] for row in rows}
 

@@ -15,7 +15,8 @@ CREATE TABLE roots (
     first_scan_at TEXT
 ) STRICT;
 
--- What lay in a root at its very first scan and is not wanted (`existing = "ignore"`).
+-- What lay in a root at its very first scan and is not wanted (`existing = "ignore"`). A row that
+-- was there before that scan, with an empty sight, is what a person asked for: it is wanted.
 CREATE TABLE existing (
     root TEXT NOT NULL,
     path TEXT NOT NULL,

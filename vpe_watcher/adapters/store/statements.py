@@ -16,6 +16,7 @@ from vpe_watcher.core.names import name_key
 from vpe_watcher.core.wire import digest_of
 
 DAY_S = 24 * 3600.0
+CLOCK_TOLERANCE_S = 300.0
 
 
 def must_load(connection: sqlite3.Connection, case_id: str) -> Case:
@@ -174,10 +175,14 @@ def forget_digests(connection: sqlite3.Connection, case_id: str) -> None:
 
 
 def first_submits(connection: sqlite3.Connection, recipe: str, now: float) -> int:
-    """Count the cases first submitted in the last 24 hours; recipe "" is all of them."""
+    """Count the cases first submitted in the last 24 hours; recipe "" is all of them.
+
+    What a clock that ran ahead dated into the future would count until then: it does not.
+    """
     row = connection.execute(
-        "SELECT COUNT(*) FROM cases WHERE first_submit_at > ? AND (? = '' OR recipe = ?)",
-        (iso(now - DAY_S), recipe, recipe),
+        "SELECT COUNT(*) FROM cases WHERE first_submit_at > ? AND first_submit_at <= ? "
+        "AND (? = '' OR recipe = ?)",
+        (iso(now - DAY_S), iso(now + CLOCK_TOLERANCE_S), recipe, recipe),
     ).fetchone()
     return int(row[0])
 

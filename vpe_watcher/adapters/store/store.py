@@ -64,9 +64,13 @@ class Store(DaemonVerbs, ProgressVerbs):
         ]
 
     def claimed_sources(self) -> set[str]:
-        """Return the inbox paths that a case in `claiming` is about to take."""
+        """Return the inbox paths that a case is about to take; what it has taken is free again.
+
+        A case may be on its way to the failed folder without ever having been in a claim.
+        """
         rows = self.database.read(
-            "SELECT source FROM moves JOIN cases USING (case_id) WHERE state = 'claiming'"
+            "SELECT source FROM moves JOIN cases USING (case_id) "
+            "WHERE claimed IS NULL AND state IN ('claiming', 'archiving')"
         )
         return {row["source"] for row in rows}
 
@@ -187,13 +191,6 @@ class Store(DaemonVerbs, ProgressVerbs):
             return bool(self.database.read(sql, (case_id, job_id)))
         sql = "SELECT 1 FROM events WHERE case_id = ? AND step = 'submitting'"
         return bool(self.database.read(sql, (case_id,)))
-
-    def budget_used_up(self, name: str, limit: int) -> bool:
-        """Tell whether a budget (`budget`, `budget:<recipe>`) is used up now."""
-        recipe = name.partition(":")[2]
-        return bool(
-            limit and first_submits(self.database.connection(), recipe, self._now()) >= limit
-        )
 
     def finish(self, begun: Begun, decision: Decision, outcome: Outcome) -> None:
         """Record the end of an attempt and the case's next state, in one transaction.
