@@ -28,6 +28,7 @@ from tests.crash.points import (
     sent_over,
 )
 from tests.flow.house import FakeTime, House
+from vpe_watcher.adapters.files import Disk
 from vpe_watcher.adapters.settings import Settings
 from vpe_watcher.adapters.store import Database, Queries, Store
 from vpe_watcher.app.assembly import Clock, Parts, Stopping, assemble, folders_of
@@ -189,8 +190,7 @@ class Stage(House):
     # --- either -----------------------------------------------------------------------------------
 
     def _live(self, points: Points, handle: Callable[[Request], Response]) -> Life:
-        devices = {self.root / name: number for number, name in enumerate(self.far, start=1)}
-        self.disk = MortalDisk(points, devices, self.meddle)
+        self.disk = self._disk(points)
         self.adapter = SandboxAdapter(cast("Sandbox", MortalCalls(handle, points)))
         self._start_with(points)
         try:
@@ -198,6 +198,12 @@ class Stage(House):
         finally:
             self.close()
         return Life(has_died=False, points=points.passed, defects=self._defects())
+
+    def _disk(self, points: Points) -> Disk:
+        return MortalDisk(points, self._devices(), self.meddle)
+
+    def _devices(self) -> dict[Path, int]:
+        return {self.root / name: number for number, name in enumerate(self.far, start=1)}
 
     def _defects(self) -> tuple[str, ...]:
         return tuple(str(fields) for event, fields in self.events if event == "step.defect")

@@ -47,14 +47,14 @@ class Points:
         `is_fine` counts a transaction before its commit too, when the disk knows nothing of it.
         """
         self._last_words = last_words
-        self._fatal = fatal
+        self.fatal = fatal
         self.is_fine = is_fine
         self.passed = 0
 
     def reach(self, what: str, half: Callable[[], None] = nothing) -> None:
         """Pass a point, or die there, with `half` done of what comes next."""
         self.passed += 1
-        if self.passed != self._fatal:
+        if self.passed != self.fatal:
             return
         half()
         self._last_words(self.passed, f"{what} in {_place()}")

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.crash.lives import Stage
 from tests.flow.house import binary_stl, merged, nifti
@@ -29,6 +29,7 @@ TWO_MESHES = {
         ]
     }
 }
+S = TypeVar("S", bound=Stage)
 DONE, FAILED, HELD = State.DONE, State.FAILED, State.HELD
 
 
@@ -60,7 +61,11 @@ class Scenario:
 
     def stage(self, root: Path, *, settings: Settings | None = None) -> Stage:
         """Set the scene in `root`, which is emptied."""
-        stage = Stage(
+        return self.stage_of(Stage, root, settings=settings)
+
+    def stage_of(self, kind: type[S], root: Path, *, settings: Settings | None = None) -> S:
+        """Set the scene on a stage of some kind."""
+        stage = kind(
             root,
             merged(QUICK, self.overrides),
             self.options,

@@ -172,8 +172,12 @@ class Disk:
             os.close(descriptor)
 
     def remove_file(self, path: Path) -> None:
-        """Remove one file; fine when it is gone."""
-        path.unlink(missing_ok=True)
+        """Remove one file durably; fine when it is gone."""
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            return
+        self.sync_folder(path.parent)
 
     def remove_tree(self, folder: Path) -> None:
         """Remove a folder of ours with all that is in it; fine when it is gone."""

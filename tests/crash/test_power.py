@@ -1,0 +1,54 @@
+"""The power is cut at every moment at which something has become durable: the end is the same."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.crash.laws import broken_laws, picture
+from tests.crash.power import PoweredStage
+from tests.crash.scenarios import SCENARIOS
+from tests.crash.trials import MEMORY
+
+CHOSEN = ("file", "far", "far_bad", "held_retry", "far_retry", "deleted")
+
+
+@pytest.fixture
+def ground(tmp_path: Path) -> Iterator[Path]:
+    """Return a folder in memory, where syncing costs nothing, if there is such a place."""
+    if not os.access(MEMORY, os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=MEMORY, prefix="vpe-watcher-") as folder:
+        yield Path(folder)
+
+
+@contextmanager
+def _stage(name: str, root: Path) -> Iterator[PoweredStage]:
+    stage = SCENARIOS[name].stage_of(PoweredStage, root)
+    with closing(stage.platter), closing(stage.sandbox):
+        yield stage
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("name", CHOSEN)
+def test_a_power_cut_at_any_moment_changes_nothing(ground: Path, name: str) -> None:
+    """What was not synced before the row that speaks of it would be missing, or half there."""
+    with _stage(name, ground / "quiet") as stage:
+        life = stage.live_powered()
+        wanted = picture(stage)
+        assert not [*stage.broken, *broken_laws(stage, SCENARIOS[name])]
+    for moment in range(1, life.points + 1):
+        with _stage(name, ground / "cut") as stage:
+            cut = stage.live_powered(moment)
+            assert cut.has_died
+            stage.live_powered()
+            broken = [*stage.broken, *broken_laws(stage, SCENARIOS[name])]
+            assert not broken, f"moment {moment}, {cut.words}: {broken}"
+            assert picture(stage) == wanted, f"moment {moment}, {cut.words}"
