@@ -69,7 +69,8 @@ def test_a_document_without_parts_is_a_mistake(tmp_path: Path) -> None:
 
 def test_every_log_event_is_documented_with_its_level() -> None:
     """The reference lists the events that the daemon logs, and no others."""
-    sources = [*(PACKAGE / "flow").glob("*.py"), PACKAGE / "app" / "daemon.py"]
+    daemon = [PACKAGE / "app" / f"{name}.py" for name in ("daemon", "watching", "housekeeper")]
+    sources = [*(PACKAGE / "flow").glob("*.py"), *daemon]
     logged = {name for path in sources for name in EVENT.findall(path.read_text())}
     logged |= {f"case.{state}" for state in AT_REST}
     documented = ROW.findall((ROOT / "docs" / "reference" / "log-events.md").read_text())

@@ -24,9 +24,8 @@ from vpe_watcher.adapters.settings import Settings, load_settings
 from vpe_watcher.adapters.store import Queries
 from vpe_watcher.app.assembly import Clock, Parts, Stopping, assemble, folders_of, open_store
 from vpe_watcher.core.breakers import Breaker
-from vpe_watcher.core.errors import EnvironmentFault
 from vpe_watcher.core.model import Case, State
-from vpe_watcher.flow.rest import keep_held_notes
+from vpe_watcher.flow.notes import HeldNotes
 from vpe_watcher.flow.roots import check_identity
 from vpe_watcher.sandbox.adapter import SandboxAdapter
 from vpe_watcher.sandbox.options import Options
@@ -66,6 +65,7 @@ class House:
     overrides: dict[str, Any] = field(default_factory=dict)
     options: Options = field(default_factory=Options)
     disk: Disk = field(default_factory=Disk)
+    time: FakeTime = field(default_factory=FakeTime)
 
     def __post_init__(self) -> None:
         """Make the folders and the Engine, then start the daemon."""
@@ -74,7 +74,6 @@ class House:
         for name in self.overrides.get("recipes", {}):
             (self.root / "inbox" / name).mkdir(exist_ok=True)
         self.random = Random(1)  # one for all lives, as no two of them draw the same
-        self.time = FakeTime()
         self.sandbox = Sandbox(
             self.root / "engine", simple=True, options=self.options, clock=self.time.now
         )
@@ -174,13 +173,7 @@ class House:
                 self.parts.runner.run(case_id, state)
                 ran += 1
         self.parts.words.obey()
-        try:
-            keep_held_notes(self.parts.ports)
-        except EnvironmentFault as fault:
-            self.parts.breakers.open(fault, kind="notes")
-        else:
-            for name in ("failed", "disk", "state"):
-                self.parts.breakers.close(name, kind="notes")
+        self.notes.keep()
         return ran
 
     def look(self) -> None:
@@ -226,6 +219,11 @@ class House:
         """Return the one case of this name."""
         (case,) = [case for case in self.cases() if case.case_name == name]
         return case
+
+    @property
+    def notes(self) -> HeldNotes:
+        """Return what keeps the notes on held cases."""
+        return HeldNotes(self.parts.ports, self.parts.breakers, monotonic=self.time.monotonic)
 
     @property
     def queries(self) -> Queries:

@@ -382,7 +382,7 @@ def test_a_full_disk_puts_the_held_note_off(build: Callable[..., House]) -> None
     house.live(5)
     assert house.breakers() == {"disk"}
     disk.is_full = False
-    house.turn()
+    house.live(120)
     house.drop("other.nii", nifti(seed=1))
     house.live_until("other", State.DONE)
     assert house.breakers() == set()

@@ -16,6 +16,7 @@ from vpe_watcher.adapters.engine import ClientCredentials, EngineClient, ReadyTo
 from vpe_watcher.adapters.files import Disk
 from vpe_watcher.adapters.settings import Recipe, Settings
 from vpe_watcher.adapters.store import Database, Store
+from vpe_watcher.app.wake import Wake
 from vpe_watcher.core.grouping import Rules as CandidateRules
 from vpe_watcher.core.machine import Patience
 from vpe_watcher.core.model import Modality
@@ -49,6 +50,11 @@ class Stopping:
 
     event: threading.Event = field(default_factory=threading.Event)
     cancelling: set[str] = field(default_factory=set)
+    is_asked_to: Callable[[], bool] = lambda: False
+
+    def pause(self, seconds: float) -> bool:
+        """Wait, and tell whether we are to stop."""
+        return self.event.wait(seconds) or self.is_asked_to()
 
     def should_stop(self, case_id: str) -> bool:
         """Tell whether this case's step is to be abandoned."""
@@ -70,7 +76,7 @@ class Parts:
     runner: Runner
     inboxes: Mapping[str, Inbox]
     words: Words
-    wake: threading.Event
+    wake: Wake
     transfers: dict[str, tuple[str, int, int | None]]
 
 
@@ -226,7 +232,7 @@ def assemble(
 ) -> Parts:
     """Build the parts of a daemon whose start is recorded in its state file."""
     daemon_id, _ = store.identity()
-    wake = threading.Event()
+    wake = Wake()
     transfers: dict[str, tuple[str, int, int | None]] = {}
     roots = Roots(disk, store, folders_of(settings))
     patience = {name: patience_of(settings, one) for name, one in settings.recipes.items()}
@@ -267,7 +273,7 @@ def assemble(
         breakers=breakers,
         monotonic=clock.monotonic,
         chance=random.random,
-        pause=stopping.event.wait,
+        pause=stopping.pause,
         log=log,
         on_returned=lambda case, problem: inboxes[case.recipe].returned(case, problem),
     )

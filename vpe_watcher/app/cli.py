@@ -210,7 +210,10 @@ def show(
     epilog="Example:\n\n\b\n  vpe-watcher explain /srv/vpe/inbox/scan.dcm",
 )
 def explain(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="A file or folder in an inbox.")],
+    path: Annotated[
+        Path,
+        typer.Argument(metavar="PATH", help="A file or folder in an inbox.", readable=False),
+    ],
     config: Config = None,
 ) -> None:
     """Say why a file is taken or not, and what the daemon last saw."""

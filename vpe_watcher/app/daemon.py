@@ -1,30 +1,26 @@
 """The daemon: threads around the parts, signals, and the end.
 
-The main thread schedules, takes signals, obeys words and shows a snapshot; one thread looks after
-each inbox; bounded workers run one attempt each. They share the database, queues and events.
+The main thread schedules, takes signals, obeys words and shows a snapshot, and never asks a folder;
+one thread looks after each inbox, one keeps house; bounded workers run one attempt each. They share
+the database, queues and events.
 """
 
 from __future__ import annotations
 
 import os
 import queue
-import signal
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from functools import partial
-from pathlib import Path
 from random import SystemRandom
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from vpe_watcher import __version__
-from vpe_watcher.adapters import mounts
 from vpe_watcher.adapters.files import Disk
 from vpe_watcher.adapters.lock import DaemonLock
 from vpe_watcher.adapters.telemetry import configure
-from vpe_watcher.adapters.watch import Watch
 from vpe_watcher.app.assembly import (
     CALLS_AT_ONCE,
     DISK_STEPS_AT_ONCE,
@@ -36,23 +32,28 @@ from vpe_watcher.app.assembly import (
     folders_of,
     open_store,
 )
+from vpe_watcher.app.housekeeper import Housekeeper
+from vpe_watcher.app.signals import Signals, taken_signals
 from vpe_watcher.app.snapshot import Snapshot
-from vpe_watcher.core.errors import ConfigError, EnvironmentFault
+from vpe_watcher.app.wake import Wake
+from vpe_watcher.app.watching import Watching
+from vpe_watcher.core.errors import ConfigError, EnvironmentFault, TryAgainLater
 from vpe_watcher.core.model import State
 from vpe_watcher.flow.breakers import Log
 from vpe_watcher.flow.disk_guard import DiskGuard
 from vpe_watcher.flow.inbox import Inbox
-from vpe_watcher.flow.rest import keep_held_notes
 from vpe_watcher.flow.roots import check_identity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from vpe_watcher.adapters.settings import Settings
+    from vpe_watcher.adapters.store import Store
 
 EXIT_OK, EXIT_TRY_AGAIN = 0, 75
 TICK_S = 0.5
 WORD_PERIOD_S = 0.5
+MIND_PERIOD_S = 1.0
+START_AGAIN_S = 2.0
+FIRST_LOOK_AT_MOST_S = 5.0
 
 
 def run(settings: Settings, *, once: bool) -> int:
@@ -61,14 +62,14 @@ def run(settings: Settings, *, once: bool) -> int:
     Returns 0, or 75 when `once` ended with work that an open breaker keeps waiting.
 
     Raises:
-        TryAgainLater: another daemon uses this state file.
+        TryAgainLater: another daemon uses this state file, or with `once` nobody can now.
         ConfigError: the state file cannot be used, or is older than the folders.
     """
     log = configure(form=settings.log.format, level=settings.log.level, names=settings.log.names)
     lock = DaemonLock(settings.state_file)
     lock.acquire()
     try:
-        with _signals() as signals:
+        with taken_signals() as signals:
             return _run(settings, log=log, once=once, signals=signals)
     finally:
         lock.release()
@@ -81,9 +82,9 @@ def _run(settings: Settings, *, log: Log, once: bool, signals: Signals) -> int:
     except EnvironmentFault as fault:
         raise ConfigError(fault.message, code=fault.code, hint=fault.hint) from fault
     with closing(store.database), closing(build_engine(settings, now=clock.now)) as engine:
-        inboxes = {name: recipe.inbox for name, recipe in settings.recipes.items()}
-        check_identity(disk, store, folders_of(settings), inboxes)
-        _, starts = store.record_start(fresh_id=os.urandom(6).hex())
+        starts = _count_start(settings, store, disk, log=log, once=once, signals=signals)
+        if starts is None:
+            return EXIT_OK
         parts = assemble(
             settings,
             store=store,
@@ -103,35 +104,38 @@ def _run(settings: Settings, *, log: Log, once: bool, signals: Signals) -> int:
         return exit_code
 
 
-class Signals:
-    """Signals as events; the handlers only take note."""
+def _count_start(
+    settings: Settings, store: Store, disk: Disk, *, log: Log, once: bool, signals: Signals
+) -> int | None:
+    """Check that folders and state file belong together, and count this start.
 
-    def __init__(self) -> None:
-        self.stop = threading.Event()
-        self.wake: Callable[[], None] = lambda: None
-        self.hangups = 0
-
-    def take(self, number: int, _frame: FrameType | None) -> None:
-        """Take note of a signal; a second one to stop ends the process at once."""
-        if number == signal.SIGHUP:
-            self.hangups += 1
-        elif self.stop.is_set():
-            os._exit(128 + number)
+    Waits for a state file that cannot be used now; None: a signal came first.
+    """
+    inboxes = {name: recipe.inbox for name, recipe in settings.recipes.items()}
+    wake, is_waiting = Wake(), False
+    signals.wake = wake.set
+    while not signals.is_stopping:
+        try:
+            check_identity(disk, store, folders_of(settings), inboxes)
+            _, starts = store.record_start(fresh_id=os.urandom(6).hex())
+        except EnvironmentFault as fault:
+            if once:
+                raise TryAgainLater(fault.message, code=fault.code, hint=fault.hint) from fault
+            if not is_waiting:
+                log(
+                    "breaker.opened",
+                    breaker=fault.breaker,
+                    reason=fault.message,
+                    hint=fault.hint,
+                    code=fault.code,
+                )
+            is_waiting = True
+            wake.wait(START_AGAIN_S)
         else:
-            self.stop.set()
-        self.wake()
-
-
-@contextmanager
-def _signals() -> Iterator[Signals]:
-    signals = Signals()
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-    before = {number: signal.signal(number, signals.take) for number in numbers}
-    try:
-        yield signals
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+            if is_waiting:
+                log("breaker.closed", breaker="state")
+            return starts
+    return None
 
 
 class Daemon:
@@ -154,11 +158,11 @@ class Daemon:
         self._log = log
         self._signals = signals
         self._jobs: queue.SimpleQueue[tuple[str, State] | None] = queue.SimpleQueue()
-        self._threads: list[threading.Thread] = []
-        self._watches: dict[str, Watch] = {}
-        self._watch_modes: dict[str, tuple[str, str]] = {}
+        self._threads: dict[str, tuple[threading.Thread, Callable[[], None]]] = {}
+        wishes = {name: recipe.intake.watch for name, recipe in settings.recipes.items()}
+        self._watching = Watching(wishes, parts.disk, log=log)
         self._snapshot = Snapshot(parts, since=clock.now(), version=__version__)
-        self._disk_guard = DiskGuard(
+        disk_guard = DiskGuard(
             parts.disk,
             parts.breakers,
             folders=[
@@ -167,57 +171,85 @@ class Daemon:
             ],
             min_free=settings.retention.min_free,
         )
+        self._housekeeper = Housekeeper(parts, disk_guard, clock=clock, stopping=stopping, log=log)
         self.has_abandoned = False  # a thread still runs: nothing may be closed under it
         self._next_words_at = 0.0
+        self._next_mind_at = 0.0
         self._words_version = -1
 
     def run(self, *, once: bool) -> int:
         """Start the threads, schedule until the end, stop the threads."""
         self._signals.wake = self._parts.wake.set
-        self._parts.runner.resume()
-        self._parts.words.obey()
-        self._disk_guard.check()
-        self._start_threads()
+        self._stopping.is_asked_to = lambda: self._signals.is_stopping
+        if not self._resume():
+            return EXIT_OK
         try:
-            while not self._signals.stop.is_set():
-                if self._tick() and once and self._is_idle():
+            self._start_threads()
+            while not self._signals.is_stopping:
+                if self._tick(once=once):
                     break
         finally:
             self._stop_threads()
             with suppress(EnvironmentFault):
-                self._snapshot.show_last(self._clock.monotonic(), self._watch_modes)
-        left_work = self._parts.schedule.has_gated_work() or any(
-            inbox.is_paused() and inbox.candidates() for inbox in self._parts.inboxes.values()
-        )
-        is_broken = any(self._parts.breakers.is_open(name) for name in self._inbox_names())
-        return EXIT_TRY_AGAIN if once and (left_work or is_broken) else EXIT_OK
+                self._snapshot.show_last(self._clock.monotonic(), self._watching.modes)
+        return EXIT_TRY_AGAIN if once and self._has_left_work() else EXIT_OK
 
-    def _inbox_names(self) -> list[str]:
-        return [inbox.name for inbox in self._parts.inboxes.values()]
+    def _resume(self) -> bool:
+        """Take up what the last daemon left; false when a signal came before that was possible."""
+        while not self._signals.is_stopping:
+            try:
+                self._parts.runner.resume()
+                self._parts.words.obey()
+            except EnvironmentFault as fault:
+                self._parts.breakers.open(fault, kind="main")
+                self._wait(START_AGAIN_S)
+            else:
+                self._parts.breakers.close("state", kind="main")
+                return True
+        return False
+
+    def _has_left_work(self) -> bool:
+        """Tell whether an open breaker, or the state file, keeps something from going on."""
+        inboxes = self._parts.inboxes.values()
+        if any(self._parts.breakers.is_open(inbox.name) for inbox in inboxes):
+            return True
+        if any(inbox.is_paused() and inbox.candidates() for inbox in inboxes):
+            return True
+        try:
+            return self._parts.schedule.has_gated_work()
+        except EnvironmentFault:
+            return True
 
     # --- the main thread's turn -------------------------------------------------------------------
 
-    def _tick(self) -> bool:
-        """Do one turn of the schedule; true when the state file could be used."""
-        self._parts.wake.clear()
+    def _tick(self, *, once: bool) -> bool:
+        """Do one turn of the schedule; true when with `once` nothing is left to do."""
         try:
             for job in self._parts.schedule.take_ready():
                 self._jobs.put(job)
             self._obey_words()
-            self._disk_guard.check_now_and_then(self._clock.monotonic())
-            self._snapshot.show(self._clock.monotonic(), self._watch_modes)
+            self._snapshot.show(self._clock.monotonic(), self._watching.modes)
+            due_in_s = self._parts.schedule.next_due_in_s()
+            is_over = once and self._is_idle()
         except EnvironmentFault as fault:
             self._parts.breakers.open(fault, kind="main")
-            self._parts.wake.wait(TICK_S)
+            self._wait(TICK_S)
             return False
         self._parts.breakers.close("state", kind="main")
-        self._keep_notes()
+        self._mind_threads()
+        self._heed_hangups()
+        if not is_over:
+            self._wait(min(TICK_S, TICK_S if due_in_s is None else max(due_in_s, 0.01)))
+        return is_over
+
+    def _wait(self, seconds: float) -> None:
+        if not self._signals.is_stopping:
+            self._parts.wake.wait(seconds)
+
+    def _heed_hangups(self) -> None:
         if self._signals.hangups:
             self._signals.hangups = 0
             self._log("config.unchanged", reason="restart the service to apply a new configuration")
-        due_in_s = self._parts.schedule.next_due_in_s()
-        self._parts.wake.wait(min(TICK_S, TICK_S if due_in_s is None else max(due_in_s, 0.01)))
-        return True
 
     def _obey_words(self) -> None:
         now = self._clock.monotonic()
@@ -227,15 +259,6 @@ class Daemon:
         version = self._parts.store.database.data_version()
         if version != self._words_version and self._parts.words.obey():
             self._words_version = version
-
-    def _keep_notes(self) -> None:
-        try:
-            keep_held_notes(self._parts.ports)
-        except EnvironmentFault as fault:
-            self._parts.breakers.open(fault, kind="notes")
-        else:
-            for name in ("failed", "disk", "state"):
-                self._parts.breakers.close(name, kind="notes")
 
     def _is_idle(self) -> bool:
         within_s = self._settings.limits.retry_at_most_s
@@ -251,13 +274,35 @@ class Daemon:
         workers = limits.uploads + limits.downloads + CALLS_AT_ONCE + DISK_STEPS_AT_ONCE
         for number in range(workers):
             self._start(f"worker-{number}", self._work)
+        self._start("housekeeper", self._housekeeper.keep)
+        self._await_first_look()
         for name, inbox in self._parts.inboxes.items():
             self._start(f"inbox-{name}", partial(self._look_after, inbox))
+
+    def _await_first_look(self) -> None:
+        """Take no scan before free space was looked at, unless a share hangs."""
+        deadline = self._clock.monotonic() + FIRST_LOOK_AT_MOST_S
+        while not self._housekeeper.has_looked and not self._signals.is_stopping:
+            left_s = deadline - self._clock.monotonic()
+            if left_s <= 0:
+                return
+            self._wait(left_s)
 
     def _start(self, name: str, target: Callable[[], None]) -> None:
         thread = threading.Thread(target=target, name=name, daemon=True)
         thread.start()
-        self._threads.append(thread)
+        self._threads[name] = (thread, target)
+
+    def _mind_threads(self) -> None:
+        """Start a thread again that ended, whatever ended it: without it work would stand still."""
+        now = self._clock.monotonic()
+        if now < self._next_mind_at:
+            return
+        self._next_mind_at = now + MIND_PERIOD_S
+        for name, (thread, target) in list(self._threads.items()):
+            if not thread.is_alive():
+                self._log("thread.defect", reason=f"{name} ended and is started again")
+                self._start(name, target)
 
     def _work(self) -> None:
         while True:
@@ -274,7 +319,7 @@ class Daemon:
 
     def _look_after(self, inbox: Inbox) -> None:
         while not self._stopping.event.is_set():
-            self._keep_watch(inbox)
+            self._watching.keep(inbox)
             try:
                 wait_s = inbox.turn()
             except Exception as error:  # noqa: BLE001 - the top of a thread: it must not die
@@ -283,44 +328,17 @@ class Daemon:
             self._parts.wake.set()
             inbox.wake.wait(min(max(wait_s, 0.02), 5.0))
 
-    def _keep_watch(self, inbox: Inbox) -> None:
-        """Watch an inbox by events where that can work; else its own scan has to do."""
-        name = inbox.options.recipe
-        recipe = self._settings.recipes[name]
-        if name in self._watches and self._watches[name].is_alive:
-            return
-        if name in self._watch_modes and self._watch_modes[name][0] == "poll":
-            return
-        mode, reason = _watch_mode(recipe.intake.watch, inbox.options.folder)
-        if mode == "events":
-            watch = self._watches.setdefault(name, Watch(inbox.options.folder, inbox.hint))
-            if not inbox.options.folder.is_dir() or not watch.start():
-                return
-            inbox.look_anew()  # what happened before the watch gave no hint
-        self._watch_modes[name] = (mode, reason)
-        self._log("watch.started", recipe=name, watch=mode, reason=reason)
-
     def _stop_threads(self) -> None:
         self._stopping.event.set()
         for _ in self._threads:
             self._jobs.put(None)
         for inbox in self._parts.inboxes.values():
             inbox.wake.set()
-        for watch in self._watches.values():
-            watch.stop()
+        self._watching.stop()
         deadline = time.monotonic() + self._settings.limits.stop_grace_s
-        for thread in self._threads:
+        threads = [thread for thread, _ in self._threads.values()]
+        for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
-        if any(thread.is_alive() for thread in self._threads):
+        if any(thread.is_alive() for thread in threads):
             self._log("daemon.abandoned", reason="a step did not end within stop_grace_s")
             self.has_abandoned = True
-
-
-def _watch_mode(wish: str, folder: Path) -> tuple[str, str]:
-    """Choose how an inbox is watched, with the reason in words."""
-    if wish != "auto":
-        return wish, "as configured"
-    mount = mounts.filesystem_of(folder)
-    if mount.is_network or mount.fs_type.startswith("fuse"):
-        return "poll", f"{mount.fs_type} sends no events for what other machines write"
-    return "events", f"{mount.fs_type} is a local file system"

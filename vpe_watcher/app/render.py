@@ -73,15 +73,14 @@ def harmless(text: str) -> str:
 
 
 def _shown(char: str) -> str:
-    is_plain = char == "\n" or unicodedata.category(char) not in {"Cc", "Cf", "Cs"}
+    is_plain = unicodedata.category(char) not in {"Cc", "Cf", "Cs"}
     return char if is_plain else ascii(char)[1:-1]
 
 
 def _print(line: str, stream: TextIO) -> None:
-    if stream.isatty():
-        line = harmless(line)
-        if has_colour(stream):
-            line = _coloured(line)
+    line = harmless(line)
+    if stream.isatty() and has_colour(stream):
+        line = _coloured(line)
     print(line, file=stream, flush=True)
 
 

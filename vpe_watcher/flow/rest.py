@@ -1,22 +1,17 @@
-"""The effect `archiving`: the input comes to rest, with the documents that explain its end.
-
-Also the notes in `failed/` that tell the person at the folder about held cases.
-"""
+"""The effect `archiving`: the input comes to rest, with the documents that explain its end."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from vpe_watcher.adapters.files import blamed
-from vpe_watcher.core.machine import retry_label
-from vpe_watcher.core.model import OK, Case, FailureClass, Label, Outcome, Problem, State
+from vpe_watcher.core.model import OK, Case, FailureClass, Outcome, Problem, State
 from vpe_watcher.core.moments import iso
 from vpe_watcher.core.wire import error_document
 from vpe_watcher.flow.claim import rename_all
 from vpe_watcher.flow.places import EVIDENCE
 from vpe_watcher.flow.ports import Ports
 from vpe_watcher.flow.receive import RESULT, as_text, is_taken, manifest_of
-from vpe_watcher.flow.reference import CLAIM_GONE
 from vpe_watcher.flow.relocate import relocate
 
 _CANCELLED = Problem(
@@ -35,6 +30,7 @@ def archive(case: Case, ports: Ports) -> Outcome:
     root = "failed" if is_failure else "archive"
     ports.guard(root)
     ports.guard(f"inbox:{case.recipe}")
+    _gather_once(case, ports)
     with blamed(root):
         if is_failure or ports.rules.keeps_inputs:
             _move_to_rest(case, verdict, ports)
@@ -46,10 +42,19 @@ def archive(case: Case, ports: Ports) -> Outcome:
     return OK
 
 
+def _gather_once(case: Case, ports: Ports) -> None:
+    """Take what was cancelled before it was claimed out of the inbox: it is not to be taken again.
+
+    Never twice: once the files are at rest, what bears their names in the inbox is somebody's
+    next scan.
+    """
+    if case.times["claimed"] is None:
+        rename_all(case, ports)
+        ports.store.set_gathered(case.case_id)
+
+
 def _move_to_rest(case: Case, verdict: State, ports: Ports) -> None:
     content = ports.places.content(case)
-    if case.times["claimed"] is None:
-        rename_all(case, ports)  # cancelled before it was claimed: it must not be taken again
     if not ports.disk.exists(content):
         if not ports.disk.exists(ports.places.resting(case, verdict)):
             _leave_documents(case, verdict, ports)
@@ -151,47 +156,4 @@ def _in_words(case: Case, problem: Problem) -> str:
         f"Case id: {case.case_id}",
         f"Job id:  {case.job_id or 'none, nothing was sent'}",
     ]
-    return "\n".join(lines) + "\n"
-
-
-# --- held ----------------------------------------------------------------------------------------
-
-
-def keep_held_notes(ports: Ports) -> None:
-    """Write the notes of cases that became held, remove those of cases that are held no more.
-
-    Raises:
-        EnvironmentFault: the folder `failed` cannot be written now (breaker `failed`).
-    """
-    wanted, unwanted = ports.store.held_notes()
-    if not wanted and not unwanted:
-        return
-    ports.guard("failed")
-    for case in unwanted:
-        with blamed("failed"):
-            ports.disk.remove_file(ports.places.held_note(case))
-        ports.store.set_noted(case.case_id, is_noted=False)
-    for case in wanted:
-        with blamed("failed"):
-            ports.disk.write(ports.places.held_note(case), _held_words(case).encode())
-        ports.store.set_noted(case.case_id, is_noted=True)
-
-
-def _held_words(case: Case) -> str:
-    problem = case.problem or _NO_PROBLEM
-    lines = [
-        f"{case.case_name}: waits for a person.",
-        "",
-        f"What happened: {problem.message}",
-        f"What to do:    {problem.hint}",
-        "",
-        f"Case id: {case.case_id}",
-        f"Job id:  {case.job_id or 'none'}",
-    ]
-    if problem.code != CLAIM_GONE:
-        word = "retry --yes" if retry_label(case) is Label.RETRY_NEW_JOB else "retry"
-        lines += [
-            "The scan itself is safe in the hidden folder of the inbox.",
-            f"Go on with: vpe-watcher {word} {case.case_id}",
-        ]
     return "\n".join(lines) + "\n"

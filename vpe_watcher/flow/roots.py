@@ -39,7 +39,8 @@ class PaidJob:
 class Roots:
     """The roots by name (`inbox:<recipe>`, `outbox`, `archive`, `failed`); several may share one.
 
-    `guard` is called before anything is done below a root.
+    `guard` is called before anything is done below a root. Each folder has a lock of its own: a
+    share that hangs holds up only those who need it.
     """
 
     def __init__(self, disk: Disk, store: Store, folders: Mapping[str, tuple[Path, ...]]) -> None:
@@ -48,7 +49,7 @@ class Roots:
         self._folders = dict(folders)
         self._daemon_id, self._starts = store.identity()
         self._learned: set[tuple[str, Path]] = set()
-        self._lock = threading.Lock()
+        self._locks = {folder: threading.Lock() for below in folders.values() for folder in below}
 
     def guard(self, name: str) -> None:
         """Check that a root is there and ours; adopt it if it never had a marker.
@@ -57,7 +58,7 @@ class Roots:
             EnvironmentFault: it is missing, lost its marker, or belongs to another daemon.
         """
         for folder in self._folders[name]:
-            with self._lock, blamed(name):
+            with self._locks[folder], blamed(name):
                 self._guard_one(name, folder)
 
     def _guard_one(self, name: str, folder: Path) -> None:
