@@ -128,7 +128,7 @@ def test_data_goes_to_stdout_and_the_rest_to_stderr(capsys: pytest.CaptureFixtur
 
 def test_a_file_name_cannot_command_a_terminal() -> None:
     """Control characters are shown, not obeyed."""
-    assert render.harmless("a\x1b[2Jb\x07\u202ec\nd é") == "a\\x1b[2Jb\\x07\\u202ec\nd é"
+    assert render.harmless("a\x1b[2Jb\x07\u202ec\nd é") == "a\\x1b[2Jb\\x07\\u202ec\\nd é"
 
 
 @pytest.mark.parametrize(

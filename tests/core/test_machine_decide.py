@@ -122,7 +122,9 @@ def test_transient_trouble_is_given_up_after_its_time(node: tuple[State, bool]) 
     assert decided(nearly, L.TRANSIENT).state is state
     given_up = decided(spent, L.TRANSIENT)
     assert given_up.label is L.EXHAUSTED
-    assert given_up.problem == TROUBLE
+    assert given_up.problem is not None
+    assert given_up.problem.message == TROUBLE.message
+    assert "vpe-watcher retry" in given_up.problem.hint
     assert given_up.state is (S.HELD if node == (S.CLAIMING, True) else S.ARCHIVING)
 
 

@@ -87,6 +87,7 @@ def _take_over_library_logs(log: Callable[..., None]) -> None:
     for handler in [one for one in root.handlers if isinstance(one, _LibraryHandler)]:
         root.removeHandler(handler)
     root.addHandler(_LibraryHandler(log))
+    logging.captureWarnings(capture=True)  # a warning's text may hold a path, and is no JSON
 
 
 def level_of(event: str) -> str:

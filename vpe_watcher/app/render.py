@@ -78,9 +78,10 @@ def _shown(char: str) -> str:
 
 
 def _print(line: str, stream: TextIO) -> None:
-    line = harmless(line)
-    if stream.isatty() and has_colour(stream):
-        line = _coloured(line)
+    if stream.isatty():
+        line = harmless(line)
+        if has_colour(stream):
+            line = _coloured(line)
     print(line, file=stream, flush=True)
 
 

@@ -248,13 +248,22 @@ def _relabelled(case: Case, outcome: Outcome, patience: Patience) -> tuple[Label
     elif label is L.TRANSIENT and tally.retry_spent_s >= patience.retry_for_s:
         # What is fetched is delivered and put away however long it takes: no such row there.
         if L.EXHAUSTED in TABLE.get((case.state, case.paid), {}):
-            return _given_up(case), problem
+            return _given_up(case), _final(problem)
     elif label is L.EXPIRED and case.state is S.UPLOADING:
         if tally.new_jobs >= AT_MOST_NEW_JOBS:
-            return L.EXHAUSTED, problem
+            return L.EXHAUSTED, _final(problem)
     elif label is L.EXPIRED and tally.fresh_polls >= AT_MOST_FRESH_POLLS:
-        return _given_up(case), problem
+        return _given_up(case), _final(problem)
     return label, problem
+
+
+def _final(problem: Problem | None) -> Problem | None:
+    """Return a problem that is not tried again: its hint must not promise that it is."""
+    hint = (
+        "It was tried as long as the configuration allows. When the cause is gone, "
+        "`vpe-watcher retry CASE` goes on."
+    )
+    return replace(problem, hint=hint) if problem else None
 
 
 def _given_up(case: Case) -> Label:

@@ -18,6 +18,7 @@ from vpe_watcher.core.model import Case, Input, Output, Problem
 
 NOTICE = "Outputs are proposals and must be checked by a qualified person."
 AVAILABLE, MISSING, FAILED = "Available", "Missing", "Failed"
+MAX_KEY = 40
 JOB_JSON_KEYS = ("outputFiles", "options")
 JOB_JSON_LEVELS = 32
 LARGEST_SIZE = 2**63 - 1
@@ -71,12 +72,18 @@ def parse_job_json(text: bytes, *, allowed_keys: Iterable[str]) -> Json:
     allowed = {*JOB_JSON_KEYS, *allowed_keys} - {"inputFiles"}
     foreign = sorted(set(wishes) - allowed)
     if foreign:
-        raise _bad_job_json(f"holds the key {foreign[0][:40]!r}, which this recipe does not allow")
+        raise _bad_job_json(f"holds {_named(foreign[0])}, which this recipe does not allow")
     if not isinstance(wishes.get("outputFiles", {}), dict):
         raise _bad_job_json("has an outputFiles that is not an object")
     if any("uploadUrl" in item for item in _objects(wishes.get("outputFiles"))):
         raise _bad_job_json("sets an uploadUrl, which only the configuration may do")
     return wishes
+
+
+def _named(key: str) -> str:
+    """Name a key that looks like one; any other text may be a name, and this goes into the log."""
+    is_key = key.isascii() and key.isidentifier() and len(key) <= MAX_KEY
+    return f"the key {key!r}" if is_key else "a key"
 
 
 def _bad_job_json(what: str) -> InputFault:

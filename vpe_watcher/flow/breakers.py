@@ -12,6 +12,8 @@ from vpe_watcher.core.errors import EnvironmentFault
 from vpe_watcher.core.machine import Patience
 from vpe_watcher.core.moments import iso
 
+COMES_AGAIN = ("recipe:", "budget")  # the next new case is a fit probe, and nothing keeps it away
+
 
 class Log(Protocol):
     """Takes a log event: its dotted name and fields of the contract's list."""
@@ -103,6 +105,7 @@ class Breakers:
         now = self._monotonic()
         with self._lock:
             orphans = [b.name for b in self._open.values() if b.retry_at <= now]
+            orphans = [name for name in orphans if not name.startswith(COMES_AGAIN)]
             orphans = [name for name in orphans if not self._open[name].kinds & kinds]
             for name in orphans:
                 del self._open[name]

@@ -110,11 +110,18 @@ def folders(settings: Settings) -> Iterator[Finding]:
 def state_file(settings: Settings) -> Iterator[Finding]:
     """Demand a folder for the state file, outside the folders where people and scans come."""
     path, file = ("state_file",), settings.state_file
-    if not file.parent.is_dir():
+    try:
+        is_there, is_folder = file.parent.is_dir(), file.is_dir()
+    except OSError as error:
+        reason = f"{file} cannot be looked at: {os.strerror(error.errno or 0).lower()}"
+        hint = "run this as the service's user or as root"
+        yield Finding(path, reason, hint, "state_folder_closed")
+        return
+    if not is_there:
         reason = f"the folder {file.parent} does not exist"
         hint = f"run `vpe-watcher init`, or: install -d -m 0700 {file.parent}"
         yield Finding(path, reason, hint, "state_folder_missing")
-    elif file.is_dir():
+    elif is_folder:
         yield Finding(path, f"{file} is a folder", f"name a file, as in {file}/state.sqlite3")
     for folder in _folders_of(settings):
         if _real(file).is_relative_to(folder.place):
