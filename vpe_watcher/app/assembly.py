@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from vpe_watcher.adapters.files import Disk
 from vpe_watcher.adapters.settings import Recipe, Settings
 from vpe_watcher.adapters.store import Database, Store
 from vpe_watcher.app.wake import Wake
+from vpe_watcher.core.errors import ConfigError
 from vpe_watcher.core.grouping import Rules as CandidateRules
 from vpe_watcher.core.machine import Patience
 from vpe_watcher.core.model import Modality
@@ -219,6 +221,25 @@ def _patterns(recipe: Recipe) -> dict[Modality, tuple[str, ...]]:
     }
 
 
+def check_recipes(settings: Settings, store: Store) -> None:
+    """Refuse a configuration that lacks a recipe of which cases are under way.
+
+    Raises:
+        ConfigError: nobody could finish them, and what was paid for them would be lost.
+    """
+    recipes = (recipe for _, recipe, _, _ in store.due())
+    missing = Counter(name for name in recipes if name not in settings.recipes)
+    if not missing:
+        return
+    named = ", ".join(f"{name} ({count})" for name, count in sorted(missing.items()))
+    raise ConfigError(
+        f"Cases are under way of recipes that are not configured: {named}.",
+        code="recipe_in_use",
+        hint="Put the recipe back, under the same name, until its cases are at rest "
+        "(`vpe-watcher cases --recipe NAME` shows them). Then take it out.",
+    )
+
+
 def assemble(
     settings: Settings,
     *,
@@ -230,7 +251,12 @@ def assemble(
     log: Log,
     random: Random,
 ) -> Parts:
-    """Build the parts of a daemon whose start is recorded in its state file."""
+    """Build the parts of a daemon whose start is recorded in its state file.
+
+    Raises:
+        ConfigError: cases are under way of a recipe that is not configured.
+    """
+    check_recipes(settings, store)
     daemon_id, _ = store.identity()
     wake = Wake()
     transfers: dict[str, tuple[str, int, int | None]] = {}

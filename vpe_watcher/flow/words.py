@@ -63,10 +63,15 @@ class Words:
     def _apply(self, case: Case, word: Word) -> bool:
         """Move the case as the table says; true also when the word means nothing any more."""
         label = Label.CANCEL if word.word == "cancel" else retry_label(case)
+        if label is Label.CANCEL and case.state is State.SUBMITTING and case.paid:
+            self._cancelling.add(case.case_id)  # the answer decides what can be cancelled
+            return False
         if label is None or label not in TABLE.get((case.state, case.paid), {}):
             return True
         if label is Label.RETRY_NEW_JOB and not word.may_cost:
             return True
+        if case.recipe not in self._ports.rules.recipes:
+            return True  # it was taken out of the configuration since the word was said
         if self._schedule.is_in_hand(case.case_id):
             if label is Label.CANCEL:
                 self._cancelling.add(case.case_id)
