@@ -288,6 +288,16 @@ def test_the_folder_of_the_state_file_must_exist(write: Write, tmp_path: Path) -
     assert f"install -d -m 0700 {tmp_path}/no" in mistake.hint
 
 
+def test_a_state_folder_that_may_not_be_looked_at_is_a_sentence(
+    write: Write, tmp_path: Path
+) -> None:
+    """Whatever the system says of the path (here: too long a name) is told, not thrown."""
+    mistake = only(write(BASE), VPE_WATCHER_STATE_FILE=str(tmp_path / ("x" * 300) / "s.sqlite3"))
+    assert mistake.code == "state_folder_closed"
+    assert "cannot be looked at: file name too long" in mistake.message
+    assert "as the service's user or as root" in mistake.hint
+
+
 @pytest.mark.parametrize("folder", ["inbox", "outbox", "archive", "failed", "own"])
 def test_the_state_file_lies_in_no_folder_of_scans(
     write: Write, tmp_path: Path, folder: str

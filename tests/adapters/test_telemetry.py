@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -234,3 +236,19 @@ def _live_through_trouble(house: House) -> None:
     house.sandbox.set_faults([{"on": "poll", "do": {"status": 403}}])
     house.drop(f"{name} held.nii", nifti(seed=2))
     house.live(60)
+
+
+def test_a_librarys_warning_is_one_json_line_without_its_text() -> None:
+    """A warning may hold the path of a patient's folder."""
+    program = (
+        "import warnings\n"
+        "from vpe_watcher.adapters.telemetry import configure\n"
+        "configure(form='json', level='info', names=False)\n"
+        "warnings.warn('/inbox/Zwetschge Egon', RuntimeWarning)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    (line,) = done.stderr.splitlines()
+    assert json.loads(line)["event"] == "library.warning"
+    assert "Zwetschge" not in line
