@@ -224,7 +224,7 @@ class Stage(House):
             clock=Clock(self.time.now, self.time.monotonic),
             stopping=self.stopping,
             random=Random(self.lives),
-            log=self._log,
+            log=self.log,
         )
         self.parts.runner.resume()
         self.parts.words.obey()

@@ -120,7 +120,7 @@ class House:
             disk=self.disk,
             clock=Clock(self.time.now, self.time.monotonic),
             stopping=self.stopping,
-            log=self._log,
+            log=self.log,
             random=self.random,
         )
         self.parts.runner.resume()
@@ -144,7 +144,7 @@ class House:
             adapter=self.adapter,
         )
 
-    def _log(self, event: str, /, **fields: object) -> None:
+    def log(self, event: str, /, **fields: object) -> None:
         self.events.append((event, fields))
 
     def restart(self) -> None:

@@ -52,8 +52,8 @@ EXIT_OK, EXIT_TRY_AGAIN = 0, 75
 TICK_S = 0.5
 WORD_PERIOD_S = 0.5
 MIND_PERIOD_S = 1.0
-START_AGAIN_S = 2.0
-FIRST_LOOK_AT_MOST_S = 5.0
+START_AGAIN_S = 1.0
+FIRST_LOOK_AT_MOST_S = 2.0
 
 
 def run(settings: Settings, *, once: bool) -> int:

@@ -1,0 +1,257 @@
+"""The daemon's threads under trouble: shares that hang, threads that end, a state file that is out.
+
+The daemon runs in a thread of the test, on real time, with the sandbox in-process.
+"""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.flow.house import FakeTime, House, nifti
+from vpe_watcher.adapters.files import Disk, Entry
+from vpe_watcher.app.assembly import Clock
+from vpe_watcher.app.daemon import Daemon
+from vpe_watcher.app.signals import Signals
+
+LIMITS = {
+    "poll_every_s": 0.1,
+    "retry_first_s": 0.1,
+    "retry_at_most_s": 1,
+    "stop_grace_s": 1,
+}
+
+
+class RealTime(FakeTime):
+    """Both clocks of this machine."""
+
+    def now(self) -> float:
+        """Return the wall clock."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Return the clock that never jumps."""
+        return time.monotonic()
+
+
+class OddDisk(Disk):
+    """A disk with a folder that hangs, cannot be used, or ends the thread that asks."""
+
+    def __init__(self) -> None:
+        self.hanging: Path | None = None
+        self.denied: Path | None = None
+        self.deadly: Path | None = None
+        self.is_released = threading.Event()
+        self.has_hung = threading.Event()
+
+    def look(self, path: Path) -> Entry | None:
+        """Look, unless the folder is odd."""
+        self._hang(path)
+        if path == self.denied:
+            raise PermissionError(errno.EACCES, "denied")
+        return super().look(path)
+
+    def listing(self, folder: Path) -> list[Entry]:
+        """List a folder; the deadly one ends the thread, once."""
+        if folder == self.deadly:
+            self.deadly = None
+            raise SystemExit
+        return super().listing(folder)
+
+    def free_bytes(self, folder: Path) -> int:
+        """Ask for free space, unless the folder hangs."""
+        self._hang(folder)
+        return super().free_bytes(folder)
+
+    def _hang(self, path: Path) -> None:
+        if path == self.hanging:
+            self.has_hung.set()
+            self.is_released.wait()
+
+
+@dataclass
+class Service:
+    """A house with a real daemon in it."""
+
+    house: House
+    disk: OddDisk
+    signals: Signals = field(default_factory=Signals)
+
+    def __post_init__(self) -> None:
+        """Build the daemon; `running` starts it."""
+        time_ = self.house.time
+        self.daemon = Daemon(
+            self.house.settings,
+            self.house.parts,
+            clock=Clock(time_.now, time_.monotonic),
+            stopping=self.house.stopping,
+            log=self.house.log,
+            signals=self.signals,
+        )
+
+    @contextmanager
+    def running(self, *, once: bool = False) -> Iterator[Future[int]]:
+        """Run it until the block ends, or with `once` until nothing is due."""
+        with ThreadPoolExecutor(1) as pool:
+            future = pool.submit(self.daemon.run, once=once)
+            try:
+                yield future
+                self.stop()
+                future.result(10)
+            finally:
+                self.stop()
+                self.disk.is_released.set()
+
+    def stop(self) -> None:
+        """Do what a signal does."""
+        self.signals.is_stopping = True
+        self.signals.wake()
+
+    def saw(self, event: str, **fields: object) -> bool:
+        """Tell whether an event with these fields was logged."""
+        return any(
+            name == event and fields.items() <= found.items()
+            for name, found in list(self.house.events)
+        )
+
+    def is_delivered(self, name: str) -> bool:
+        """Tell whether a result is there."""
+        return (self.house.root / "outbox" / name / "result.json").exists()
+
+    def wait(self, is_so: Callable[[], object], *, timeout_s: float = 15.0) -> None:
+        """Wait until something is so."""
+        end = time.monotonic() + timeout_s
+        while not is_so():
+            assert time.monotonic() < end, self.house.events[-8:]
+            time.sleep(0.02)
+
+    @contextmanager
+    def without_table(self, table: str) -> Iterator[None]:
+        """Let the state file be out of order: a table of it is away."""
+        self._rename(table, f"away_{table}")
+        try:
+            yield
+        finally:
+            self._rename(f"away_{table}", table)
+
+    def _rename(self, before: str, after: str) -> None:
+        with closing(sqlite3.connect(self.house.settings.state_file, timeout=10)) as connection:
+            connection.execute(f"ALTER TABLE {before} RENAME TO {after}")
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Iterator[Callable[..., Service]]:
+    """Build services: `build(retention={…})`."""
+    houses: list[House] = []
+
+    def make(**overrides: object) -> Service:
+        disk = OddDisk()
+        base = {"intake": {"settle_s": 0.2, "scan_every_s": 0.3}, "limits": LIMITS}
+        house = House(tmp_path / "house", {**base, **overrides}, disk=disk, time=RealTime())
+        houses.append(house)
+        return Service(house, disk)
+
+    yield make
+    for house in houses:
+        house.close()
+        house.sandbox.close()
+
+
+@pytest.fixture
+def service(build: Callable[..., Service]) -> Service:
+    """Return a service with the usual settings."""
+    return build()
+
+
+def test_an_inbox_that_denies_itself_stops_no_thread(service: Service) -> None:
+    """A share that answers EACCES opens the inbox's breaker; with the right back work goes on."""
+    inbox = service.disk.denied = service.house.root / "inbox"
+    with service.running():
+        service.wait(lambda: service.saw("breaker.opened", breaker="inbox:default"))
+        service.house.drop("scan.nii")
+        service.disk.denied = None
+        service.wait(lambda: service.is_delivered("scan"))
+    assert not service.saw("thread.defect")
+    assert service.saw("watch.started", recipe="default")
+    assert inbox.is_dir()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_ends_is_started_again(service: Service) -> None:
+    """Whatever ends an inbox's thread is logged, and the inbox is looked after again."""
+    service.disk.deadly = service.house.root / "inbox"
+    service.house.drop("scan.nii")
+    with service.running():
+        service.wait(lambda: service.is_delivered("scan"))
+    assert service.saw("thread.defect", reason="inbox-default ended and is started again")
+
+
+def test_a_share_that_hangs_stops_no_other_scan(service: Service) -> None:
+    """`failed` hangs under the note on a held case: others are delivered, and a signal is heard."""
+    with service.running() as future:
+        service.house.sandbox.set_faults([{"on": "poll", "times": 1, "do": {"status": 403}}])
+        service.disk.hanging = service.house.root / "failed"
+        service.house.drop("held.nii")
+        service.wait(service.disk.has_hung.is_set)
+        service.house.drop("scan.nii", nifti(seed=1))
+        service.wait(lambda: service.is_delivered("scan"))
+        service.stop()
+        assert future.result(5) == 0
+        assert service.daemon.has_abandoned
+
+
+def test_free_space_that_cannot_be_told_stops_nothing(build: Callable[..., Service]) -> None:
+    """Statvfs of a dead share hangs from the very start: scans are taken all the same."""
+    service = build(retention={"min_free": 1})
+    service.disk.hanging = service.house.root / "archive"
+    service.house.drop("scan.nii")
+    with service.running():
+        service.wait(service.disk.has_hung.is_set)
+        service.wait(service.house.parts.store.due)
+
+
+@pytest.mark.parametrize("table", ["events", "words"])
+def test_it_waits_at_start_for_the_state_file(service: Service, table: str) -> None:
+    """What cannot be resumed yet opens the breaker `state`, and is resumed later."""
+    service.house.drop("scan.nii")
+    with service.running() as future:
+        with service.without_table(table):
+            service.wait(lambda: service.saw("breaker.opened", breaker="state"))
+        service.wait(lambda: service.is_delivered("scan"))
+        assert not future.done()
+        service.wait(lambda: service.saw("breaker.closed", breaker="state"))
+
+
+def test_a_signal_ends_the_wait_at_start(service: Service) -> None:
+    """SIGTERM while the state file is away: the end, with nothing started."""
+    with service.without_table("events"), service.running() as future:
+        service.wait(lambda: service.saw("breaker.opened", breaker="state"))
+        service.stop()
+        assert future.result(5) == 0
+        assert not service.saw("watch.started")
+
+
+def test_a_run_once_outlives_trouble_with_the_state_file(build: Callable[..., Service]) -> None:
+    """The question whether all is done may fail too: it is asked again, and the run ends well."""
+    service = build(
+        intake={"settle_s": 0.2, "scan_every_s": 3600}, limits={**LIMITS, "poll_every_s": 2}
+    )
+    service.house.sandbox.set_options(processing_s=1.0)
+    service.house.drop("scan.nii")
+    with service.running(once=True) as future:
+        service.wait(lambda: service.saw("step.done", step="notifying"))
+        time.sleep(0.3)  # only the main thread asks the state file until the next poll
+        with service.without_table("cases"):
+            service.wait(lambda: service.saw("breaker.opened", breaker="state"))
+            assert not future.done()
+        assert future.result(15) == 0
+    assert service.is_delivered("scan")
