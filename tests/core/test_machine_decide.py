@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core.builders import TROUBLE, a_case, a_problem, an_input, an_output
+from tests.core.builders import TROUBLE, a_case, a_problem, an_output
 from tests.core.deciding import EFFECT_NODES, PATIENCE, after, decided
 from vpe_watcher.core.machine import (
     AT_MOST_FRESH_POLLS,
@@ -20,14 +20,11 @@ from vpe_watcher.core.machine import (
     WORDS,
     backoff_s,
     decide,
-    is_notified,
     poll_delay_s,
 )
 from vpe_watcher.core.model import (
     FailureClass,
     Label,
-    Modality,
-    Notified,
     Outcome,
     State,
     Tally,
@@ -270,31 +267,3 @@ def test_a_problem_is_handed_on() -> None:
     case = a_case(S.CLAIMING)
     decision = decide(case, Outcome(L.INPUT, problem), PATIENCE, chance=lambda: 0.0)
     assert decision.problem is problem
-
-
-@pytest.mark.parametrize(
-    ("uploads", "expected"),
-    [
-        ([Notified.DONE, Notified.DONE], True),
-        ([Notified.DONE, Notified.REFUSED], True),
-        ([Notified.DONE, Notified.BEGUN], False),
-        ([Notified.NO, Notified.DONE], False),
-    ],
-)
-def test_all_notifications_must_be_answered(uploads: list[Notified], *, expected: bool) -> None:
-    """A refusal is an answer, a notification under way is none."""
-    modalities = (Modality.IOS_LOWER, Modality.IOS_UPPER)
-    inputs = tuple(
-        an_input(modality, uploaded=True, notified=notified)
-        for modality, notified in zip(modalities, uploads, strict=True)
-    )
-    assert is_notified(a_case(S.NOTIFYING, inputs=inputs)) is expected
-
-
-def test_an_input_with_a_download_url_needs_no_notification() -> None:
-    """The Engine fetches it by itself, so there is nothing to wait for."""
-    inputs = (
-        an_input(Modality.CBCT, download_url="https://bucket.example/scan"),
-        an_input(Modality.IOS_LOWER, uploaded=True, notified=Notified.DONE),
-    )
-    assert is_notified(a_case(S.NOTIFYING, inputs=inputs))

@@ -17,7 +17,6 @@ from vpe_watcher.core.model import (
     Case,
     FailureClass,
     Label,
-    Notified,
     Outcome,
     Problem,
     State,
@@ -374,12 +373,6 @@ def retry_label(case: Case) -> Label | None:
     if problem and (problem.code in COSTS_AGAIN or problem.failure_class is FailureClass.ENGINE):
         return L.RETRY_NEW_JOB
     return L.RETRY_SAME_JOB if case.paid else L.RETRY_UNPAID
-
-
-def is_notified(case: Case) -> bool:
-    """Tell whether every uploaded input's notification has had an answer that settles it."""
-    settled = {Notified.DONE, Notified.REFUSED}
-    return all(entry.download_url or entry.notified in settled for entry in case.inputs)
 
 
 # --- for the docs --------------------------------------------------------------------------------

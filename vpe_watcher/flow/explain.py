@@ -13,9 +13,10 @@ from typing import Any
 from vpe_watcher.adapters.files import Disk
 from vpe_watcher.adapters.store import Queries
 from vpe_watcher.core.candidates import Candidate, Judgement, Plan, judged
-from vpe_watcher.core.grouping import Group, Rules, Seen, grouped, ignored_by
+from vpe_watcher.core.grouping import Group, Rules, grouped, ignored_by
 from vpe_watcher.core.model import Kind
 from vpe_watcher.flow.facts import read_facts
+from vpe_watcher.flow.looks import seen_in
 from vpe_watcher.flow.places import HIDDEN
 
 QUIET_FOR_EVER_S = 1e9
@@ -105,13 +106,18 @@ def _by_rules(place: Place, relative: str) -> Iterable[str]:
 
 
 def _group_of(place: Place, top: str, disk: Disk) -> Group | None:
-    seen: list[Seen] = []
-    for entry in disk.listing(place.folder):
-        seen.append(Seen(entry.name, entry.kind, entry.mark))
-        if entry.name == top and entry.kind is Kind.FOLDER:
-            below = disk.tree(place.folder / top)
-            seen += [Seen(f"{top}/{path}", found.kind, found.mark) for path, found in below]
+    seen = seen_in(
+        disk,
+        place.folder,
+        place.rules,
+        wants=lambda entry: entry.kind is not Kind.FOLDER or entry.name == top,
+        refused=_refused,
+    )
     return next((group for group in grouped(seen, place.rules) if group.path == top), None)
+
+
+def _refused(_name: str, error: PermissionError) -> None:
+    raise error
 
 
 def _judgement(place: Place, group: Group, disk: Disk) -> Iterable[str]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vpe_watcher.adapters.files import blamed
+from vpe_watcher.adapters.files import Entry, blamed
 from vpe_watcher.adapters.store import NewCase
 from vpe_watcher.core.candidates import (
     Candidate,
@@ -24,10 +24,11 @@ from vpe_watcher.core.candidates import (
     looked,
 )
 from vpe_watcher.core.errors import EnvironmentFault
-from vpe_watcher.core.grouping import SIDECAR, Group, Rules, Seen, grouped, ignored_by, sight
-from vpe_watcher.core.model import Case, FileMark, Kind, Move, Problem
+from vpe_watcher.core.grouping import SIDECAR, Group, Rules, Seen, grouped, sight
+from vpe_watcher.core.model import Case, FileMark, Move, Problem
 from vpe_watcher.flow.breakers import Breakers, Log
 from vpe_watcher.flow.facts import read_facts
+from vpe_watcher.flow.looks import seen_in
 from vpe_watcher.flow.ports import Ports
 from vpe_watcher.flow.receive import is_taken
 
@@ -225,37 +226,22 @@ class Inbox:
                     self._update(path, group, now=now, wall=wall, existing=existing)
 
     def _seen(self, names: set[str] | None) -> list[Seen]:
-        found: list[Seen] = []
-        for entry in self._ports.disk.listing(self.options.folder):
-            is_sidecar = entry.name.lower().endswith(SIDECAR)
-            if names is not None and entry.name not in names and not is_sidecar:
-                continue
-            found.append(Seen(entry.name, entry.kind, self._comparable(entry.mark)))
-            is_closed = entry.name in self._rules.inner_roots or ignored_by(
-                entry.name, entry.kind, self._rules
-            )
-            if entry.kind is Kind.FOLDER and not is_closed:
-                found += self._below(entry.name)
-        return found
+        def wants(entry: Entry) -> bool:
+            return names is None or entry.name in names or entry.name.lower().endswith(SIDECAR)
 
-    def _below(self, name: str) -> Iterable[Seen]:
-        try:
-            below = self._ports.disk.tree(self.options.folder / name)
-        except (FileNotFoundError, NotADirectoryError):
-            return []  # it went while we looked
-        except PermissionError:
-            self._blocked[name] = (
-                "the service may not look into all of this folder: give its user read permission "
-                f"(user id {os.geteuid()})"
-            )
-            return []
-        return [
-            Seen(f"{name}/{path}", entry.kind, self._comparable(entry.mark))
-            for path, entry in below
-        ]
+        return seen_in(
+            self._ports.disk,
+            self.options.folder,
+            self._rules,
+            wants=wants,
+            refused=self._refuse,
+        )
 
-    def _comparable(self, mark: FileMark) -> FileMark:
-        return mark.comparable(trusts_inodes=self._rules.trusts_inodes)
+    def _refuse(self, name: str, _error: PermissionError) -> None:
+        self._blocked[name] = (
+            "the service may not look into all of this folder: give its user read permission "
+            f"(user id {os.geteuid()})"
+        )
 
     def _update(
         self, path: str, group: Group, *, now: float, wall: float, existing: dict[str, str]

@@ -51,7 +51,6 @@ CREATE TABLE cases (
     is_settling INTEGER NOT NULL DEFAULT 0,
     publishing INTEGER NOT NULL DEFAULT 0,
     is_noted INTEGER NOT NULL DEFAULT 0,
-    resume_step TEXT,
     first_submit_at TEXT,
     skipped TEXT NOT NULL DEFAULT '[]',
     doom TEXT,
