@@ -187,7 +187,15 @@ class Machine:
 
     @contextmanager
     def daemon(self) -> Iterator[subprocess.Popen[str]]:
-        """Run the daemon until the block ends; the block begins when it has started."""
+        """Run the daemon until the block ends; the block begins when it has looked at its inbox."""
+        with self.starting() as process:
+            before = self.log.count("scan.done")
+            self.wait(lambda: self.log.count("watch.started") > 0 and self.is_scanned(before))
+            yield process
+
+    @contextmanager
+    def starting(self) -> Iterator[subprocess.Popen[str]]:
+        """Run the daemon until the block ends; the block begins at once."""
         with (
             (self.root / "daemon.log").open("a") as log,
             (self.root / "daemon.out").open("a") as out,
@@ -203,8 +211,6 @@ class Machine:
             ) as process,
         ):
             try:
-                before = self.log.count("scan.done")
-                self.wait(lambda: self.log.count("watch.started") > 0 and self.is_scanned(before))
                 yield process
             finally:
                 end(process)

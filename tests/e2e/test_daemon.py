@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import stat
 import struct
 import subprocess
@@ -15,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,33 @@ def test_sigint_is_like_sigterm_and_sighup_is_no_end(machine: Machine) -> None:
         machine.drop("scan.nii", nifti())
         machine.wait(lambda: machine.is_delivered("scan"))
         assert stop(process, signal.SIGINT, within_s=10) == 0
+
+
+def test_a_flood_of_hangups_stops_nothing(machine: Machine) -> None:
+    """Thousands of signals in the midst of work: it is done all the same, and SIGTERM is heard."""
+    with machine.daemon() as process:
+        machine.drop("scan.nii", nifti())
+        for _ in range(5000):
+            process.send_signal(signal.SIGHUP)
+        machine.wait(lambda: machine.is_delivered("scan"))
+        assert stop(process, signal.SIGTERM, within_s=10) == 0
+
+
+def test_it_waits_at_start_for_its_state_file(machine: Machine) -> None:
+    """A state file that cannot be used yet ends nothing, and a signal ends the wait with 0."""
+    assert machine.run("run", "--once").returncode == 0
+    path = machine.root / "state" / "state.sqlite3"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("ALTER TABLE daemon RENAME TO away")
+    machine.drop("scan.nii", nifti())
+    with machine.starting() as process:
+        machine.wait(lambda: "state_unusable" in machine.log)
+        assert stop(process, signal.SIGTERM, within_s=10) == 0
+    with machine.starting():
+        machine.wait(lambda: machine.log.count("state_unusable") > 1)
+        with closing(sqlite3.connect(path, timeout=10)) as connection:
+            connection.execute("ALTER TABLE away RENAME TO daemon")
+        machine.wait(lambda: machine.is_delivered("scan"))
 
 
 # --- one daemon a state file ---------------------------------------------------------------------
