@@ -180,10 +180,18 @@ class Disk:
         self.sync_folder(path.parent)
 
     def remove_tree(self, folder: Path) -> None:
-        """Remove a folder of ours with all that is in it; fine when it is gone."""
-        if folder.is_dir() and not folder.is_symlink():
+        """Remove a folder of ours with all that is in it; fine when it is gone.
+
+        Folders in it that may not be written to, as people's may be, are made so first.
+        """
+        if folder.is_symlink() or not folder.is_dir():
+            return
+        try:
             shutil.rmtree(folder)
-            self.sync_folder(folder.parent)
+        except PermissionError:
+            _make_writable(folder)
+            shutil.rmtree(folder)
+        self.sync_folder(folder.parent)
 
     def remove_empty(self, folder: Path) -> None:
         """Remove a folder if it is empty; fine when it is gone."""
@@ -261,6 +269,15 @@ def _without_content(folder: str, names: list[str]) -> set[str]:
         for name, mode in modes.items()
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode))
     }
+
+
+def _make_writable(folder: Path) -> None:
+    """Let the owner write to a folder and all below it; no link is followed."""
+    folder.chmod(folder.stat().st_mode | stat.S_IRWXU)
+    for above, names, _ in os.walk(folder):
+        for path in (Path(above) / name for name in names):
+            if not path.is_symlink():
+                path.chmod(path.stat().st_mode | stat.S_IRWXU)
 
 
 def _sync_file(path: Path) -> None:

@@ -13,21 +13,24 @@ from pathlib import Path
 from typing import Any
 
 from vpe_watcher.adapters.files import blamed, fault_of
+from vpe_watcher.core.errors import InputFault
 from vpe_watcher.core.grouping import sight
 from vpe_watcher.core.model import (
     OK,
     Case,
     FailureClass,
+    Kind,
     Label,
     Move,
     Outcome,
     Problem,
 )
 from vpe_watcher.core.wire import case_evidence, merged, parse_job_json
+from vpe_watcher.flow.blame import blamed_for, can_use, whose_fault
 from vpe_watcher.flow.duplicates import compare_with_earlier
 from vpe_watcher.flow.places import EVIDENCE
 from vpe_watcher.flow.ports import Ports
-from vpe_watcher.flow.reference import can_rename, claim_gone, keep_reference, take_reference
+from vpe_watcher.flow.reference import claim_gone, keep_reference, reading, take_reference
 from vpe_watcher.flow.relocate import relocate, remove_moved, remove_our_documents
 from vpe_watcher.flow.replan import claimed_groups, planned_again
 
@@ -74,7 +77,7 @@ def _gather(case: Case, ports: Ports) -> Outcome | None:
         problem = _changed_since_last_look(case, ports)
     if problem is None:
         if case.retries:
-            with blamed(f"inbox:{case.recipe}"):
+            with reading(case, ports):
                 remove_our_documents(ports.disk, ports.places.content(case))
         return None
     if not is_first:
@@ -88,7 +91,7 @@ def rename_all(case: Case, ports: Ports) -> Problem | None:
     root = f"inbox:{case.recipe}"
     for move in case.moves:
         source, target = Path(move.source), claims / move.target
-        with blamed(root):
+        with blamed_for(case, ports, root):
             if ports.disk.exists(target):
                 if case.retries and ports.disk.exists(source):
                     remove_moved(ports.disk, source, target)
@@ -112,7 +115,9 @@ def _rename(source: Path, target: Path, case: Case, ports: Ports) -> Problem | N
         return Problem(FailureClass.INPUT, "gone", "It went before it could be taken.")
     except OSError as error:
         root = f"inbox:{case.recipe}"
-        if case.retries or error.errno not in REFUSED or not can_rename(ports, case.recipe):
+        if case.retries or error.errno not in REFUSED:
+            raise whose_fault(error, case, ports, root) from error
+        if not can_use(root, case.recipe, ports):
             raise fault_of(error, root) from error
         return _blocked(error)
     return None
@@ -130,7 +135,7 @@ def _blocked(error: OSError) -> Problem:
 
 
 def _changed_since_last_look(case: Case, ports: Ports) -> Problem | None:
-    with blamed(f"inbox:{case.recipe}"):
+    with reading(case, ports):
         groups = claimed_groups(case, ports)
     found = [(seen.path, seen.mark) for group in groups for seen in group.files]
     if sight(found, trusts_inodes=case.sight.startswith("i:")) == case.sight:
@@ -159,12 +164,24 @@ def _job_of(case: Case, ports: Ports) -> dict[str, Any]:
     recipe = ports.rules.recipes[case.recipe]
     folder = ports.places.claim(case)
     for name in case.job_json:
-        with blamed(f"inbox:{case.recipe}"):
-            if not ports.disk.exists(folder / name):
+        with reading(case, ports):
+            entry = ports.disk.look(folder / name)
+            if entry is None:
                 continue
+            if entry.kind is not Kind.FILE:
+                raise _no_file_of_wishes()
             text = ports.disk.read(folder / name)
         return merged(recipe.job, parse_job_json(text, allowed_keys=recipe.job_json_keys))
     return dict(case.job)
+
+
+def _no_file_of_wishes() -> InputFault:
+    return InputFault(
+        "The job.json of this case is not a file.",
+        code="bad_job_json",
+        hint="Put a file in its place (it may set outputFiles and options) and drop the scan "
+        "again.",
+    )
 
 
 def moves_to_claim(case: Case, ports: Ports) -> tuple[Move, ...]:

@@ -25,6 +25,7 @@ from vpe_watcher.core.wire import (
     parse_result,
     unanswered,
 )
+from vpe_watcher.flow.blame import whose_fault
 from vpe_watcher.flow.places import HELD_NOTE
 from vpe_watcher.flow.ports import Ports
 from vpe_watcher.flow.reference import check_unchanged
@@ -195,7 +196,7 @@ def _publish(case: Case, staging: Path, ports: Ports) -> None:
     except FileExistsError:
         raise
     except OSError as error:
-        raise fault_of(error, "outbox") from error
+        raise whose_fault(error, case, ports, "outbox") from error
 
 
 def _published(case: Case, ports: Ports) -> Outcome:

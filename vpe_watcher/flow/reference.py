@@ -7,8 +7,10 @@ changed before anything was paid starts again; one that changed afterwards is he
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from vpe_watcher.adapters.files import blamed, fault_of
+from vpe_watcher.adapters.files import fault_of
 from vpe_watcher.core.candidates import in_a_sentence
 from vpe_watcher.core.errors import (
     ClaimGone,
@@ -27,6 +29,7 @@ from vpe_watcher.core.model import (
     Problem,
     Proof,
 )
+from vpe_watcher.flow.blame import can_use
 from vpe_watcher.flow.facts import read_facts
 from vpe_watcher.flow.ports import Ports
 
@@ -42,7 +45,7 @@ def check_unchanged(case: Case, ports: Ports) -> None:
     """
     content = ports.places.content(case)
     ports.guard(f"inbox:{case.recipe}")
-    with blamed(f"inbox:{case.recipe}"):
+    with reading(case, ports):
         found = {entry.name: ports.disk.look(content / entry.name) for entry in case.inputs}
     for entry in case.inputs:
         seen = found[entry.name]
@@ -55,7 +58,7 @@ def check_unchanged(case: Case, ports: Ports) -> None:
 def check_present(case: Case, ports: Ports) -> None:
     """Raise ClaimGone if the claimed files are not there; whether they changed is not asked."""
     ports.guard(f"inbox:{case.recipe}")
-    with blamed(f"inbox:{case.recipe}"):
+    with reading(case, ports):
         if not ports.disk.exists(ports.places.content(case)):
             raise claim_gone()
 
@@ -69,7 +72,7 @@ def keep_reference(case: Case, ports: Ports) -> None:
     """
     content = ports.places.content(case)
     marks: dict[str, FileMark] = {}
-    with blamed(f"inbox:{case.recipe}"):
+    with reading(case, ports):
         for entry in case.inputs:
             seen = ports.disk.look(content / entry.name)
             if seen is None or seen.kind is not Kind.FILE:
@@ -86,7 +89,7 @@ def take_reference(case: Case, ports: Ports) -> Outcome | None:
     """Read the marks afresh (a rename changes ctime); wait while a changed file is not quiet."""
     content = ports.places.content(case)
     marks: dict[str, FileMark] = {}
-    with blamed(f"inbox:{case.recipe}"):
+    with reading(case, ports):
         for entry in case.inputs:
             seen = ports.disk.look(content / entry.name)
             if seen is None or seen.kind is not Kind.FILE:
@@ -142,6 +145,15 @@ def claim_gone() -> ClaimGone:
     )
 
 
+@contextmanager
+def reading(case: Case, ports: Ports) -> Iterator[None]:
+    """Turn an `OSError` on claimed files into the fault that `unreadable` returns."""
+    try:
+        yield
+    except OSError as error:
+        raise unreadable(error, case, ports) from error
+
+
 def unreadable(error: OSError, case: Case, ports: Ports) -> StepFault:
     """Return the fault for a claimed file that cannot be read.
 
@@ -149,7 +161,7 @@ def unreadable(error: OSError, case: Case, ports: Ports) -> StepFault:
     """
     if isinstance(error, FileNotFoundError):
         return claim_gone()
-    if not can_rename(ports, case.recipe):
+    if not can_use(f"inbox:{case.recipe}", case.recipe, ports):
         return fault_of(error, f"inbox:{case.recipe}")
     return TransientFault(
         f"A claimed file of this case cannot be read: {os.strerror(error.errno or 0).lower()}.",
@@ -172,16 +184,3 @@ def input_changed(*, after_notification: bool) -> InputChanged:
         "A file of this case was still being written; it starts again with the new content.",
         code="changed",
     )
-
-
-def can_rename(ports: Ports, recipe: str) -> bool:
-    """Tell whether the daemon can rename a file of its own in this inbox."""
-    folder = ports.places.claims(recipe)
-    one, other = folder / ".probe", folder / ".probed"
-    try:
-        ports.disk.create(one, b"")
-        ports.disk.replace(one, other)
-        ports.disk.remove_file(other)
-    except OSError:
-        return False
-    return True

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from vpe_watcher import formats
-from vpe_watcher.adapters.files import blamed
 from vpe_watcher.core.candidates import Candidate, Judgement, judged
 from vpe_watcher.core.errors import InputFault
 from vpe_watcher.core.grouping import Group, Rules, Seen, grouped
 from vpe_watcher.core.model import Case
 from vpe_watcher.flow.facts import read_facts
 from vpe_watcher.flow.ports import Ports
-from vpe_watcher.flow.reference import claim_gone
+from vpe_watcher.flow.reference import claim_gone, reading
 
 
 def planned_again(case: Case, ports: Ports) -> Case:
     """Judge a case afresh that failed before anything in it was known to be an input."""
     folder = ports.places.claim(case)
-    with blamed(f"inbox:{case.recipe}"):
+    with reading(case, ports):
         groups = claimed_groups(case, ports)
         group = next((one for one in groups if one.path == case.content or not case.content), None)
         if group is None:

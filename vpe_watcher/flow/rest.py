@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vpe_watcher.adapters.files import blamed
 from vpe_watcher.core.model import OK, Case, FailureClass, Outcome, Problem, State
 from vpe_watcher.core.moments import iso
 from vpe_watcher.core.wire import error_document
+from vpe_watcher.flow.blame import blamed_for
 from vpe_watcher.flow.claim import rename_all
 from vpe_watcher.flow.places import EVIDENCE
 from vpe_watcher.flow.ports import Ports
@@ -31,7 +31,7 @@ def archive(case: Case, ports: Ports) -> Outcome:
     ports.guard(root)
     ports.guard(f"inbox:{case.recipe}")
     _gather_once(case, ports)
-    with blamed(root):
+    with blamed_for(case, ports, root, f"inbox:{case.recipe}"):
         if is_failure or ports.rules.keeps_inputs:
             _move_to_rest(case, verdict, ports)
         else:

@@ -1,0 +1,68 @@
+"""Whose fault an `OSError` is: a folder's, which stops all, or one case's, which stops no other.
+
+A folder is blamed only if the daemon cannot use a file of its own there either.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from vpe_watcher.adapters.files import fault_of
+from vpe_watcher.core.errors import StepFault, TransientFault
+from vpe_watcher.core.model import Case
+from vpe_watcher.flow.places import HIDDEN
+from vpe_watcher.flow.ports import Ports
+
+PROBE = ".probe"
+PROBED = ".vpe-watcher.probed"
+_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+
+
+@contextmanager
+def blamed_for(case: Case, ports: Ports, *roots: str) -> Iterator[None]:
+    """Turn an `OSError` on a case's own files into the fault of a root, or of the case alone."""
+    try:
+        yield
+    except OSError as error:
+        raise whose_fault(error, case, ports, *roots) from error
+
+
+def whose_fault(error: OSError, case: Case, ports: Ports, *roots: str) -> StepFault:
+    """Return the fault: of the first of these roots that is of no use now, else of the case."""
+    if error.errno in _OF_THE_DISK:
+        return fault_of(error, roots[0])
+    for root in roots:
+        if not can_use(root, case.recipe, ports):
+            return fault_of(error, root)
+    what = os.strerror(error.errno).lower() if error.errno else "unknown error"
+    return TransientFault(
+        f"A file or folder of this case is refused, though others are not: {what}.",
+        code="files_refused",
+        hint="Look at its name, its permissions and its disk; the case goes on by itself.",
+    )
+
+
+def can_use(root: str, recipe: str, ports: Ports) -> bool:
+    """Tell whether the daemon can write and rename a file of its own in a root."""
+    one, other = _probes(root, recipe, ports)
+    try:
+        ports.disk.create(one, b"probe")
+        ports.disk.replace(one, other)
+        ports.disk.remove_file(other)
+    except OSError:
+        return False
+    return True
+
+
+def _probes(root: str, recipe: str, ports: Ports) -> tuple[Path, Path]:
+    """Name a file in our hidden folder, and where it is put to see whether it can be."""
+    places = ports.places
+    if root.startswith("inbox:"):
+        return places.claims(recipe) / PROBE, places.claims(recipe) / ".probed"
+    folders = {"outbox": places.outboxes[recipe], "archive": places.archive}
+    folder = folders.get(root, places.failed)
+    return folder / HIDDEN / PROBE, folder / PROBED
