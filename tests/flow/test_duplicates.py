@@ -259,6 +259,43 @@ def test_a_retry_waits_for_a_later_case_under_way(house: House) -> None:
     assert house.started() == 1
 
 
+class InterruptedDisk(Disk):
+    """Lets something happen while a file is read to its end."""
+
+    def __init__(self) -> None:
+        self.meanwhile: Callable[[], None] = lambda: None
+
+    def digest(self, path: Path) -> str:
+        """Return the SHA-256 of a file, late."""
+        self.meanwhile()
+        return super().digest(path)
+
+
+def test_a_retry_while_the_later_case_is_compared(build: Callable[..., House]) -> None:
+    """Reading a large scan takes long; the first is taken up again in that time: one job."""
+    disk = InterruptedDisk()
+    house = build(disk=disk)
+    house.sandbox.set_faults([{"on": "notify", "do": {"status": 500}}])
+    house.drop("scan.nii")
+    house.say("cancel", house.live_until("scan", State.UPLOADING))
+    house.live(5)
+    first = house.case("scan")
+    assert first.state is State.CANCELLED
+    _heal(house)
+
+    def retry() -> None:
+        if house.case("scan").state.is_at_rest:
+            house.queries.say("retry", [first.case_id])
+            house.parts.words.obey()
+
+    disk.meanwhile = retry
+    house.drop("again.nii")
+    house.live_until("again", State.CLAIMING)
+    house.live(60)
+    assert sorted(map(str, house.states().values())) == ["done", "duplicate"]
+    assert house.started() == 1
+
+
 def test_a_retry_does_not_pay_for_what_a_later_case_was_paid_for(house: House) -> None:
     """The younger one may have cost and has no result: a person decides about the older, too."""
     house.sandbox.set_options(success=False)

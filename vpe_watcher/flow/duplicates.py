@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from vpe_watcher.adapters.store import Earlier
 from vpe_watcher.core.errors import ClaimGone, TransientFault
 from vpe_watcher.core.model import AT_REST, OK, Case, FailureClass, Label, Outcome, Problem, State
@@ -19,15 +21,14 @@ def compare_with_earlier(case_id: str, ports: Ports) -> Outcome:
     case = ports.store.load(case_id)
     if case is None or case.is_rerun or not ports.rules.recipes[case.recipe].skips_duplicates:
         return OK
-    alike = [
-        earlier
-        for earlier in ports.store.earlier_alike(case_id)
-        if earlier.content_key or earlier.state not in AT_REST
-    ]
+    alike = _alike(case_id, ports)
     if not alike:
         return OK
     key = _content_key(case, ports)
-    same = [earlier for earlier in alike if _key_of_earlier(earlier, ports) in {key, ""}]
+    for earlier in alike:
+        _find_key(earlier, ports)
+    # Reading files takes long: meanwhile a person may have had an earlier case taken up again.
+    same = [one for one in _alike(case_id, ports) if one.content_key in {key, None}]
     for earlier in same:
         if earlier.state in {State.DONE, State.PARTIAL}:
             ports.store.set_duplicate(case_id, earlier.case_id)
@@ -45,17 +46,22 @@ def compare_with_earlier(case_id: str, ports: Ports) -> Outcome:
     return OK
 
 
-def _key_of_earlier(earlier: Earlier, ports: Ports) -> str:
-    """Return an earlier case's content key; "" while it cannot be told."""
+def _alike(case_id: str, ports: Ports) -> list[Earlier]:
+    return [
+        earlier
+        for earlier in ports.store.earlier_alike(case_id)
+        if earlier.content_key or earlier.state not in AT_REST
+    ]
+
+
+def _find_key(earlier: Earlier, ports: Ports) -> None:
+    """Record an earlier case's content key if it is not known and can be told now."""
     if earlier.content_key:
-        return earlier.content_key
+        return
     case = ports.store.load(earlier.case_id)
-    if case is None or case.times["claimed"] is None:
-        return ""
-    try:
-        return _content_key(case, ports)
-    except (ClaimGone, TransientFault):
-        return ""
+    if case is not None and case.times["claimed"] is not None:
+        with suppress(ClaimGone, TransientFault):
+            _content_key(case, ports)
 
 
 def _content_key(case: Case, ports: Ports) -> str:
