@@ -32,7 +32,7 @@ from vpe_watcher.flow.places import EVIDENCE
 from vpe_watcher.flow.ports import Ports
 from vpe_watcher.flow.reference import claim_gone, keep_reference, reading, take_reference
 from vpe_watcher.flow.relocate import relocate, remove_moved, remove_our_documents
-from vpe_watcher.flow.replan import claimed_groups, planned_again
+from vpe_watcher.flow.replan import claimed_groups, planned_again, taken_in
 
 REFUSED = {errno.EACCES, errno.EPERM, errno.EBUSY, errno.ETXTBSY, errno.EXDEV}
 
@@ -51,7 +51,7 @@ def claim(case: Case, ports: Ports) -> Outcome:
         return OK
     if case.retries and not case.inputs:
         case = planned_again(case, ports)
-    waits = take_reference(case, ports)
+    waits = taken_in(case, ports) or take_reference(case, ports)
     if waits is not None:
         return waits
     ports.store.set_claimed(case.case_id, _job_of(case, ports))

@@ -100,7 +100,7 @@ def take_reference(case: Case, ports: Ports) -> Outcome | None:
     if not case.is_settling:
         return None
     if marks != before:
-        return _settles("A file of this case is still being written.", case, ports)
+        return settles("A file of this case is still being written.", case, ports)
     return _proof_again(case, ports)
 
 
@@ -120,7 +120,7 @@ def _proof_again(case: Case, ports: Ports) -> Outcome | None:
         may_change = facts.unreadable or facts.verdict.proof is Proof.INCOMPLETE
         limit_s = ports.rules.recipes[case.recipe].incomplete_after_s
         if may_change and case.tally.processing_s < limit_s:
-            return _settles(f"A file of this case is not complete: {reason}.", case, ports)
+            return settles(f"A file of this case is not complete: {reason}.", case, ports)
         raise InputFault(
             f"A file of this case is not complete or wrong: {reason}.",
             code="incomplete",
@@ -129,7 +129,8 @@ def _proof_again(case: Case, ports: Ports) -> Outcome | None:
     return None
 
 
-def _settles(message: str, case: Case, ports: Ports) -> Outcome:
+def settles(message: str, case: Case, ports: Ports) -> Outcome:
+    """Return the outcome of a case whose claimed files are looked at again when they are quiet."""
     settle_s = ports.rules.recipes[case.recipe].settle_s
     problem = Problem(FailureClass.INPUT, "settling", message)
     return Outcome(Label.PENDING, problem, retry_after_s=settle_s)

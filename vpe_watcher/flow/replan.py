@@ -6,14 +6,54 @@ from vpe_watcher import formats
 from vpe_watcher.core.candidates import Candidate, Judgement, judged
 from vpe_watcher.core.errors import InputFault
 from vpe_watcher.core.grouping import Group, Rules, Seen, grouped
-from vpe_watcher.core.model import Case
+from vpe_watcher.core.model import Case, Input, Outcome
 from vpe_watcher.flow.facts import read_facts
 from vpe_watcher.flow.ports import Ports
-from vpe_watcher.flow.reference import claim_gone, reading
+from vpe_watcher.flow.reference import claim_gone, reading, settles
 
 
 def planned_again(case: Case, ports: Ports) -> Case:
     """Judge a case afresh that failed before anything in it was known to be an input."""
+    judgement = _judged_again(case, ports)
+    if judgement.plan is None or judgement.plan.doom is not None:
+        raise _still_no_scan(judgement)
+    plan = judgement.plan
+    ports.store.set_inputs(case.case_id, plan.inputs, skipped=plan.skipped)
+    return ports.store.load(case.case_id) or case
+
+
+def taken_in(case: Case, ports: Ports) -> Outcome | None:
+    """Plan a case folder again that changed after its claim: a file may have come to it.
+
+    An outcome while it is to be looked at again; None when its inputs are all that is in it.
+    """
+    if not case.is_settling or not case.content:
+        return None
+    with reading(case, ports):
+        paths = {seen.path for group in claimed_groups(case, ports) for seen in group.files}
+    if paths <= {f"{case.content}/{entry.name}" for entry in case.inputs}:
+        return None
+    judgement = _judged_again(case, ports)
+    plan = judgement.plan
+    if plan is None or (plan.doom is not None and plan.doom.code == "incomplete"):
+        fault = _still_no_scan(judgement)
+        if case.tally.processing_s < ports.rules.recipes[case.recipe].incomplete_after_s:
+            return settles(fault.message, case, ports)
+        raise fault
+    if plan.doom is not None:
+        raise _still_no_scan(judgement)
+    if not _names(case.inputs) < _names(plan.inputs):
+        return None  # what is missing of the known ones is told by who looks at them next
+    ports.store.set_inputs(case.case_id, plan.inputs, skipped=plan.skipped)
+    return settles("A file came to this case after it was taken.", case, ports)
+
+
+def _names(inputs: tuple[Input, ...]) -> set[tuple[str, str]]:
+    return {(entry.modality, entry.name) for entry in inputs}
+
+
+def _judged_again(case: Case, ports: Ports) -> Judgement:
+    """Judge what lies in the claim folder now as if it had been quiet for long enough."""
     folder = ports.places.claim(case)
     with reading(case, ports):
         groups = claimed_groups(case, ports)
@@ -22,12 +62,7 @@ def planned_again(case: Case, ports: Ports) -> Case:
             raise claim_gone()
         facts = {one.path: read_facts(ports.disk, folder / one.path) for one in group.files}
     candidate = Candidate(group, group.fingerprint, since=0.0, detected=0.0, looks=2)
-    judgement = judged(candidate, facts, _rules_of(case, ports), now=1.0)
-    if judgement.plan is None or judgement.plan.doom is not None:
-        raise _still_no_scan(judgement)
-    plan = judgement.plan
-    ports.store.set_inputs(case.case_id, plan.inputs, skipped=plan.skipped)
-    return ports.store.load(case.case_id) or case
+    return judged(candidate, facts, _rules_of(case, ports), now=1.0)
 
 
 def _still_no_scan(judgement: Judgement) -> InputFault:
