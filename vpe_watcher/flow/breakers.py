@@ -10,9 +10,10 @@ from typing import Protocol
 from vpe_watcher.core.breakers import Breaker, opened
 from vpe_watcher.core.errors import EnvironmentFault
 from vpe_watcher.core.machine import Patience
+from vpe_watcher.core.model import State
 from vpe_watcher.core.moments import iso
 
-COMES_AGAIN = ("recipe:", "budget")  # the next new case is a fit probe, and nothing keeps it away
+COMES_AGAIN = ("recipe:", "budget")
 
 
 class Log(Protocol):
@@ -105,12 +106,16 @@ class Breakers:
         now = self._monotonic()
         with self._lock:
             orphans = [b.name for b in self._open.values() if b.retry_at <= now]
-            orphans = [name for name in orphans if not name.startswith(COMES_AGAIN)]
+            orphans = [name for name in orphans if not self._is_met_by_new_cases(name)]
             orphans = [name for name in orphans if not self._open[name].kinds & kinds]
             for name in orphans:
                 del self._open[name]
         for name in orphans:
             self._log("breaker.closed", breaker=name)
+
+    def _is_met_by_new_cases(self, name: str) -> bool:
+        """Tell whether the next new case is a fit probe, which nothing keeps away."""
+        return name.startswith(COMES_AGAIN) and State.SUBMITTING in self._open[name].kinds
 
     def may_pass(self, case_id: str, kind: str, needed: frozenset[str]) -> bool:
         """Tell whether a step may run now; it becomes the probe of all that stands in its way.
