@@ -11,8 +11,10 @@ from typing import Any
 from tests.crash.lives import Stage
 from tests.crash.scenarios import Scenario
 from vpe_watcher.core.model import Case, State
+from vpe_watcher.flow.places import HIDDEN
 
 ROOTS = ("inbox", "outbox", "archive", "failed")
+RESTS = {"archive": ("result.json",), "failed": ("error.json", "error.txt")}
 DELIVERED = {State.DONE, State.PARTIAL, State.DUPLICATE}
 DIFFERS = ("case_id", "job_id", "duplicate_of", "times", "when", "engine_result")
 
@@ -24,7 +26,7 @@ def broken_laws(stage: Stage, scenario: Scenario) -> list[str]:
         *_cases(cases, scenario),
         *_database(stage),
         *_folders(stage, scenario, cases),
-        *_inputs(stage, cases),
+        *_inputs(stage),
         *_deliveries(stage, cases),
         *_engine(stage, scenario, cases),
     ]
@@ -36,24 +38,58 @@ def broken_at_death(stage: Stage) -> list[str]:
 
 
 def _nothing_lost(stage: Stage) -> Iterator[str]:
-    if stage.settings.retention.on_success != "archive":
-        return
-    found = set(_contents(stage))
+    """Find each input; where inputs are deleted, find it or the result that was had from it."""
+    found = {_digest(content) for content in _contents(stage)}
+    if stage.settings.retention.on_success == "delete":
+        found |= _delivered_inputs(stage)
     for name, content in stage.dropped.items():
-        if not {content, stage.written_first.get(name, content)} & found:
+        if not {_digest(content), _digest(stage.written_first.get(name, content))} & found:
             yield f"{name} was nowhere when the daemon had died"
 
 
+def _delivered_inputs(stage: Stage) -> set[str]:
+    documents = (path.read_bytes() for path in (stage.root / "outbox").glob("[!.]*/result.json"))
+    return {entry["sha256"] for text in documents for entry in json.loads(text)["inputs"]}
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
 def _nothing_half_visible(stage: Stage) -> Iterator[str]:
-    for folder in (stage.root / "outbox").iterdir():
-        if folder.name == ".vpe-watcher":
-            continue
+    for folder in _visible_folders(stage, "outbox"):
         try:
             document = json.loads((folder / "result.json").read_bytes())
         except (OSError, ValueError) as error:
             yield f"outbox/{folder.name} was visible without its manifest: {error}"
             continue
         yield from _named_files(folder, document)
+    for root, documents in RESTS.items():
+        for folder in _visible_folders(stage, root):
+            if not _is_being_taken_back(stage, folder):
+                yield from _explained(folder, documents)
+
+
+def _visible_folders(stage: Stage, root: str) -> list[Path]:
+    folders = [path for path in (stage.root / root).iterdir() if path.is_dir()]
+    return [path for path in folders if path.name != HIDDEN]
+
+
+def _is_being_taken_back(stage: Stage, folder: Path) -> bool:
+    """Tell whether a retry has copied this folder, and may have removed some of it by now."""
+    claimed = set(_contents_below(stage.root / "inbox" / HIDDEN))
+    return set(_contents_below(folder)) <= claimed
+
+
+def _explained(folder: Path, documents: tuple[str, ...]) -> Iterator[str]:
+    """Ask what rests for the documents that explain it."""
+    where = f"{folder.parent.name}/{folder.name}"
+    for name in documents:
+        content = (folder / name).read_bytes() if (folder / name).exists() else b""
+        if not content:
+            yield f"{where} was visible without {name}"
+        elif name.endswith(".json") and not content.rstrip().endswith(b"}"):
+            yield f"{where} was visible with half of {name}"
 
 
 def picture(stage: Stage) -> dict[str, str]:
@@ -129,7 +165,7 @@ def _folders(stage: Stage, scenario: Scenario, cases: list[Case]) -> Iterator[st
         yield f"left over in the state folder: {drafts}"
 
 
-def _inputs(stage: Stage, cases: list[Case]) -> Iterator[str]:
+def _inputs(stage: Stage) -> Iterator[str]:
     """Find each dropped content as often as it was dropped, and nowhere else."""
     is_kept = stage.settings.retention.on_success == "archive"
     found = _contents(stage)
@@ -140,12 +176,11 @@ def _inputs(stage: Stage, cases: list[Case]) -> Iterator[str]:
 
 
 def _contents(stage: Stage) -> list[bytes]:
-    return [
-        path.read_bytes()
-        for root in ROOTS
-        for path in (stage.root / root).rglob("*")
-        if path.is_file()
-    ]
+    return [content for root in ROOTS for content in _contents_below(stage.root / root)]
+
+
+def _contents_below(folder: Path) -> list[bytes]:
+    return [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
 
 
 def _deliveries(stage: Stage, cases: list[Case]) -> Iterator[str]:

@@ -28,6 +28,15 @@ def _lose_the_input(stage: Stage) -> None:
     (stage.root / "archive/scan/scan.nii").unlink()
 
 
+def _lose_the_explanation(stage: Stage) -> None:
+    (stage.root / "archive/scan/result.json").unlink()
+
+
+def _half_fail(stage: Stage) -> None:
+    (stage.root / "failed/scan").mkdir()
+    (stage.root / "failed/scan/error.json").write_bytes(b'{"schema":')
+
+
 def _double_the_input(stage: Stage) -> None:
     shutil.copy(stage.root / "archive/scan/scan.nii", stage.root / "failed")
 
@@ -84,7 +93,13 @@ def test_a_broken_law_is_named(stage: Stage, break_it: Callable[[Stage], None], 
 
 @pytest.mark.parametrize(
     ("break_it", "words"),
-    [(_lose_the_input, "was nowhere"), (_change_a_mesh, "is not what its manifest says")],
+    [
+        (_lose_the_input, "was nowhere"),
+        (_change_a_mesh, "is not what its manifest says"),
+        (_lose_the_explanation, "archive/scan was visible without result.json"),
+        (_half_fail, "failed/scan was visible without error.txt"),
+        (_half_fail, "failed/scan was visible with half of error.json"),
+    ],
 )
 def test_a_law_of_any_moment_is_named(
     stage: Stage, break_it: Callable[[Stage], None], words: str
@@ -93,3 +108,13 @@ def test_a_law_of_any_moment_is_named(
     assert broken_at_death(stage) == []
     break_it(stage)
     assert any(words in law for law in broken_at_death(stage))
+
+
+def test_an_input_that_is_to_be_deleted_is_missed_without_its_result(tmp_path: Path) -> None:
+    """It may go when its result is there, and not before."""
+    stage = SCENARIOS["deleted"].stage(tmp_path / "stage")
+    stage.live_once()
+    assert broken_at_death(stage) == []
+    shutil.rmtree(stage.root / "outbox/scan")
+    assert broken_at_death(stage) == ["scan.nii was nowhere when the daemon had died"]
+    stage.sandbox.close()
