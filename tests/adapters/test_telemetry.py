@@ -238,17 +238,22 @@ def _live_through_trouble(house: House) -> None:
     house.live(60)
 
 
-def test_a_librarys_warning_is_one_json_line_without_its_text() -> None:
-    """A warning may hold the path of a patient's folder."""
+def test_a_warning_and_a_dying_thread_are_json_lines_without_their_text() -> None:
+    """Their texts may hold the path of a patient's folder."""
     program = (
-        "import warnings\n"
-        "from vpe_watcher.adapters.telemetry import configure\n"
-        "configure(form='json', level='info', names=False)\n"
-        "warnings.warn('/inbox/Zwetschge Egon', RuntimeWarning)\n"
+        "import threading, warnings\n"
+        "from vpe_watcher.adapters.telemetry import configure, foreign_words_taken_over\n"
+        "def die():\n"
+        "    raise OSError(5, 'bad disk', '/inbox/Zwetschge Egon')\n"
+        "with foreign_words_taken_over(configure(form='json', level='info', names=False)):\n"
+        "    warnings.warn('/inbox/Zwetschge Egon', RuntimeWarning)\n"
+        "    thread = threading.Thread(target=die)\n"
+        "    thread.start()\n"
+        "    thread.join()\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    (line,) = done.stderr.splitlines()
-    assert json.loads(line)["event"] == "library.warning"
-    assert "Zwetschge" not in line
+    events = [json.loads(line)["event"] for line in done.stderr.splitlines()]
+    assert events == ["library.warning", "thread.defect"]
+    assert "Zwetschge" not in done.stderr

@@ -10,8 +10,10 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -63,7 +65,6 @@ def configure(
         word = level_of(event)
         getattr(logger, word)(event, level=word, **fields)
 
-    _take_over_library_logs(log)
     return log
 
 
@@ -82,12 +83,26 @@ class _LibraryHandler(logging.Handler):
         self._log("library.warning", code=record.levelname.lower(), reason=place)
 
 
-def _take_over_library_logs(log: Callable[..., None]) -> None:
-    root = logging.getLogger()
-    for handler in [one for one in root.handlers if isinstance(one, _LibraryHandler)]:
-        root.removeHandler(handler)
-    root.addHandler(_LibraryHandler(log))
-    logging.captureWarnings(capture=True)  # a warning's text may hold a path, and is no JSON
+@contextmanager
+def foreign_words_taken_over(log: Callable[..., None]) -> Iterator[None]:
+    """Let nobody else write to stderr: libraries, warnings and dying threads become events.
+
+    Their texts may hold paths and URLs, and are no JSON. Process-wide until the block ends.
+    """
+    handler, before = _LibraryHandler(log), threading.excepthook
+
+    def thread_died(arguments: threading.ExceptHookArgs) -> None:
+        log("thread.defect", error=arguments.exc_value)
+
+    logging.getLogger().addHandler(handler)
+    logging.captureWarnings(capture=True)
+    threading.excepthook = thread_died
+    try:
+        yield
+    finally:
+        threading.excepthook = before
+        logging.captureWarnings(capture=False)
+        logging.getLogger().removeHandler(handler)
 
 
 def level_of(event: str) -> str:

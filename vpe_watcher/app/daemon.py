@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from vpe_watcher import __version__
 from vpe_watcher.adapters.files import Disk
 from vpe_watcher.adapters.lock import DaemonLock
-from vpe_watcher.adapters.telemetry import configure
+from vpe_watcher.adapters.telemetry import configure, foreign_words_taken_over
 from vpe_watcher.app.assembly import (
     CALLS_AT_ONCE,
     DISK_STEPS_AT_ONCE,
@@ -69,7 +69,7 @@ def run(settings: Settings, *, once: bool) -> int:
     lock = DaemonLock(settings.state_file)
     lock.acquire()
     try:
-        with taken_signals() as signals:
+        with taken_signals() as signals, foreign_words_taken_over(log):
             return _run(settings, log=log, once=once, signals=signals)
     finally:
         lock.release()
