@@ -303,16 +303,7 @@ def test_removing_what_is_gone_is_fine(disk: Disk, tmp_path: Path) -> None:
     for _ in range(2):
         disk.remove_tree(tmp_path / "tree")
         disk.remove_file(tmp_path / "file")
-        disk.remove_empty(tmp_path / "none")
     assert _tree(tmp_path) == []
-
-
-def test_a_folder_with_content_is_not_removed_as_empty(disk: Disk, tmp_path: Path) -> None:
-    """Only what is really empty goes."""
-    disk.remove_empty(_folder(tmp_path / "full"))
-    (tmp_path / "empty").mkdir()
-    disk.remove_empty(tmp_path / "empty")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["full"]
 
 
 def test_a_tree_behind_a_link_is_not_removed(disk: Disk, tmp_path: Path) -> None:

@@ -160,13 +160,6 @@ class MortalDisk(Disk):
         if was_there:
             self._points.reach("folder removed")
 
-    def remove_empty(self, folder: Path) -> None:
-        """Remove a folder if it is empty."""
-        was_there = folder.is_dir()
-        super().remove_empty(folder)
-        if was_there and not folder.is_dir():
-            self._points.reach("empty folder removed")
-
     def copy(self, source: Path, target: Path) -> None:
         """Copy a file or a tree."""
         for count in range(len(_files(source)) or 1):

@@ -394,3 +394,13 @@ def test_a_folder_in_which_nothing_can_be_renamed_opens_its_breaker(
     assert house.breakers() == {"inbox:default"}
     assert house.case("scan").state is State.CLAIMING
     assert house.files("inbox") == ["scan.nii"]
+
+
+def test_a_restored_state_file_is_closed_to_others(house: House) -> None:
+    """A backup may come back with any mode; the daemon does not leave it so."""
+    state_file = house.root / "state" / "state.sqlite3"
+    house.close()
+    state_file.chmod(0o644)
+    house.start()
+    modes = {path.name: path.stat().st_mode & 0o777 for path in state_file.parent.glob("state*")}
+    assert set(modes.values()) == {0o600}

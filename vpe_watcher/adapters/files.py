@@ -193,14 +193,6 @@ class Disk:
             shutil.rmtree(folder)
         self.sync_folder(folder.parent)
 
-    def remove_empty(self, folder: Path) -> None:
-        """Remove a folder if it is empty; fine when it is gone."""
-        try:
-            folder.rmdir()
-        except OSError as error:
-            if error.errno not in {errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST}:
-                raise
-
     def copy(self, source: Path, target: Path) -> None:
         """Copy a file or a tree durably to a place of ours; what lies there from before goes.
 

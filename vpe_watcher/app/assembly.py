@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -83,12 +84,15 @@ class Parts:
 
 
 def open_store(settings: Settings, *, now: Callable[[], float]) -> Store:
-    """Open the state file, its folder checked.
+    """Open the state file, its folder checked, and keep it from other users' eyes.
 
     Raises:
         ConfigError: it is on a network file system, damaged, not ours, or too new.
     """
     mounts.check_state_folder(settings.state_file.parent)
+    for suffix in ("", "-wal", "-shm"):  # a restored backup may come with any mode
+        with suppress(OSError):
+            settings.state_file.with_name(settings.state_file.name + suffix).chmod(0o600)
     before = os.umask(0o077)
     try:
         return Store(Database(settings.state_file), now=now)
