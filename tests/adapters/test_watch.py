@@ -89,17 +89,13 @@ def test_what_appears_is_told(
     hints.wait_for("scan.dcm")
 
 
-def test_what_happens_below_is_told_by_its_first_part(
-    watch: Watch, root: Path, hints: Hints
-) -> None:
-    """A folder is one candidate; folders that are made later are watched too."""
+def test_only_the_root_itself_takes_a_watch(watch: Watch, root: Path, hints: Hints) -> None:
+    """A folder that was seen is looked at until it is quiet: what is in it need not be told."""
     _write(root / "patient" / "upper.stl")
-    hints.wait_for("patient")
-    (root / "patient" / "new").mkdir()
-    time.sleep(0.2)
-    hints.all()
-    _write(root / "patient" / "new" / "lower.stl")
-    hints.wait_for("patient")
+    (root / ".vpe-watcher" / "claim").mkdir()
+    _write(root / "scan.dcm")
+    hints.wait_for("scan.dcm")
+    assert hints.all() <= {"scan.dcm"}
 
 
 def test_a_rename_and_a_removal_are_told(watch: Watch, root: Path, hints: Hints) -> None:

@@ -110,6 +110,7 @@ class Service:
             finally:
                 self.stop()
                 self.disk.is_released.set()
+                _join_threads()
 
     def stop(self) -> None:
         """Do what a signal does."""
@@ -146,6 +147,13 @@ class Service:
     def _rename(self, before: str, after: str) -> None:
         with closing(sqlite3.connect(self.house.settings.state_file, timeout=10)) as connection:
             connection.execute(f"ALTER TABLE {before} RENAME TO {after}")
+
+
+def _join_threads() -> None:
+    """Wait for threads that a daemon has abandoned: the state file is closed under them next."""
+    for thread in threading.enumerate():
+        if thread.name.startswith(("worker-", "inbox-", "housekeeper")):
+            thread.join(15)
 
 
 @pytest.fixture

@@ -22,7 +22,11 @@ _OURS = {EVENT_TYPE_OPENED, EVENT_TYPE_CLOSED_NO_WRITE}  # our own reading makes
 
 
 class Watch:
-    """Events of one root. `on_hint` gets the first part of a path below it, from another thread."""
+    """Events directly in one root. `on_hint` gets the name there, from another thread.
+
+    Folders below are not watched: each would take one of the system's few watches, and a folder
+    that was seen is looked at again until it is quiet.
+    """
 
     def __init__(self, root: Path, on_hint: Callable[[str], None]) -> None:
         self._root = root
@@ -36,7 +40,7 @@ class Watch:
         self._inode = _inode_of(self._root)
         observer = Observer()
         try:
-            observer.schedule(_Handler(self._root, self._on_hint), str(self._root), recursive=True)
+            observer.schedule(_Handler(self._root, self._on_hint), str(self._root), recursive=False)
             observer.start()
         except OSError:
             return False
