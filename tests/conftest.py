@@ -1,6 +1,7 @@
-"""What holds for every test: the summary says which suites were left out.
+"""What holds for every test: the summary says what was left out, and how many daemons died.
 
-Owns no fixtures: they stand beside the tests that use them.
+Owns no fixtures: they stand beside the tests that use them. Stands here, because with several
+workers the process that writes the summary reads no other conftest.
 """
 
 from __future__ import annotations
@@ -10,12 +11,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pytest
 
+DEATHS = "deaths of the daemon"
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say at the end that the real-data suite was left out, if it was."""
-    left_out = terminalreporter.getreports("deselected")
-    count = sum(1 for item in left_out if item.get_closest_marker("real"))
-    if count:
-        terminalreporter.write_line(
-            f"real-data suite left out ({count} tests): run make test-real", yellow=True
-        )
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say at the end what was left out, and what the crash tests counted."""
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            for name, value in report.user_properties:
+                if name == DEATHS:
+                    terminalreporter.write_line(f"{DEATHS}: {value}")
+    if "not real" in config.getoption("markexpr", default=""):
+        terminalreporter.write_line("real-data suite left out: run make test-real", yellow=True)

@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
-from tests.crash.trials import NUMBERS, Graveyard
+from tests.crash.trials import Graveyard
 
 PAIRS = 320
 
@@ -17,15 +17,6 @@ PAIRS = 320
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Offer a soak: `pytest tests/crash --crash-pairs 20000`."""
     parser.addoption("--crash-pairs", type=int, default=PAIRS, help="pairs of deaths to sample")
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how often a daemon has died."""
-    for outcome in ("passed", "failed"):
-        for report in terminalreporter.getreports(outcome):
-            for name, value in report.user_properties:
-                if name == NUMBERS:
-                    terminalreporter.write_line(f"deaths of the daemon: {value}")
 
 
 @pytest.fixture(scope="session")

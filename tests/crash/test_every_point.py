@@ -7,8 +7,9 @@ from random import Random
 
 import pytest
 
+from tests.conftest import DEATHS
 from tests.crash.scenarios import SCENARIOS
-from tests.crash.trials import NUMBERS, Graveyard, Trial, Verdict
+from tests.crash.trials import Graveyard, Trial, Verdict
 
 SEED = 20_240_611
 
@@ -47,7 +48,7 @@ def test_a_second_death_after_the_first_changes_nothing(
     pairs = chance.sample(possible, min(pairs_wanted, len(possible)))
     verdicts = graveyard.tried(pairs)
     numbers = f"{len(singles)} points, {len(pairs)} of {len(possible)} pairs, seed {SEED}"
-    record_property(NUMBERS, numbers)
+    record_property(DEATHS, numbers)
     assert all(verdict.deaths == 2 for verdict in verdicts)
     for name in SCENARIOS:
         mine = [verdict for verdict in verdicts if verdict.trial.scenario == name]

@@ -22,7 +22,6 @@ from vpe_watcher.adapters.settings import Settings
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - syncing to memory costs nothing
 Follow = Callable[[Stage], bool]
-NUMBERS = "deaths"  # a test's property: how many there were
 
 
 @dataclass(frozen=True, slots=True, order=True)
