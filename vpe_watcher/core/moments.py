@@ -9,12 +9,3 @@ def iso(epoch_s: float) -> str:
     """Return seconds since 1970 as `2026-11-22T10:00:00.000Z`."""
     moment = datetime.fromtimestamp(epoch_s, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def epoch(text: str) -> float:
-    """Return an ISO 8601 moment as seconds since 1970.
-
-    Raises:
-        ValueError: it is no such moment.
-    """
-    return datetime.fromisoformat(text).timestamp()

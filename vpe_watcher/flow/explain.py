@@ -19,8 +19,6 @@ from vpe_watcher.flow.facts import read_facts
 from vpe_watcher.flow.looks import seen_in
 from vpe_watcher.flow.places import HIDDEN
 
-QUIET_FOR_EVER_S = 1e9
-
 
 @dataclass(frozen=True, slots=True)
 class Place:

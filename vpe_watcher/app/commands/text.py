@@ -51,8 +51,3 @@ def moment(text: str | None) -> str:
 def count(number: int, word: str) -> str:
     """Count in words: `1 case`, `2 cases`."""
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
-
-
-def clipped(text: str, width: int) -> str:
-    """Cut a text to a width, marked where it was cut."""
-    return text if len(text) <= width else text[: width - 1] + "…"
