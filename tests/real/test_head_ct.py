@@ -15,8 +15,9 @@ import pytest
 import trimesh
 
 from tests.real.convert import PATIENT, WRITERS, Scan, read_inv3
-from tests.real.fetch_head_ct import HeadCtUnavailableError, fetch_head_ct
+from tests.real.fetch_head_ct import fetch_head_ct
 from tests.real.house import House, running_house
+from tests.real.packages import PackagesUnavailableError
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
@@ -45,7 +46,7 @@ def fetch_scan() -> Scan:
     """Fetch the head, or fail with the one sentence that says why it cannot be had."""
     try:
         return read_inv3(fetch_head_ct())
-    except HeadCtUnavailableError as fault:
+    except PackagesUnavailableError as fault:
         pytest.fail(str(fault), pytrace=False)
 
 
