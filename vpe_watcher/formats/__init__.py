@@ -5,7 +5,7 @@ that it is told, never opens, moves or writes a file.
 """
 
 from vpe_watcher.formats.archive import lists_mesh, mesh_members
-from vpe_watcher.formats.dicom import DicomFacts, read_facts
+from vpe_watcher.formats.dicom_header import DicomFacts, is_dicomdir, read_facts
 from vpe_watcher.formats.identity import identifiers
 from vpe_watcher.formats.names import (
     KNOWN_EXTENSIONS,
@@ -23,6 +23,7 @@ __all__ = [
     "DicomFacts",
     "examine",
     "identifiers",
+    "is_dicomdir",
     "lists_mesh",
     "looks_like_dicom",
     "mesh_members",

@@ -142,10 +142,16 @@ def _cut() -> Verdict:
 
 
 def value_of(file: BinaryIO, element: Element) -> bytes:
-    """Return the value of an element, empty where it is too long to be one of a header's texts."""
+    """Return the value of an element, empty where it is too long to be one of a header's texts.
+
+    Raises `Judged` where the file ends inside it: half a UID is another UID.
+    """
     if element.length > LONGEST_VALUE:
         return b""
-    return read_at(file, element.start, element.length)
+    value = read_at(file, element.start, element.length)
+    if len(value) < element.length:
+        raise Judged(_cut())
+    return value
 
 
 def read_meta(file: BinaryIO, size: int) -> Meta:

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from vpe_watcher.formats import archive, compressed
 from vpe_watcher.formats.blocks import BLOCK, Judged
-from vpe_watcher.formats.dicom import DicomFacts, read_facts
+from vpe_watcher.formats.dicom_header import DicomFacts, read_facts
 
 MOST_TRIED = 64
 LONGEST_HEADER = 8 * BLOCK
