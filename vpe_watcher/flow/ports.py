@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from vpe_watcher.adapters.engine import Download, Poll
+from vpe_watcher.adapters.engine import Download, Part, Poll, Sent
 from vpe_watcher.adapters.files import Disk
 from vpe_watcher.adapters.store import Store
 from vpe_watcher.core.model import Modality
@@ -23,14 +23,14 @@ class Engine(Protocol):
     def upload(
         self,
         url: str,
-        path: Path,
+        source: Path | tuple[Part, ...],
         *,
         size: int,
         modality: str,
         on_progress: Callable[[int], None],
         should_stop: Callable[[], bool],
-    ) -> str:
-        """PUT a file; return the SHA-256 of the bytes sent."""
+    ) -> Sent:
+        """PUT a file, or a series as one ZIP."""
 
     def notify(self, url: str) -> None:
         """Tell that an input was uploaded."""

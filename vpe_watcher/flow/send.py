@@ -79,7 +79,7 @@ def _upload_one(case: Case, entry: Input, ports: Ports, *, before: int, total: i
     if entry.upload_url is None:
         raise LinkExpired("The upload URL of an input is not known.", code="upload_link_expired")
     try:
-        return ports.engine.upload(
+        sent = ports.engine.upload(
             entry.upload_url,
             ports.places.content(case) / entry.name,
             size=entry.mark.size,
@@ -89,6 +89,7 @@ def _upload_one(case: Case, entry: Input, ports: Ports, *, before: int, total: i
         )
     except OSError as error:
         raise unreadable(error, case, ports) from error
+    return sent.sha256
 
 
 def notify(case: Case, ports: Ports) -> Outcome:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.adapters.engine.conftest import MakeClient
-from vpe_watcher.adapters.engine import ClientCredentials, EngineClient, Timeouts
+from vpe_watcher.adapters.engine import ClientCredentials, EngineClient, Sent, Timeouts
 from vpe_watcher.core.errors import (
     AnswerLost,
     EnvironmentFault,
@@ -76,7 +76,7 @@ def upload(face: Face, url: str) -> str:
         modality="cbct",
         on_progress=lambda _: None,
         should_stop=lambda: False,
-    )
+    ).sha256
 
 
 def fetch(face: Face, output: dict[str, Any]) -> bytes:
@@ -137,7 +137,7 @@ def test_an_empty_input_is_taken(face: Face) -> None:
     """Content-Length 0, not chunked."""
     _, upload_url, _ = submitted(face)
     face.scan.write_bytes(b"")
-    digest = face.client.upload(
+    sent = face.client.upload(
         upload_url,
         face.scan,
         size=0,
@@ -145,7 +145,7 @@ def test_an_empty_input_is_taken(face: Face) -> None:
         on_progress=lambda _: None,
         should_stop=lambda: False,
     )
-    assert digest == hashlib.sha256().hexdigest()
+    assert sent == Sent(hashlib.sha256().hexdigest())
 
 
 def test_post_where_put_is_not_known(face: Face) -> None:

@@ -52,7 +52,7 @@ def put(client: EngineClient, url: str, path: Path, **changes: object) -> str:
         "on_progress": lambda _: None,
         "should_stop": lambda: False,
     }
-    return client.upload(url, path, **(known | changes))  # type: ignore[arg-type]
+    return client.upload(url, path, **(known | changes)).sha256  # type: ignore[arg-type]
 
 
 def get(client: EngineClient, url: str, size: int | None = None) -> bytes:

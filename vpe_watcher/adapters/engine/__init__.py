@@ -8,9 +8,22 @@ from vpe_watcher.adapters.engine.client import EngineClient
 from vpe_watcher.adapters.engine.values import (
     ClientCredentials,
     Download,
+    Part,
     Poll,
     ReadyToken,
+    Sent,
     Timeouts,
 )
+from vpe_watcher.adapters.engine.zipped import zip_size
 
-__all__ = ["ClientCredentials", "Download", "EngineClient", "Poll", "ReadyToken", "Timeouts"]
+__all__ = [
+    "ClientCredentials",
+    "Download",
+    "EngineClient",
+    "Part",
+    "Poll",
+    "ReadyToken",
+    "Sent",
+    "Timeouts",
+    "zip_size",
+]

@@ -22,8 +22,10 @@ from vpe_watcher.adapters.engine.transport import Answer, Bearer, Call, Transpor
 from vpe_watcher.adapters.engine.values import (
     ClientCredentials,
     Download,
+    Part,
     Poll,
     ReadyToken,
+    Sent,
     Timeouts,
 )
 from vpe_watcher.core.errors import InputFault
@@ -82,23 +84,24 @@ class EngineClient:
     def upload(
         self,
         url: str,
-        path: Path,
+        source: Path | tuple[Part, ...],
         *,
         size: int,
         modality: str,
         on_progress: Callable[[int], None],
         should_stop: Callable[[], bool],
-    ) -> str:
-        """PUT a file to a pre-signed URL and return the SHA-256 of the bytes sent.
+    ) -> Sent:
+        """PUT a file, or a series as one ZIP, to a pre-signed URL.
 
-        `on_progress` gets the bytes sent so far. Raises LinkExpired, HostFault, InputChanged if the
-        file has not exactly `size` bytes, Stopped, and the file's own OSError.
+        `size` is that of the file or of the ZIP (`zip_size`); `on_progress` gets the bytes sent so
+        far. Raises LinkExpired, HostFault, InputChanged if a file has not exactly its size or the
+        ZIP would not have, Stopped, and the file's own OSError.
         """
         self._check_link(url, breaker="upload")
         return transfer.upload(
             self._transport,
             url=url,
-            path=path,
+            source=source,
             modality=modality,
             size=size,
             on_progress=on_progress,

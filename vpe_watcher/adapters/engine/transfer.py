@@ -1,4 +1,4 @@
-"""Files to and from pre-signed URLs. Owns blocks, digests, sizes and stopping; keeps no file.
+"""Files to and from pre-signed URLs. Owns pieces, digests, sizes and stopping; keeps no file.
 
 Trouble of the local file leaves as the `OSError` that it is; trouble of the network never does.
 """
@@ -6,9 +6,8 @@ Trouble of the local file leaves as the `OSError` that it is; trouble of the net
 from __future__ import annotations
 
 import hashlib
-import os
-import stat
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,44 +15,37 @@ import requests
 
 from vpe_watcher.adapters.engine.answers import check_link
 from vpe_watcher.adapters.engine.faults import host_of, mapped
-from vpe_watcher.adapters.engine.transport import (
-    BLOCK_BYTES,
-    Anonymous,
-    Call,
-    Transport,
-    blocks_of,
+from vpe_watcher.adapters.engine.sources import (
+    SourceFailed,
+    changed,
+    check_empty,
+    file_blocks,
+    open_source,
 )
-from vpe_watcher.adapters.engine.values import Download
-from vpe_watcher.core.errors import HostFault, InputChanged, Stopped
+from vpe_watcher.adapters.engine.transport import Anonymous, Call, Transport, blocks_of
+from vpe_watcher.adapters.engine.values import Download, Part, Sent
+from vpe_watcher.adapters.engine.zipped import ZippedParts
+from vpe_watcher.core.errors import HostFault, Stopped
 
 PIECE_BYTES = 256 * 1024
+Put = Callable[[Iterator[bytes]], str]
 
 
-class SourceFailed(Exception):
-    """Carries an OSError of the file past the libraries, who would take it for the network's."""
-
-    def __init__(self, error: OSError) -> None:
-        super().__init__()
-        self.error = error
-
-
-class FileBody:
-    """The body of an upload: exactly `size` bytes of a file, or an exception before the last.
+class Body:
+    """The body of an upload: exactly `size` bytes of `blocks`, or an exception before the last.
 
     Has a length, so that the request gets a Content-Length and is never chunked.
     """
 
     def __init__(
         self,
-        file: BinaryIO,
+        blocks: Iterator[bytes],
         *,
-        modality: str,
         size: int,
         on_progress: Callable[[int], None],
         should_stop: Callable[[], bool],
     ) -> None:
-        self._file = file
-        self._modality = modality
+        self._blocks = blocks
         self._size = size
         self._on_progress = on_progress
         self._should_stop = should_stop
@@ -66,13 +58,8 @@ class FileBody:
         return self._size
 
     def __iter__(self) -> Iterator[memoryview]:
-        """Yield the file in pieces; each is told as sent when the next one is asked for."""
-        left = self._size
-        while left:
-            block = self._read(min(left, BLOCK_BYTES))
-            left -= len(block)
-            if not block or (not left and self._read(1)):
-                raise changed(self._modality)
+        """Yield the blocks in pieces; each is told as sent when the next one is asked for."""
+        for block in self._blocks:
             self._digest.update(block)
             for start in range(0, len(block), PIECE_BYTES):
                 yield from self._piece(memoryview(block)[start : start + PIECE_BYTES])
@@ -81,11 +68,6 @@ class FileBody:
         """Tell the last progress, return the digest of the bytes that were given out."""
         self._tell()
         return self._digest.hexdigest()
-
-    def check_empty(self) -> None:
-        """Raise if a file that should be empty is not."""
-        if self._size == 0 and self._read(1):
-            raise changed(self._modality)
 
     def _piece(self, piece: memoryview) -> Iterator[memoryview]:
         if self._should_stop():
@@ -99,39 +81,31 @@ class FileBody:
             self._told = self.given
             self._on_progress(self.given)
 
-    def _read(self, amount: int) -> bytes:
-        try:
-            return self._file.read(amount)
-        except OSError as error:
-            raise SourceFailed(error) from error
-
 
 def upload(
     transport: Transport,
     *,
     url: str,
-    path: Path,
+    source: Path | tuple[Part, ...],
     modality: str,
     size: int,
     on_progress: Callable[[int], None],
     should_stop: Callable[[], bool],
     now_s: Callable[[], float],
-) -> str:
-    """PUT a file of `size` bytes to a pre-signed URL and return the SHA-256 of what was sent."""
-    with open_source(path, modality=modality, size=size) as file:
-        body = FileBody(
-            file,
-            modality=modality,
-            size=size,
-            on_progress=on_progress,
-            should_stop=should_stop,
-        )
-        try:
-            body.check_empty()
-            _put(transport, url=url, body=body, now_s=now_s)
-        except SourceFailed as failed:
-            raise failed.error from None
-    return body.finish()
+) -> Sent:
+    """PUT `size` bytes of a file or of a series' ZIP to a pre-signed URL."""
+
+    def put(blocks: Iterator[bytes]) -> str:
+        body = Body(blocks, size=size, on_progress=on_progress, should_stop=should_stop)
+        _put(transport, url=url, body=body, now_s=now_s)
+        return body.finish()
+
+    try:
+        if isinstance(source, Path):
+            return Sent(_put_file(source, put, modality=modality, size=size))
+        return _put_series(source, put, modality=modality, size=size)
+    except SourceFailed as failed:
+        raise failed.error from None
 
 
 def download(
@@ -164,17 +138,6 @@ def download(
             on_progress(received)
         check_received(response, size=size, received=received, host=host)
     return Download(received, digest.hexdigest())
-
-
-def open_source(path: Path, *, modality: str, size: int) -> BinaryIO:
-    """Open a regular file of exactly this size; raise InputChanged if it is something else."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-    descriptor = os.open(path, flags)
-    status = os.fstat(descriptor)
-    if stat.S_ISREG(status.st_mode) and status.st_size == size:
-        return os.fdopen(descriptor, "rb", buffering=0)
-    os.close(descriptor)
-    raise changed(modality)
 
 
 def received_blocks(response: requests.Response, *, call: Call) -> Iterator[bytes]:
@@ -224,19 +187,30 @@ def size_fault(code: str, *, host: str, size: int, received: int) -> HostFault:
     )
 
 
-def changed(modality: str) -> InputChanged:
-    """Return the fault for a file that is shorter or longer than it was."""
-    return InputChanged(
-        f"The file for {modality} is not what it was when it was claimed.", code="input_changed"
-    )
-
-
 def stopped(verb: str) -> Stopped:
     """Return the fault for a transfer that was told to stop."""
     return Stopped(f"The {verb} was stopped.", code="stopped")
 
 
-def _put(transport: Transport, *, url: str, body: FileBody, now_s: Callable[[], float]) -> None:
+def _put_file(
+    path: Path, put: Callable[[Iterator[bytes]], str], *, modality: str, size: int
+) -> str:
+    with open_source(path, modality=modality, size=size) as file:
+        if not size:
+            check_empty(file, modality=modality)
+        return put(file_blocks(file, modality=modality, size=size))
+
+
+def _put_series(parts: tuple[Part, ...], put: Put, *, modality: str, size: int) -> Sent:
+    zipped = ZippedParts(parts, modality=modality)
+    if zipped.size != size:
+        raise changed(modality)
+    with closing(zipped.blocks()) as blocks:
+        sha256 = put(blocks)
+    return Sent(sha256, tuple(zipped.digests))
+
+
+def _put(transport: Transport, *, url: str, body: Body, now_s: Callable[[], float]) -> None:
     host = host_of(url)
     call = Call(
         "PUT",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 
@@ -46,3 +47,20 @@ class Download:
 
     size: int
     sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One file of a series: where it lies, its name inside the ZIP, its size in bytes."""
+
+    path: Path
+    name: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What was sent: SHA-256 (hex) of all bytes; for a series also of each part, in their order."""
+
+    sha256: str
+    parts: tuple[str, ...] = ()
