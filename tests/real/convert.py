@@ -60,19 +60,19 @@ def _member(project: tarfile.TarFile, name: str) -> bytes:
 
 def write_multiframe_dicom(scan: Scan, path: Path) -> None:
     """Write one Enhanced CT object with a frame for each slice: geometry, no acquisition macros."""
-    dataset = _dicom_head(scan, EnhancedCTImageStorage)
+    dataset = dicom_head(scan, EnhancedCTImageStorage)
     dataset.NumberOfFrames = len(scan.voxels)
     dataset.SharedFunctionalGroupsSequence = [_shared_groups(scan)]
     dataset.PerFrameFunctionalGroupsSequence = [
         _frame_groups(scan, index) for index in range(len(scan.voxels))
     ]
-    dataset.PixelData = _stored(scan.voxels)
+    dataset.PixelData = stored_voxels(scan.voxels)
     dataset.save_as(path, enforce_file_format=True)
 
 
 def write_slices_zip(scan: Scan, path: Path) -> None:
     """Write an archive with one single-frame CT object for each slice."""
-    head = _dicom_head(scan, CTImageStorage)
+    head = dicom_head(scan, CTImageStorage)
     head.PixelSpacing = [scan.spacing[1], scan.spacing[0]]
     head.SliceThickness = scan.spacing[2]
     head.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
@@ -86,13 +86,14 @@ def _slice(head: pydicom.Dataset, scan: Scan, index: int) -> bytes:
     head.SOPInstanceUID = head.file_meta.MediaStorageSOPInstanceUID = generate_uid()
     head.InstanceNumber = index + 1
     head.ImagePositionPatient = [0, 0, _height(scan, index)]
-    head.PixelData = _stored(scan.voxels[index])
+    head.PixelData = stored_voxels(scan.voxels[index])
     buffer = BytesIO()
     head.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()
 
 
-def _dicom_head(scan: Scan, sop_class: UID) -> pydicom.Dataset:
+def dicom_head(scan: Scan, sop_class: UID) -> pydicom.Dataset:
+    """Return what every DICOM object of the scan says: fresh UIDs, an invented patient."""
     dataset = pydicom.Dataset()
     dataset.file_meta = pydicom.dataset.FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -143,7 +144,7 @@ def _height(scan: Scan, index: int) -> float:
     return round(index * scan.spacing[2], 6)
 
 
-def _stored(voxels: npt.NDArray[np.int16]) -> bytes:
+def stored_voxels(voxels: npt.NDArray[np.int16]) -> bytes:
     """Return the voxels as scanners store them: unsigned, with the intercept taken off."""
     return (voxels.astype("<i4") - INTERCEPT).clip(0, 65535).astype("<u2").tobytes()
 
