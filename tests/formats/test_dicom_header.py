@@ -8,14 +8,18 @@ from typing import Any
 
 import pydicom
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.formats.builders import dicom, dicoms
 from tests.formats.test_dicom import BUNDLED, bundled
 from vpe_watcher.formats import DicomFacts, is_dicomdir, read_facts
+from vpe_watcher.formats.blocks import Judged
+from vpe_watcher.formats.dicom_elements import Elements
+from vpe_watcher.formats.dicom_header import WANTED_FOR_PROOF, Header, open_data_set, read_values
 from vpe_watcher.formats.dicom_numbers import count_of, decimals_of, integer_of, values_of
 
+LAST = 0x7FDFFFFF
 GEOMETRY: dict[str, Any] = {
     "FrameOfReferenceUID": "1.2.3.9",
     "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"],
@@ -211,3 +215,42 @@ def test_a_dicomdir_is_told_apart() -> None:
     assert not is_dicomdir(facts_of(dicom()))
     directory = BUNDLED / "test_files/dicomdirtests/DICOMDIR"
     assert is_dicomdir(facts_of(directory.read_bytes()))
+
+
+def slowly_read(data: bytes) -> dict[int, bytes] | None:
+    """Read what a proof needs with the general walker alone."""
+    file = io.BytesIO(data)
+    try:
+        data_set = open_data_set(file, len(data))
+        header = Header(data_set.encoding, {})
+        elements = Elements(data_set.file, data_set.size, data_set.encoding)
+        for element in elements.from_offset(data_set.start):
+            if element.tag > LAST:
+                break
+            header.take(data_set.file, element, wanted=WANTED_FOR_PROOF)
+    except Judged:
+        return None
+    return header.values
+
+
+def quickly_read(data: bytes) -> dict[int, bytes] | None:
+    """Read what a proof needs as proofs do."""
+    try:
+        data_set = open_data_set(io.BytesIO(data), len(data))
+        return read_values(data_set, wanted=WANTED_FOR_PROOF, last=LAST)[0].values
+    except Judged:
+        return None
+
+
+@given(
+    sample=st.sampled_from(sorted(dicoms())),
+    place=st.integers(132, 1200),
+    piece=st.binary(max_size=6),
+    cut=st.integers(0, 300),
+)
+@settings(max_examples=300, deadline=None)
+def test_skimming_reads_what_walking_reads(sample: str, place: int, piece: bytes, cut: int) -> None:
+    """The quick way over plain elements is no second opinion, in broken files neither."""
+    whole = dicoms()[sample][1]
+    data = whole[:place] + piece + whole[place + len(piece) : len(whole) - cut]
+    assert quickly_read(data) == slowly_read(data)

@@ -12,11 +12,17 @@ from vpe_watcher.formats.blocks import Judged, cannot_tell, complete, incomplete
 from vpe_watcher.formats.dicom_elements import (
     PIXEL_DATA,
     UNDEFINED,
+    Element,
     Elements,
     starts_without_preamble,
-    value_of,
 )
-from vpe_watcher.formats.dicom_header import DataSet, Header, open_data_set, wanted_for_proof
+from vpe_watcher.formats.dicom_header import (
+    WANTED_FOR_PROOF,
+    DataSet,
+    Header,
+    open_data_set,
+    read_values,
+)
 from vpe_watcher.formats.signature import (
     DICOM_MAGIC,
     DICOM_PREAMBLE,
@@ -27,6 +33,7 @@ from vpe_watcher.formats.signature import (
 )
 
 KIND = "a DICOM file"
+_LAST_BEFORE_PIXELS = min(PIXEL_DATA) - 1
 _SIGNED_SIZE = DICOM_PREAMBLE + len(DICOM_MAGIC)
 
 
@@ -39,8 +46,7 @@ def prove(file: BinaryIO, size: int) -> Verdict:
     if not looks_like_dicom(first) and not starts_without_preamble(first):
         return _judge_start(first)
     try:
-        data_set = open_data_set(file, size)
-        verdict = _prove_pixels(_read_whole(data_set), data_set.size)
+        verdict = _prove_data_set(open_data_set(file, size))
     except Judged as judged:
         verdict = judged.verdict
     if verdict.proof is Proof.COMPLETE and not looks_like_dicom(first):
@@ -55,36 +61,34 @@ def _judge_start(first: bytes) -> Verdict:
     return not_a(KIND, first)
 
 
-def _read_whole(data_set: DataSet) -> Header:
+def _prove_data_set(data_set: DataSet) -> Verdict:
     """Walk over all elements. Raises `Judged` where one is cut or makes no sense."""
-    header = Header(data_set.encoding, {})
+    header, offset = read_values(data_set, wanted=WANTED_FOR_PROOF, last=_LAST_BEFORE_PIXELS)
     elements = Elements(data_set.file, data_set.size, data_set.encoding)
-    for element in elements.from_offset(data_set.start):
+    pixels: Element | None = None
+    for element in elements.from_offset(offset):
         if element.tag in PIXEL_DATA:
-            header.pixels = element
+            pixels = element
             # The length that the header demands is told before the element's own cut is.
-            _compare(header, data_set.size)
-        elif wanted_for_proof(element.tag) and element.length != UNDEFINED:
-            header.values[element.tag] = value_of(data_set.file, element)
-    return header
+            _compare(header, pixels, here=data_set.size - pixels.start)
+        header.take(data_set.file, element, wanted=WANTED_FOR_PROOF)
+    return _judge_pixels(header, pixels)
 
 
-def _compare(header: Header, size: int) -> None:
-    pixels = header.pixels
-    if pixels is None or pixels.length == UNDEFINED:
+def _compare(header: Header, pixels: Element, *, here: int) -> None:
+    if pixels.length == UNDEFINED:
         return
-    here = size - pixels.start
     demanded = max(header.pixel_bytes, pixels.length)
     if here < demanded:
         raise Judged(incomplete(f"{demanded} bytes of pixel data demanded, {here} here"))
 
 
-def _prove_pixels(header: Header, size: int) -> Verdict:
+def _judge_pixels(header: Header, pixels: Element | None) -> Verdict:
     """Judge a header whose elements were all walked over to a clean end."""
-    if header.pixels is None:
+    if pixels is None:
         if header.pixel_bytes and not header.has_pixels_elsewhere:
             return incomplete("ends before its pixel data")
         return cannot_tell("holds no pixel data")
-    if header.pixels.length != UNDEFINED and header.pixels.length < header.pixel_bytes:
+    if pixels.length != UNDEFINED and pixels.length < header.pixel_bytes:
         return cannot_tell("its pixel data are declared shorter than its dimensions demand")
-    return complete() if size and header.pixel_bytes else cannot_tell("has no dimensions")
+    return complete() if header.pixel_bytes else cannot_tell("has no dimensions")

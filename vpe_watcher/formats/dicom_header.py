@@ -6,14 +6,14 @@ Reads up to the pixel data only, in constant memory and in pieces of 64 KiB; nev
 from __future__ import annotations
 
 import struct
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from vpe_watcher.formats.blocks import Judged, no_pulse, read_at, with_pulse
+from vpe_watcher.formats.blocks import HEADER_BUFFER, Judged, no_pulse, read_at, with_pulse
 from vpe_watcher.formats.compressed import inflate, opened_deflate
 from vpe_watcher.formats.dicom_elements import (
     DEFLATED,
-    PIXEL_DATA,
     UNDEFINED,
     Element,
     Elements,
@@ -21,6 +21,7 @@ from vpe_watcher.formats.dicom_elements import (
     Meta,
     encoding_of,
     read_meta,
+    skim,
     starts_without_preamble,
     value_of,
 )
@@ -67,7 +68,9 @@ _FOR_FACTS = frozenset(_TEXTS.values()) | {
     _COLUMNS,
     _BITS,
 }
-_FOR_PROOF = frozenset({_SAMPLES, _PHOTOMETRIC, _FRAMES, _ROWS, _COLUMNS, _BITS, _PIXEL_DATA_URL})
+WANTED_FOR_PROOF = frozenset(
+    {_SAMPLES, _PHOTOMETRIC, _FRAMES, _ROWS, _COLUMNS, _BITS, _PIXEL_DATA_URL}
+)
 _LAST_FOR_FACTS = max(_FOR_FACTS)
 
 
@@ -120,16 +123,15 @@ class DataSet:
 
 @dataclass(slots=True)
 class Header:
-    """The values that were asked for, and where the pixel data are."""
+    """The values that were asked for, by tag."""
 
     encoding: Encoding
     values: dict[int, bytes]
-    pixels: Element | None = None
 
-    def text(self, tag: int) -> str:
-        """Return a value in the file's character set."""
-        codec = codec_of(self.values.get(_CHARACTER_SET, b""))
-        return decode(self.values.get(tag, b""), codec)
+    def take(self, file: BinaryIO, element: Element, *, wanted: Container[int]) -> None:
+        """Read the value of an element if it is wanted. Raises `Judged` where it is cut."""
+        if element.tag in wanted and element.length != UNDEFINED:
+            self.values[element.tag] = value_of(file, element)
 
     def short(self, tag: int) -> int:
         """Return a number of 16 bits, 0 where there is none."""
@@ -147,7 +149,7 @@ class Header:
         samples = self.short(_SAMPLES) or 1
         values = self.short(_ROWS) * self.short(_COLUMNS) * self.frames * samples
         length = (values * self.short(_BITS) + 7) // 8
-        is_subsampled = self.text(_PHOTOMETRIC) == "YBR_FULL_422"
+        is_subsampled = values_of(self.values.get(_PHOTOMETRIC, b"")) == ("YBR_FULL_422",)
         return length * 2 // 3 if is_subsampled else length
 
     @property
@@ -168,7 +170,8 @@ def read_facts(file: BinaryIO) -> DicomFacts | None:
         if not looks_like_dicom(first) and not starts_without_preamble(first):
             return None
         data_set = open_data_set(file, UNKNOWN_SIZE)
-        return _facts(_read_head(data_set), data_set.meta)
+        header, _ = read_values(data_set, wanted=_FOR_FACTS, last=_LAST_FOR_FACTS)
+        return _facts(header, data_set.meta)
     except Judged:
         return None
 
@@ -190,29 +193,33 @@ def open_data_set(file: BinaryIO, size: int) -> DataSet:
     return DataSet(file, size, meta.end, meta, encoding)
 
 
-def wanted_for_proof(tag: int) -> bool:
-    """Tell whether `Header` needs the value to say how long the pixel data are."""
-    return tag in _FOR_PROOF
+def read_values(data_set: DataSet, *, wanted: Container[int], last: int) -> tuple[Header, int]:
+    """Read the wanted values up to the tag `last`; return them and where that ended.
 
-
-def _read_head(data_set: DataSet) -> Header:
+    Raises `Judged` where an element is cut or makes no sense.
+    """
     header = Header(data_set.encoding, {})
-    elements = Elements(data_set.file, data_set.size, data_set.encoding)
-    for element in elements.from_offset(data_set.start):
-        if element.tag in PIXEL_DATA or element.tag > _LAST_FOR_FACTS:
-            break
-        if element.tag in _FOR_FACTS and element.length != UNDEFINED:
-            header.values[element.tag] = value_of(data_set.file, element)
-    return header
+    file, encoding, offset = data_set.file, data_set.encoding, data_set.start
+    # Half of it: a buffer that was read to its end is read again after a step back.
+    window = read_at(file, 0, min(HEADER_BUFFER // 2, data_set.size))
+    elements = Elements(file, data_set.size, encoding)
+    while True:
+        plain, offset = skim(window, offset, encoding, wanted=wanted, last=last)
+        header.values |= plain
+        element = elements.element_at(offset)
+        if element is None or element.tag > last:
+            return header, offset
+        header.take(file, element, wanted=wanted)
+        offset = elements.end_of(element)
 
 
 def _facts(header: Header, meta: Meta) -> DicomFacts | None:
     if not header.values and not meta.sop_class:
         return None
-    texts = {name: header.text(tag) for name, tag in _TEXTS.items()}
+    values, codec = header.values, codec_of(header.values.get(_CHARACTER_SET, b""))
+    texts = {name: decode(values.get(tag, b""), codec) for name, tag in _TEXTS.items()}
     texts["patient_name"] = texts["patient_name"].rstrip("=")  # empty groups of components
     texts["sop_class_uid"] = texts["sop_class_uid"] or meta.sop_class  # a DICOMDIR's is there only
-    values = header.values
     return DicomFacts(
         **texts,
         rows=header.short(_ROWS),

@@ -65,6 +65,8 @@ def codec_of(character_set: bytes) -> str:
 
 def decode(value: bytes, codec: str) -> str:
     """Decode a value that begins in `codec` and may switch by escape sequences (PS3.5 6.1.2.5)."""
+    if b"\x1b" not in value:
+        return value.decode(codec, errors="replace").strip(" \0")
     text = "".join(_decode_fragment(piece, codec) for piece in _FRAGMENT.findall(value))
     return text.strip(" \0")
 
