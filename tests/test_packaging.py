@@ -62,18 +62,21 @@ def test_a_lock_names_no_place(lock: Path) -> None:
 
 def test_locks_agree() -> None:
     """What is tested is what is shipped: one version of each package in all locks."""
-    run, demo, test = (_pins(ROOT / "requirements" / f"{n}.txt") for n in ("run", "demo", "test"))
+    names = ("run", "demo", "dicom", "test")
+    run, demo, dicom, test = (_pins(ROOT / "requirements" / f"{name}.txt") for name in names)
     assert run.items() <= demo.items() <= test.items()
+    assert run.items() <= dicom.items() <= test.items()
 
 
 def test_locks_hold_what_the_project_asks_for(metadata: dict[str, Any]) -> None:
     """No lock was forgotten when a dependency was added."""
     project = metadata["project"]
-    sandbox = project["optional-dependencies"]["sandbox"]
+    extras = project["optional-dependencies"]
     groups = metadata["dependency-groups"]
     asked = {
         "run": project["dependencies"] + metadata["build-system"]["requires"],
-        "demo": sandbox,
+        "demo": extras["sandbox"],
+        "dicom": extras["dicom"],
         "test": groups["test"] + groups["lint"],
     }
     for lock, requirements in asked.items():
@@ -99,13 +102,17 @@ def test_dependencies_are_what_is_imported(metadata: dict[str, Any]) -> None:
     """Nothing is installed unused, and nothing imported that only another package brings along."""
     project = metadata["project"]
     needed = {_name(entry) for entry in project["dependencies"]}
-    extra = {_name(entry) for entry in project["optional-dependencies"]["sandbox"]}
+    extras = project["optional-dependencies"]
     package = ROOT / "vpe_watcher"
-    sandbox = set((package / "sandbox").rglob("*.py"))
-    daemon = _foreign_imports(set(package.rglob("*.py")) - sandbox)
+    rooms = {
+        "sandbox": set((package / "sandbox").rglob("*.py")),
+        "dicom": set((package / "adapters" / "dicom_receiver").rglob("*.py")),
+    }
+    daemon = _foreign_imports(set(package.rglob("*.py")).difference(*rooms.values()))
     # The demo judges the mesh by the phantom, which cannot be made without the extra.
     assert daemon - {"numpy"} == needed
-    assert _foreign_imports(sandbox) - needed == extra
+    for extra, sources in rooms.items():
+        assert _foreign_imports(sources) - needed == {_name(entry) for entry in extras[extra]}
 
 
 def _foreign_imports(sources: set[Path]) -> set[str]:
