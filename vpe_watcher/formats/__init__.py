@@ -6,6 +6,7 @@ that it is told, never opens, moves or writes a file.
 
 from vpe_watcher.formats.archive import lists_mesh, mesh_members
 from vpe_watcher.formats.dicom_header import DicomFacts, is_dicomdir, read_facts
+from vpe_watcher.formats.dicomdir import Directory, read_dicomdir
 from vpe_watcher.formats.identity import identifiers
 from vpe_watcher.formats.names import (
     KNOWN_EXTENSIONS,
@@ -21,12 +22,14 @@ __all__ = [
     "MESH_EXTENSIONS",
     "VOLUME_EXTENSIONS",
     "DicomFacts",
+    "Directory",
     "examine",
     "identifiers",
     "is_dicomdir",
     "lists_mesh",
     "looks_like_dicom",
     "mesh_members",
+    "read_dicomdir",
     "read_facts",
     "split_name",
 ]

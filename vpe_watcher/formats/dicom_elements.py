@@ -85,6 +85,27 @@ class Elements:
         """Return the element of the top level at `offset`, None at the end of the file."""
         return self._element(offset, self._encoding)
 
+    def inside(self, parent: Element) -> Iterator[Element]:
+        """Yield the items of a sequence, or the elements of an item.
+
+        An item that says to be longer than its sequence ends with it: the length of the sequence
+        is what tells a cut file.
+        """
+        end = None if parent.length == UNDEFINED else self.end_of(parent)
+        offset = parent.start
+        while offset != end:
+            element = self.element_at(offset)
+            if element is None:
+                raise Judged(_cut())
+            if end is None and element.tag in (_ITEM_END, _SEQUENCE_END):
+                return
+            if end is not None and element.tag == _ITEM and element.length != UNDEFINED:
+                element = element._replace(length=min(element.length, end - element.start))
+            yield element
+            offset = self.end_of(element)
+            if end is not None and offset > end:
+                raise Judged(cannot_tell("holds an element that is longer than what it lies in"))
+
     def _element(self, offset: int, encoding: Encoding) -> Element | None:
         self._headers += 1
         if self._headers > MOST_HEADERS:
