@@ -6,9 +6,12 @@ import contextlib
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from typing import Self
 
+MIB = 1024 * 1024
+TAIL = 256 * 1024
 Handler = Callable[[socket.socket], None]
 
 
@@ -113,3 +116,29 @@ def unused_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
         return port
+
+
+class Sink:
+    """Takes an upload at its own pace and remembers what came."""
+
+    def __init__(self, *, pause_s: float = 0, block: int = MIB, reply: bytes = answer()) -> None:
+        self.head = b""
+        self.body = bytearray()
+        self._pause_s = pause_s
+        self._block = block
+        self._reply = reply
+        self.is_complete = False
+
+    def __call__(self, connection: socket.socket) -> None:
+        self.head, rest = read_head(connection)
+        self.body += rest
+        while len(self.body) < length_of(self.head):
+            block = connection.recv(self._block)
+            if not block:
+                return
+            self.body += block
+            # what the kernels hold at the end is not what is under test
+            if len(self.body) < length_of(self.head) - TAIL:
+                time.sleep(self._pause_s)
+        self.is_complete = True
+        connection.sendall(self._reply)

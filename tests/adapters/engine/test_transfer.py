@@ -22,8 +22,8 @@ from tests.adapters.engine.conftest import MakeClient
 from tests.adapters.engine.servers import (
     Handler,
     RawServer,
+    Sink,
     answer,
-    length_of,
     read_head,
     read_request,
     reset,
@@ -33,7 +33,6 @@ from vpe_watcher.adapters.engine import EngineClient, Timeouts
 from vpe_watcher.core.errors import HostFault, InputChanged, LinkExpired, Stopped
 
 MIB = 1024 * 1024
-TAIL = 256 * 1024
 
 
 @pytest.fixture
@@ -65,32 +64,6 @@ def get(client: EngineClient, url: str, size: int | None = None) -> bytes:
     assert done.size == len(content)
     assert done.sha256 == hashlib.sha256(content).hexdigest()
     return content
-
-
-class Sink:
-    """Takes an upload at its own pace and remembers what came."""
-
-    def __init__(self, *, pause_s: float = 0, block: int = MIB, reply: bytes = answer()) -> None:
-        self.head = b""
-        self.body = bytearray()
-        self._pause_s = pause_s
-        self._block = block
-        self._reply = reply
-        self.is_complete = False
-
-    def __call__(self, connection: socket.socket) -> None:
-        self.head, rest = read_head(connection)
-        self.body += rest
-        while len(self.body) < length_of(self.head):
-            block = connection.recv(self._block)
-            if not block:
-                return
-            self.body += block
-            # what the kernels hold at the end is not what is under test
-            if len(self.body) < length_of(self.head) - TAIL:
-                time.sleep(self._pause_s)
-        self.is_complete = True
-        connection.sendall(self._reply)
 
 
 @pytest.mark.parametrize("size", [0, 1, 65537, MIB, MIB + 1, 3 * MIB])

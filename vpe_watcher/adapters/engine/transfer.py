@@ -60,9 +60,13 @@ class Body:
     def __iter__(self) -> Iterator[memoryview]:
         """Yield the blocks in pieces; each is told as sent when the next one is asked for."""
         for block in self._blocks:
+            if self.given + len(block) > self._size:
+                raise RuntimeError("the body of an upload is longer than announced")
             self._digest.update(block)
             for start in range(0, len(block), PIECE_BYTES):
                 yield from self._piece(memoryview(block)[start : start + PIECE_BYTES])
+        if self.given < self._size:
+            raise RuntimeError("the body of an upload is shorter than announced")
 
     def finish(self) -> str:
         """Tell the last progress, return the digest of the bytes that were given out."""
