@@ -20,7 +20,10 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "vpe_watcher"
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 WITH_PARTS = [path for path in DOCUMENTS if "<!-- printed: " in path.read_text()]
-EVENT = re.compile(r'"((?:breaker|candidate|case|config|daemon|scan|step|thread|watch|word)\.\w+)"')
+SUBJECTS = (
+    "association|breaker|candidate|case|config|daemon|instance|receive|scan|step|thread|watch|word"
+)
+EVENT = re.compile(rf'"((?:{SUBJECTS})\.\w+)"')
 ROW = re.compile(r"^\| `([a-z]+\.[a-z]+)` \| (\w+) \|", re.MULTILINE)
 LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
 BLOCK = re.compile(r"```([a-z]*)\n(.*?)```", re.DOTALL)
@@ -69,8 +72,10 @@ def test_a_document_without_parts_is_a_mistake(tmp_path: Path) -> None:
 
 def test_every_log_event_is_documented_with_its_level() -> None:
     """The reference lists the events that the daemon logs, and no others."""
-    daemon = [PACKAGE / "app" / f"{name}.py" for name in ("daemon", "watching", "housekeeper")]
-    sources = [*(PACKAGE / "flow").glob("*.py"), *daemon]
+    names = ("daemon", "watching", "housekeeper", "receiving")
+    daemon = [PACKAGE / "app" / f"{name}.py" for name in names]
+    receiver = (PACKAGE / "adapters" / "dicom_receiver").glob("*.py")
+    sources = [*(PACKAGE / "flow").glob("*.py"), *daemon, *receiver]
     logged = {name for path in sources for name in EVENT.findall(path.read_text())}
     logged |= {f"case.{state}" for state in AT_REST}
     documented = ROW.findall((ROOT / "docs" / "reference" / "log-events.md").read_text())

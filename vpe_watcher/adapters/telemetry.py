@@ -23,12 +23,14 @@ FIELDS = frozenset(
     {"event", "timestamp", "level", "case_id", "recipe", "job_id", "step", "attempt", "outcome"}
     | {"duration_s", "bytes", "reason", "code", "hint", "breaker", "count", "root", "watch"}
     | {"version", "pid", "state", "signal", "word", "error", "starts", "since", "period_s"}
+    | {"listen", "peer", "refused"}
 )
 NAMES = frozenset({"name", "path"})
 WARNINGS = frozenset(
     {"breaker.opened", "case.held", "case.failed", "step.interrupted", "library.warning"}
+    | {"association.rejected", "instance.refused"}
 )
-ERRORS = frozenset({"step.defect", "thread.defect"})
+ERRORS = frozenset({"step.defect", "thread.defect", "receive.defect"})
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]*://)(?:[^\s/@\"']*@)?([^\s/?#\"']+)[^\s\"']*", re.IGNORECASE)
 _QUERY = re.compile(r"/[^\s?\"']*\?[^\s\"']*=[^\s\"']*")  # a URL that lost its host on the way

@@ -279,6 +279,25 @@ def cancel(case: Cases, config: Config = None) -> None:
 
 
 @app.command(
+    epilog="Example:\n\n\b\n  vpe-watcher receive\n"
+    "  vpe-watcher receive --listen :11112     (all addresses; see dicom.addresses)",
+)
+def receive(
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT", help="Else dicom.listen of the configuration, or 127.0.0.1:11112."
+        ),
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Receive DICOM from a PACS into the inbox, without the daemon."""
+    from vpe_watcher.app.commands.receive import receive
+
+    _answer(lambda: receive(config, listen=listen))
+
+
+@app.command(
     epilog="Example:\n\n\b\n  vpe-watcher demo\n  vpe-watcher demo /tmp/demo --scan my.dcm",
 )
 def demo(

@@ -150,8 +150,8 @@ class Receiver:
             (evt.EVT_REJECTED, self._rejected),
             (evt.EVT_C_ECHO, lambda _: SUCCESS),
             (evt.EVT_C_STORE, self._store),
-            (evt.EVT_RELEASED, partial(self._ended, outcome="released")),
-            (evt.EVT_ABORTED, partial(self._ended, outcome="aborted")),
+            (evt.EVT_RELEASED, partial(self._ended, word="association.released")),
+            (evt.EVT_ABORTED, partial(self._ended, word="association.aborted")),
         ]
 
     # --- the life of an association ---------------------------------------------------------------
@@ -192,16 +192,16 @@ class Receiver:
         why = _REASONS.get((answer.result_source, answer.diagnostic), "not acceptable")
         self._log("association.rejected", peer=session.peer, reason=why)
 
-    def _ended(self, event: Event, *, outcome: str) -> None:
-        self._end(event.assoc, outcome)
+    def _ended(self, event: Event, *, word: str) -> None:
+        self._end(event.assoc, word)
 
     def _sweep(self) -> None:
         """End the sessions of threads that died without a word."""
         for association in tuple(self._sessions):
             if association.ident is not None and not association.is_alive():
-                self._end(association, "aborted")
+                self._end(association, "association.aborted")
 
-    def _end(self, association: Association, outcome: str) -> None:
+    def _end(self, association: Association, word: str) -> None:
         session = self._sessions.pop(association, None)
         if session is None:
             return
@@ -209,7 +209,7 @@ class Receiver:
             session.delivery.end()
         if session.is_accepted:
             self._log(
-                f"association.{outcome}",
+                word,
                 peer=session.peer,
                 count=session.kept,
                 refused=session.refused,

@@ -13,6 +13,7 @@ from vpe_watcher.adapters.settings.mistakes import Mistake, SettingsError
 from vpe_watcher.adapters.settings.model import (
     AuthSettings,
     DeliverySettings,
+    DicomSettings,
     EngineSettings,
     IntakeSettings,
     LimitSettings,
@@ -25,6 +26,7 @@ from vpe_watcher.adapters.settings.recipes import Recipe, Settings
 __all__ = [
     "AuthSettings",
     "DeliverySettings",
+    "DicomSettings",
     "EngineSettings",
     "IntakeSettings",
     "LimitSettings",

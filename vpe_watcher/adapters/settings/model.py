@@ -12,6 +12,15 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from vpe_watcher.adapters.settings.network import (
+    Network,
+    allowed_networks,
+    listen_address,
+    network_of,
+    split_listen,
+    title,
+    titles,
+)
 from vpe_watcher.adapters.settings.secrets import read_secret
 from vpe_watcher.adapters.settings.values import (
     Address,
@@ -139,6 +148,27 @@ class RecipeTable(IntakeSettings):
     job: JobBody = {}
 
 
+class DicomSettings(Section):
+    """Who may send instances to us, and whose inbox they go into."""
+
+    listen: Annotated[String, AfterValidator(listen_address)] = ""
+    ae_title: Annotated[String, AfterValidator(title)] = "VPE-WATCHER"
+    calling_ae_titles: Annotated[Words, AfterValidator(titles)] = ()
+    addresses: Annotated[Words, AfterValidator(allowed_networks)] = ("127.0.0.1", "::1")
+    recipe: String = "default"
+    associations: PositiveCount = 10
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Return the address and port to listen at; None: not at all."""
+        return split_listen(self.listen) if self.listen else None
+
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        """Return where senders may come from."""
+        return tuple(network_of(word) for word in self.addresses)
+
+
 class LimitSettings(Section):
     """How much at once, how often, how long."""
 
@@ -195,6 +225,7 @@ class Document(Section, BaseSettings):
     job: JobBody = {}
     recipes: dict[str, RecipeTable] = {}
     intake: IntakeSettings = IntakeSettings()
+    dicom: DicomSettings = DicomSettings()
     limits: LimitSettings = LimitSettings()
     delivery: DeliverySettings = DeliverySettings()
     retention: RetentionSettings = RetentionSettings()

@@ -11,6 +11,7 @@ from typing import Any
 
 from vpe_watcher.adapters.settings.model import (
     DeliverySettings,
+    DicomSettings,
     Document,
     EngineSettings,
     IntakeSettings,
@@ -63,6 +64,7 @@ class Settings:
     job: dict[str, Any]
     recipes: dict[str, Recipe]
     intake: IntakeSettings
+    dicom: DicomSettings
     limits: LimitSettings
     delivery: DeliverySettings
     retention: RetentionSettings
@@ -86,6 +88,7 @@ def resolved(
         job=document.job,
         recipes={name: recipe_of(name, table, document) for name, table in tables.items()},
         intake=document.intake,
+        dicom=document.dicom,
         limits=document.limits,
         delivery=document.delivery,
         retention=document.retention,

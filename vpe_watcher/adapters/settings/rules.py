@@ -78,6 +78,16 @@ def default_inbox(settings: Settings) -> Iterator[Finding]:
         yield Finding(("recipes", DEFAULT, "inbox"), reason, hint)
 
 
+def receiving_recipe(settings: Settings) -> Iterator[Finding]:
+    """Demand an inbox that may be written to for what a PACS sends."""
+    path, recipe = ("dicom", "recipe"), settings.recipes.get(settings.dicom.recipe)
+    if recipe is None:
+        yield Finding(path, "names no recipe", f"configured: {', '.join(settings.recipes)}")
+    elif recipe.leave_in_place:
+        hint = "name another recipe, or remove its leave_in_place"
+        yield Finding(path, "names a recipe that leaves its files in place", hint)
+
+
 def keys_of_later_versions(settings: Settings) -> Iterator[Finding]:
     """Refuse what this version would have to ignore in silence."""
     for section, key in NOT_YET:
@@ -177,6 +187,7 @@ RULES: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     recipe_jobs,
     folders,
     state_file,
+    receiving_recipe,
     keys_of_later_versions,
 )
 

@@ -1,0 +1,147 @@
+"""The DICOM receiver with everything that it needs: built from settings, started, stopped.
+
+One receiver a state file: its lock says that what lies half received in the inbox is nobody's.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from vpe_watcher.adapters.files import Disk
+from vpe_watcher.adapters.lock import DaemonLock, lock_holder
+from vpe_watcher.core.errors import ConfigError, TryAgainLater
+from vpe_watcher.flow.breakers import Log
+from vpe_watcher.flow.reception import Reception
+from vpe_watcher.formats.file_meta import file_meta
+
+if TYPE_CHECKING:
+    from vpe_watcher.adapters.dicom_receiver import Receiver
+    from vpe_watcher.adapters.settings import Settings
+
+LOCK_NAME = "receiver"
+REQUIREMENTS = ("pydicom>=3.0", "pynetdicom>=3.0,<4")
+SHORTEST_WAIT_S = 1.0
+
+
+class Receiving:
+    """Receives for one recipe from `start` to `stop`; without an address both do nothing.
+
+    `daemon_id` tells whose inboxes the settings' are, "" while no daemon has run.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        daemon_id: Callable[[], str],
+        log: Log,
+        disk: Disk | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._log = log
+        self._monotonic = monotonic
+        self._lock_file = settings.state_file.with_name(LOCK_NAME)
+        self._lock = DaemonLock(self._lock_file)
+        self._receiver: Receiver | None = None
+        recipe = settings.recipes[settings.dicom.recipe]
+        self._reception = Reception(
+            disk or Disk(),
+            recipe.inbox,
+            recipe=recipe.name,
+            daemon_id=daemon_id,
+            min_free=settings.retention.min_free,
+        )
+
+    def start(self) -> None:
+        """Listen, in threads of its own.
+
+        Raises:
+            ConfigError: the extra is not installed, or this machine cannot listen there.
+            TryAgainLater: the port is taken, or another receiver runs on this state file.
+        """
+        address = self._settings.dicom.address
+        if address is None:
+            return
+        receiver = _receiver_of(
+            self._settings, address, self._reception, log=self._log, monotonic=self._monotonic
+        )
+        self._acquire()
+        try:
+            host, port = receiver.start()
+        except BaseException:
+            self._lock.release()
+            raise
+        self._receiver = receiver
+        listen = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._log("receive.started", listen=listen, recipe=self._settings.dicom.recipe)
+
+    def stop(self) -> bool:
+        """Let nobody in, wait at most `stop_grace_s` for who is; false: a thread hangs."""
+        if self._receiver is None:
+            return True
+        is_over = self._receiver.stop(self._settings.limits.stop_grace_s)
+        self._receiver = None
+        self._log("receive.stopped")
+        if is_over:
+            self._lock.release()
+        return is_over
+
+    def _acquire(self) -> None:
+        try:
+            self._lock.acquire()
+        except TryAgainLater as error:
+            raise TryAgainLater(
+                f"Another receiver (pid {lock_holder(self._lock_file) or 'unknown'}) runs on this "
+                "state file.",
+                code="already_receiving",
+                hint="Stop that one first; the daemon receives by itself when dicom.listen is set.",
+            ) from error
+
+
+def _receiver_of(
+    settings: Settings,
+    address: tuple[str, int],
+    reception: Reception,
+    *,
+    log: Log,
+    monotonic: Callable[[], float],
+) -> Receiver:
+    """Build the network side. Raises `ConfigError`: its libraries are not installed."""
+    try:
+        from vpe_watcher.adapters.dicom_receiver import Options, Receiver
+    except ModuleNotFoundError as error:
+        raise _not_installed(error.name or "") from error
+    dicom, limits = settings.dicom, settings.limits
+    options = Options(
+        host=address[0],
+        port=address[1],
+        ae_title=dicom.ae_title,
+        calling_ae_titles=dicom.calling_ae_titles,
+        networks=dicom.networks,
+        associations=dicom.associations,
+        silence_s=max(limits.stall_timeout_s, SHORTEST_WAIT_S),
+        request_s=max(limits.connect_timeout_s, SHORTEST_WAIT_S),
+        header=_header,
+    )
+    return Receiver(options, reception.open, log=log, monotonic=monotonic)
+
+
+def _header(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:
+    return file_meta(
+        sop_class_uid=sop_class_uid,
+        sop_instance_uid=sop_instance_uid,
+        transfer_syntax_uid=transfer_syntax_uid,
+    )
+
+
+def _not_installed(module: str) -> ConfigError:
+    wanted = " ".join(f"'{requirement}'" for requirement in REQUIREMENTS)
+    return ConfigError(
+        f"What receives DICOM is not installed: the Python package {module} is missing.",
+        code="dicom_not_installed",
+        hint=f"{sys.executable} -m pip install {wanted}",
+    )
