@@ -71,9 +71,13 @@ def _gaps(slices: Sequence[SliceHeader], others: Sequence[SliceHeader]) -> list[
         gaps = geometry.number_gaps(_numbers(slices, others, acquisition, stride), stride)
         new = [gap for gap in gaps if gap not in explained]
         explained += new
-        name = f"acquisition {acquisition}: " if acquisition and acquisition.isdigit() else ""
+        name = f"acquisition {acquisition}: " if _is_number(acquisition) else ""
         texts += [name + geometry.gaps_in_words(new)] if new else []
     return texts + _holes(slices, explained)
+
+
+def _is_number(text: str | None) -> bool:
+    return text is not None and text.isascii() and text.isdigit()
 
 
 def _stride(slices: Sequence[SliceHeader]) -> int:
@@ -155,7 +159,7 @@ def _remarks_on_places(slices: Sequence[SliceHeader]) -> list[str]:
         remarks.append(f"uneven spacing: {min(steps):.2f} to {max(steps):.2f} mm")
     shift_mm = geometry.largest_shift([h.position for h in slices], normal_of(slices))
     spacings = [spacing for header in slices for spacing in header.pixel_spacing]
-    if shift_mm > max(SHIFT_MM, *spacings):
+    if shift_mm > max([SHIFT_MM, *spacings]):
         remarks.append(f"slices are shifted sideways by up to {shift_mm:.1f} mm")
     return remarks
 

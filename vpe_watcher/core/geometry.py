@@ -16,6 +16,7 @@ SAME_MM = 0.01  # decimal strings of 16 characters are rounded, and vendors roun
 STEP_TOLERANCE = 0.1  # of the usual step
 HOLE_FROM = 2 - 2 * STEP_TOLERANCE  # usual steps: from here on a slice is missing in between
 FEWEST_STRIDED = 5  # slices before a constant step of numbers is believed
+FARTHEST_MM = 1e6  # a kilometre is no place in a patient
 MOST_NAMED = 8  # ranges of numbers in one sentence
 
 Vector = tuple[float, ...]
@@ -31,16 +32,14 @@ class Hole:
 
 def is_place(position: Sequence[float]) -> bool:
     """Tell whether a position is three numbers that can be calculated with."""
-    return len(position) == 3 and all(math.isfinite(value) for value in position)
+    return len(position) == 3 and all(abs(value) <= FARTHEST_MM for value in position)
 
 
 def is_direction(orientation: Sequence[float]) -> bool:
     """Tell whether six cosines span a plane: about unit length, about perpendicular."""
-    if len(orientation) != 6 or not all(math.isfinite(value) for value in orientation):
+    if len(orientation) != 6 or not all(abs(cosine) <= 2 for cosine in orientation):
         return False
-    return all(abs(cosine) <= 2 for cosine in orientation) and math.isclose(
-        math.hypot(*normal_of(orientation)), 1, abs_tol=0.1
-    )
+    return math.isclose(math.hypot(*normal_of(orientation)), 1, abs_tol=0.1)
 
 
 def normal_of(orientation: Sequence[float]) -> Vector:

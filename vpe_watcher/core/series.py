@@ -8,6 +8,7 @@ volume with a hole away from the Engine is taken: a person's `retry` sends what 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -226,7 +227,10 @@ def _sort_out_kinds(draft: _Draft) -> None:
 
 
 def _sort_out_misfits(draft: _Draft, min_slices: int) -> None:
-    """Skip a minority of another size, frame of reference or direction; refuse where it is none."""
+    """Skip a few of another size, frame of reference or direction, such as unmarked scouts.
+
+    Refuse where they are half as many as the others: that could be another volume.
+    """
     kept = draft.slices
     misfits: list[tuple[str, str]] = []
     refusals: list[str] = []
@@ -236,7 +240,7 @@ def _sort_out_misfits(draft: _Draft, min_slices: int) -> None:
         kept = [one for one in kept if fits(one.header)]
         misfits += strangers
         refusals += [refusal] if strangers else []
-    if misfits and (len(kept) < min_slices or 2 * len(misfits) >= len(draft.slices)):
+    if misfits and (len(kept) < min_slices or 2 * len(misfits) >= len(kept)):
         draft.refusal = refusals[0]
         return
     draft.slices = kept
@@ -310,6 +314,8 @@ def _refusal(uid: str, slices: Sequence[SliceHeader]) -> str:
 
 def _are_close(spacings: Sequence[geometry.Vector]) -> bool:
     if len({len(spacing) for spacing in spacings}) > 1:
+        return False
+    if not all(math.isfinite(value) for spacing in spacings for value in spacing):
         return False
     middle = geometry.middle_of(spacings)
     return all(geometry.is_close(spacing, middle, geometry.SAME_MM) for spacing in spacings)
