@@ -10,7 +10,6 @@ from pathlib import Path
 import pydicom
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.fileset import FileSet
 from pydicom.uid import UID
 
 from tests.formats.builders import dicom
@@ -71,14 +70,13 @@ def test_it_lists_what_pydicom_reads(path: Path) -> None:
 
 
 def test_what_it_lists_is_there() -> None:
-    """The names of a tree that pydicom can follow are those of its files."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        files = FileSet(BUNDLED / "DICOMDIR")
+    """The names of a tree with three patients are those of its files."""
     found = listed((BUNDLED / "DICOMDIR").read_bytes())
     assert found is not None
-    assert len(found) == 31
-    assert {BUNDLED / name for name in found} == {Path(entry.path) for entry in files}
+    there = [path for patient in BUNDLED.glob("[79]*") for path in patient.rglob("*")]
+    assert sorted(found) == sorted(
+        path.relative_to(BUNDLED).as_posix() for path in there if path.is_file()
+    )
 
 
 @pytest.mark.parametrize("has_lengths", [True, False])
@@ -136,11 +134,11 @@ def implicit_items(count: int) -> bytes:
 
 def test_records_are_read_one_by_one() -> None:
     """Many records cost no more memory than their names do, and too many are refused."""
-    data = implicit_items(20_000)
+    data = implicit_items(5_000)
     tracemalloc.start()
     found = read_dicomdir(io.BytesIO(data))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert found == Directory(("A/B",) * (20_000))
-    assert peak <= 6 << 20
-    assert read_dicomdir(io.BytesIO(data), most_records=19_999) is None
+    assert found == Directory(("A/B",) * (5_000))
+    assert peak <= 2 << 20
+    assert read_dicomdir(io.BytesIO(data), most_records=4_999) is None
