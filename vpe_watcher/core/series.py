@@ -87,6 +87,10 @@ def gathered(headers: Mapping[str, SliceHeader], *, min_slices: int) -> list[Ser
     elsewhere: among single-frame slices they are skipped, alone they are a series of one file.
     Headers without a SeriesInstanceUID are one refused series: nobody knows what belongs together.
 
+    Copies of an instance are the same in all that makes a slice, whatever their transfer syntax.
+    Different slices under one SOP instance UID, slices of several studies, and slices without a
+    place are refused: to leave some out would be guessing.
+
     What is missing:
     - fewer instances than declared. (0020,1209) counts scouts and reports of the series, too;
       (0020,1002) those of the one acquisition that the slices share.
