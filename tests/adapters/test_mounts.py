@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from vpe_watcher.adapters.mounts import (
     Mount,
+    MountTable,
     check_state_folder,
     filesystem_of,
     mount_at,
@@ -89,3 +92,55 @@ def test_the_real_table_is_read_and_links_are_followed(tmp_path: Path) -> None:
     assert filesystem_of(tmp_path / "link" / "nothing") == filesystem_of(Path("/proc"))
     assert filesystem_of(Path("/proc")).fs_type == "proc"
     check_state_folder(Path("/proc"))
+
+
+CHANGES = """
+import subprocess, sys
+from pathlib import Path
+from vpe_watcher.adapters.mounts import MountTable
+table, folder = MountTable(), Path(sys.argv[1])
+def show():
+    mount = table.at(folder / "link" / "scans")
+    is_same = mount == table.at(folder / "link") == table.above(folder / "share" / "x")
+    print(mount.fs_type, mount.source, is_same)
+base = table.at(folder)
+def is_base(): print(table.at(folder / "share") == base)
+is_base()
+subprocess.run(["mount", "-t", "tmpfs", "first", folder / "share"], check=True)
+show()
+subprocess.run(["mount", "-t", "tmpfs", "second", folder / "share"], check=True)
+show()
+table.close()
+show()
+subprocess.run(["umount", folder / "share"], check=True)
+show()
+subprocess.run(["umount", folder / "share"], check=True)
+is_base()
+"""
+
+
+def test_a_table_that_changes_is_read_again(tmp_path: Path) -> None:
+    """In a name space of its own: a share mounted, mounted over, unmounted twice."""
+    (tmp_path / "share").mkdir()
+    (tmp_path / "link").symlink_to("share")
+    namespace = ["unshare", "--user", "--map-root-user", "--mount"]
+    if subprocess.run([*namespace, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("no user namespaces here")
+    command = [*namespace, sys.executable, "-c", CHANGES, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, check=True, text=True)
+    assert done.stdout.splitlines() == [
+        "True",
+        "tmpfs first True",
+        "tmpfs second True",
+        "tmpfs second True",
+        "tmpfs first True",
+        "True",
+    ]
+
+
+def test_a_table_answers_as_the_single_question_does(tmp_path: Path) -> None:
+    """From several places, again and again."""
+    table = MountTable()
+    for path in (tmp_path, Path("/proc/self"), Path("/"), Path("/dev/shm/x")):  # noqa: S108
+        assert table.at(path) == table.at(path) == filesystem_of(path)
+    table.close()

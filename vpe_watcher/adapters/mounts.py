@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import re
+import select
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,11 +52,12 @@ def mount_at(path: Path, mounts: tuple[Mount, ...]) -> Mount:
     The deepest mount point wins, and of two at one place the later, which hides the earlier.
     Nothing known: a mount of type `unknown`.
     """
-    found = Mount("unknown", Path("/"), "")
+    depths = {place: depth for depth, place in enumerate(reversed((path, *path.parents)))}
+    found, depth_found = Mount("unknown", Path("/"), ""), 0
     for mount in mounts:
-        is_above = mount.mount_point == path or mount.mount_point in path.parents
-        if is_above and len(mount.mount_point.parts) >= len(found.mount_point.parts):
-            found = mount
+        depth = depths.get(mount.mount_point, -1)
+        if depth >= depth_found:
+            found, depth_found = mount, depth
     return found
 
 
@@ -66,6 +69,61 @@ def filesystem_of(path: Path) -> Mount:
     except OSError:
         table = ""
     return mount_at(real, parse_mountinfo(table))
+
+
+class MountTable:
+    """The kernel's table, read again only when the kernel says that it has changed.
+
+    For any thread. `at` follows links, which asks the folders above a path: only the thread that
+    looks after a root may call it; `above` asks no folder.
+    """
+
+    def __init__(self) -> None:
+        """Prepare; nothing is read yet."""
+        self._lock = threading.Lock()
+        self._table: int | None = None  # a descriptor: only it can be polled for changes
+        self._poll = select.poll()
+        self._mounts: tuple[Mount, ...] = ()
+
+    def at(self, path: Path) -> Mount:
+        """Say what a path lies on now, whether it exists or not; links in it are followed."""
+        return mount_at(Path(os.path.realpath(path)), self.all())
+
+    def above(self, path: Path) -> Mount:
+        """Say what an absolute path seems to lie on now, its links unasked."""
+        return mount_at(path, self.all())
+
+    def all(self) -> tuple[Mount, ...]:
+        """Return the mounts; none where the kernel tells nothing."""
+        with self._lock:
+            try:
+                return self._current()
+            except OSError:
+                return ()
+
+    def close(self) -> None:
+        """Let go of the table; the next question opens it again."""
+        with self._lock:
+            table, self._table = self._table, None
+            if table is not None:
+                self._poll.unregister(table)
+                os.close(table)
+
+    def _current(self) -> tuple[Mount, ...]:
+        is_new = self._table is None
+        if self._table is None:
+            self._table = os.open(MOUNTINFO, os.O_RDONLY | os.O_CLOEXEC)
+            self._poll.register(self._table, select.POLLPRI | select.POLLERR)
+        # Asked before reading: a change in between is told the next time. Source: proc(5).
+        if self._poll.poll(0) or is_new:
+            self._mounts = parse_mountinfo(_whole(self._table))
+        return self._mounts
+
+
+def _whole(table: int) -> str:
+    os.lseek(table, 0, os.SEEK_SET)
+    blocks = iter(lambda: os.read(table, 1 << 16), b"")
+    return b"".join(blocks).decode("utf-8", errors="surrogateescape")
 
 
 def check_state_folder(path: Path) -> None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from vpe_watcher import __version__
 from vpe_watcher.adapters.files import Disk
 from vpe_watcher.adapters.lock import DaemonLock
+from vpe_watcher.adapters.mounts import MountTable
 from vpe_watcher.adapters.telemetry import configure, foreign_words_taken_over
 from vpe_watcher.app.assembly import (
     CALLS_AT_ONCE,
@@ -29,6 +30,7 @@ from vpe_watcher.app.assembly import (
     Stopping,
     assemble,
     build_engine,
+    candidate_rules,
     folders_of,
     open_store,
 )
@@ -38,7 +40,8 @@ from vpe_watcher.app.snapshot import Snapshot
 from vpe_watcher.app.wake import Wake
 from vpe_watcher.app.watching import Watching
 from vpe_watcher.core.errors import ConfigError, EnvironmentFault, TryAgainLater
-from vpe_watcher.core.model import State
+from vpe_watcher.core.grouping import Rules, ignored_by
+from vpe_watcher.core.model import Kind, State
 from vpe_watcher.flow.breakers import Log
 from vpe_watcher.flow.disk_guard import DiskGuard
 from vpe_watcher.flow.inbox import Inbox
@@ -159,8 +162,15 @@ class Daemon:
         self._signals = signals
         self._jobs: queue.SimpleQueue[tuple[str, State] | None] = queue.SimpleQueue()
         self._threads: dict[str, tuple[threading.Thread, Callable[[], None]]] = {}
-        wishes = {name: recipe.intake.watch for name, recipe in settings.recipes.items()}
-        self._watching = Watching(wishes, parts.disk, log=log)
+        self._table = MountTable()
+        self._watching = Watching(
+            {name: recipe.intake.watch for name, recipe in settings.recipes.items()},
+            parts.disk,
+            table=self._table,
+            ignores=_ignores(settings),
+            monotonic=clock.monotonic,
+            log=log,
+        )
         self._snapshot = Snapshot(parts, since=clock.now(), version=__version__)
         disk_guard = DiskGuard(
             parts.disk,
@@ -342,3 +352,14 @@ class Daemon:
         if any(thread.is_alive() for thread in threads):
             self._log("daemon.abandoned", reason="a step did not end within stop_grace_s")
             self.has_abandoned = True
+        else:
+            self._table.close()
+
+
+def _ignores(settings: Settings) -> dict[str, Callable[[str], bool]]:
+    """Return by recipe whether a name directly in its inbox is never touched."""
+
+    def of(rules: Rules) -> Callable[[str], bool]:
+        return lambda name: bool(ignored_by(name, Kind.FOLDER, rules))
+
+    return {name: of(candidate_rules(settings, one)) for name, one in settings.recipes.items()}

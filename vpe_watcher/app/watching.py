@@ -1,30 +1,62 @@
-"""Which inbox is watched by events, which by its own scan, and why. Never looks into an inbox."""
+"""Which inbox is watched by events, which by its own scan, and why. Never looks into an inbox.
+
+The choice is made again whenever something else is mounted, and what could not be watched is tried
+again: an inbox that comes back is heard again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from vpe_watcher.adapters import mounts
 from vpe_watcher.adapters.files import Disk
-from vpe_watcher.adapters.watch import Watch
+from vpe_watcher.adapters.mounts import MountTable
+from vpe_watcher.adapters.watch import Trouble, Watch
 from vpe_watcher.core.model import Kind
 from vpe_watcher.flow.breakers import Log
 from vpe_watcher.flow.inbox import Inbox
+
+AGAIN_S = 30.0
+EVENTS, POLL, NONE = "events", "poll", "none"
+_USED_UP = "the system's inotify limit is used up"
+_TROUBLE = {
+    Trouble.NO_WATCHES: (_USED_UP, "; raise fs.inotify.max_user_watches"),
+    Trouble.NO_INSTANCES: (_USED_UP, "; raise fs.inotify.max_user_instances"),
+    Trouble.REFUSED: ("the system refuses to watch this folder", ""),
+}
+_GONE = "the folder is missing or not mounted"
+_LOST = "the system dropped events (fs.inotify.max_queued_events): everything was looked at again"
 
 
 class Watching:
     """The watches by recipe. `keep` is called by an inbox's own thread only.
 
-    `wishes` are the configuration's `watch` by recipe; `modes` tell how an inbox is watched, and
-    the reason in words.
+    `wishes` are the configuration's `watch` by recipe, `ignores` tell which names in an inbox are
+    never touched; `modes` tell how an inbox is watched (`events`, `poll`, `none`), and the reason
+    in words.
     """
 
-    def __init__(self, wishes: Mapping[str, str], disk: Disk, *, log: Log) -> None:
+    def __init__(
+        self,
+        wishes: Mapping[str, str],
+        disk: Disk,
+        *,
+        table: MountTable,
+        ignores: Mapping[str, Callable[[str], bool]],
+        monotonic: Callable[[], float],
+        log: Log,
+        again_s: float = AGAIN_S,
+    ) -> None:
+        """Prepare; what the system refuses is asked for again after `again_s`."""
         self._wishes = wishes
         self._disk = disk
+        self._table = table
+        self._ignores = ignores
+        self._monotonic = monotonic
         self._log = log
+        self._again_s = again_s
         self._watches: dict[str, Watch] = {}
+        self._again_at: dict[str, float] = {}
         self.modes: dict[str, tuple[str, str]] = {}
 
     def keep(self, inbox: Inbox) -> None:
@@ -33,32 +65,78 @@ class Watching:
             self._keep(inbox)
         except Exception as error:  # noqa: BLE001 - events are only hints: no scan may wait for them
             self._log("thread.defect", recipe=inbox.options.recipe, error=error)
-            self._take_note(inbox, "poll", "events could not be asked for")
+            self._take_note(inbox, POLL, "events could not be asked for")
 
     def _keep(self, inbox: Inbox) -> None:
-        name, folder = inbox.options.recipe, inbox.options.folder
-        if name in self._watches and self._watches[name].is_alive:
-            return
-        if name in self.modes and self.modes[name][0] == "poll":
-            return
-        mode, reason = _watch_mode(self._wishes[name], folder)
-        if mode == "events":
-            watch = self._watches.setdefault(name, Watch(folder, inbox.hint))
-            if not self._is_there(folder) or not watch.start():
-                return
+        name = inbox.options.recipe
+        watch = self._watches.get(name) or self._watches.setdefault(name, self._watch(inbox))
+        mode, reason = self._choice(name, inbox.options.folder)
+        if mode == POLL:
+            watch.stop()
+            self._take_note(inbox, mode, f"{reason}: {_scanned(inbox)}")
+        elif watch.is_alive:
+            self._heed_losses(inbox, watch, reason)
+        elif not self._is_there(inbox.options.folder):
+            self._take_note(inbox, NONE, _GONE)  # the inbox's own turn opens its breaker
+        elif self._monotonic() >= self._again_at.get(name, 0.0):
+            self._start(inbox, watch, reason)
+
+    def _start(self, inbox: Inbox, watch: Watch, reason: str) -> None:
+        trouble = watch.start()
+        if trouble is Trouble.NO_FOLDER:
+            self._take_note(inbox, NONE, _GONE)
+        elif trouble is not None:
+            self._again_at[inbox.options.recipe] = self._monotonic() + self._again_s
+            what, hint = _TROUBLE[trouble]
+            self._take_note(inbox, POLL, f"{what}: {_scanned(inbox)}{hint}")
+        else:
+            self._again_at[inbox.options.recipe] = 0.0
             inbox.look_anew()  # what happened before the watch gave no hint
-        self._take_note(inbox, mode, reason)
+            self._take_note(inbox, EVENTS, reason)
+
+    def _heed_losses(self, inbox: Inbox, watch: Watch, reason: str) -> None:
+        name, now = inbox.options.recipe, self._monotonic()
+        if watch.take_losses():
+            inbox.look_anew()
+            self._again_at[name] = now + self._again_s
+            self._take_note(inbox, EVENTS, _LOST)
+        elif now >= self._again_at.get(name, 0.0):
+            self._take_note(inbox, EVENTS, reason)
+
+    def _watch(self, inbox: Inbox) -> Watch:
+        def hint(name: str, /, *, moved_in: bool) -> None:
+            del moved_in
+            inbox.hint(name)
+
+        return Watch(
+            inbox.options.folder,
+            hint,
+            is_ignored=self._ignores[inbox.options.recipe],
+            on_trouble=inbox.wake.set,
+        )
+
+    def _choice(self, name: str, folder: Path) -> tuple[str, str]:
+        """Choose how an inbox is watched as things are mounted now, with the reason in words."""
+        wish = self._wishes[name]
+        if wish != "auto":
+            return wish, "as configured"
+        mount = self._table.at(folder)
+        if mount.is_network or mount.fs_type.startswith("fuse"):
+            return POLL, f"{mount.fs_type} sends no events for what other machines write"
+        return EVENTS, f"{mount.fs_type} is a local file system"
 
     def _is_there(self, folder: Path) -> bool:
         try:
             entry = self._disk.look(folder)
         except OSError:
-            return False  # the inbox's own turn opens its breaker
+            return False
         return entry is not None and entry.kind is not Kind.FILE
 
     def _take_note(self, inbox: Inbox, mode: str, reason: str) -> None:
-        self.modes[inbox.options.recipe] = (mode, reason)
-        self._log("watch.started", recipe=inbox.options.recipe, watch=mode, reason=reason)
+        name = inbox.options.recipe
+        if self.modes.get(name) != (mode, reason):
+            self.modes[name] = (mode, reason)
+            self._log("watch.started", recipe=name, watch=mode, reason=reason)
 
     def stop(self) -> None:
         """Stop all watches."""
@@ -66,11 +144,5 @@ class Watching:
             watch.stop()
 
 
-def _watch_mode(wish: str, folder: Path) -> tuple[str, str]:
-    """Choose how an inbox is watched, with the reason in words."""
-    if wish != "auto":
-        return wish, "as configured"
-    mount = mounts.filesystem_of(folder)
-    if mount.is_network or mount.fs_type.startswith("fuse"):
-        return "poll", f"{mount.fs_type} sends no events for what other machines write"
-    return "events", f"{mount.fs_type} is a local file system"
+def _scanned(inbox: Inbox) -> str:
+    return f"scanned every {inbox.options.scan_every_s:g} s"
