@@ -38,6 +38,11 @@ KEYWORDS = {
 # Images without their pixel data, or with a part of them.
 SHORT = {"chrJapMulti.dcm", "chrJapMultiExplicitIR6.dcm", "chrKoreanMulti.dcm"} | {
     "MR_truncated.dcm",
+    "UN_sequence.dcm",
+    "chrSQEncoding.dcm",
+    "chrSQEncoding1.dcm",
+    "no_meta_group_length.dcm",
+    "priv_SQ.dcm",
     "rtplan_truncated.dcm",
 }
 

@@ -85,6 +85,21 @@ def judge_signature(first_bytes: bytes) -> Verdict:
     return not_a(KIND, first_bytes)
 
 
+def prove_end(file: BinaryIO, size: int) -> Verdict:
+    """Judge a `.zip` file of `size` bytes by its first bytes and its end record alone.
+
+    For archives inside a stream whose checksum vouches for the rest, in one pass forward.
+    """
+    signature = judge_signature(read_at(file, 0, FIRST_BYTES))
+    if signature.proof is Proof.WRONG:
+        return signature
+    try:
+        _find_directory(file, size)
+    except Judged as judged:
+        return judged.verdict
+    return complete()
+
+
 def members_of(file: BinaryIO) -> list[Member]:
     """Return the files (not the folders) of an archive, in the directory's order; [] if broken."""
     try:

@@ -33,6 +33,10 @@ _VRS = frozenset({*_LONG_VRS, *_TEXT_VRS, *_BINARY_VRS})
 _RAW_LONG_VRS = frozenset(vr.encode() for vr in _LONG_VRS)
 _RAW_VRS = frozenset(vr.encode() for vr in _VRS)
 
+# The tag (0000,0000) belongs to messages, never to files: what got its size before its content.
+NOT_WRITTEN = incomplete("holds zero bytes where an element should be")
+_NOTHING = bytes(4)
+
 
 class Encoding(NamedTuple):
     """How the elements of a data set are written."""
@@ -85,6 +89,11 @@ class Elements:
         """Return the element of the top level at `offset`, None at the end of the file."""
         return self._element(offset, self._encoding)
 
+    def is_unwritten_at(self, offset: int) -> bool:
+        """Tell whether zero bytes stand at `offset` instead of an element."""
+        raw = read_at(self._file, offset, len(_NOTHING))
+        return bool(raw) and not any(raw)
+
     def inside(self, parent: Element) -> Iterator[Element]:
         """Yield the items of a sequence, or the elements of an item.
 
@@ -115,6 +124,8 @@ class Elements:
             return None
         if len(raw) < 8:
             raise Judged(_cut())
+        if raw.startswith(_NOTHING):
+            raise Judged(NOT_WRITTEN)
         group, number = struct.unpack_from(encoding.order + "2H", raw)
         tag = group << 16 | number
         if encoding.is_implicit or group == 0xFFFE:
@@ -195,7 +206,7 @@ def skim(
             elif vr not in _RAW_VRS:
                 break
         tag = group << 16 | number
-        if tag > last or start + length > size:
+        if not tag or tag > last or start + length > size:
             break
         if tag in wanted:
             values[tag] = window[start : start + length]

@@ -32,7 +32,7 @@ from vpe_watcher.formats.signature import FIRST_BYTES, looks_like_dicom
 MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 UNKNOWN_SIZE = 1 << 62
 _CHARACTER_SET = 0x00080005
-_IMAGE_TYPE = 0x00080008
+_IMAGE_TYPE, _SOP_CLASS = 0x00080008, 0x00080016
 _INSTANCE_NUMBER, _IN_ACQUISITION, _IN_SERIES = 0x00200013, 0x00201002, 0x00201209
 _POSITION, _ORIENTATION, _PIXEL_SPACING = 0x00200032, 0x00200037, 0x00280030
 _SAMPLES, _PHOTOMETRIC, _FRAMES = 0x00280002, 0x00280004, 0x00280008
@@ -49,7 +49,7 @@ _TEXTS = {
     "series_description": 0x0008103E,
     "series_number": 0x00200011,
     "modality": 0x00080060,
-    "sop_class_uid": 0x00080016,
+    "sop_class_uid": _SOP_CLASS,
     "sop_instance_uid": 0x00080018,
     "frame_of_reference_uid": 0x00200052,
     "acquisition_number": 0x00200012,
@@ -69,7 +69,7 @@ _FOR_FACTS = frozenset(_TEXTS.values()) | {
     _BITS,
 }
 WANTED_FOR_PROOF = frozenset(
-    {_SAMPLES, _PHOTOMETRIC, _FRAMES, _ROWS, _COLUMNS, _BITS, _PIXEL_DATA_URL}
+    {_SOP_CLASS, _SAMPLES, _PHOTOMETRIC, _FRAMES, _ROWS, _COLUMNS, _BITS, _PIXEL_DATA_URL}
 )
 _LAST_FOR_FACTS = max(_FOR_FACTS)
 
@@ -137,6 +137,11 @@ class Header:
         """Return a number of 16 bits, 0 where there is none."""
         value = self.values.get(tag, b"")[:2]
         return int(struct.unpack(f"{self.encoding.order}H", value)[0]) if len(value) == 2 else 0
+
+    @property
+    def sop_class(self) -> str:
+        """Return what kind of object it is, empty where the data set does not say."""
+        return "".join(values_of(self.values.get(_SOP_CLASS, b""))[:1])
 
     @property
     def frames(self) -> int:

@@ -49,8 +49,9 @@ def _examine(file: BinaryIO, size: int, *, extension: str, closed: bool) -> Verd
 
 def _examine_content(file: BinaryIO, size: int, *, extension: str) -> Verdict:
     if extension == ".zip":
-        # The checksum of the GZIP stream vouches for the archive; jumping about in it is dear.
-        return archive.judge_signature(read_at(file, 0, FIRST_BYTES))
+        # The checksums of the GZIP stream vouch for the members; jumping about in it is dear.
+        # They do not tell that a stream of several parts ends early: the end record does.
+        return archive.prove_end(file, size)
     return _examine(file, size, extension=extension, closed=True)
 
 
