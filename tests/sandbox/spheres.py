@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import io
+import random
 import struct
 import zipfile
 import zlib
@@ -93,6 +94,31 @@ def slices(voxels: Voxels) -> bytes:
             }
             archive.writestr(f"scan/{number:03}", _saved(_dataset(voxels[number], **values)))
     return file.getvalue()
+
+
+def scattered(
+    voxels: Voxels, *, seed: int, axes: tuple[float, ...] = (1, 0, 0, 0, 1, 0), **more: Any
+) -> dict[str, bytes]:
+    """Return slices by name: names and order by chance, numbers from the far end, sizes that lie.
+
+    `axes` says where rows and columns go (ImageOrientationPatient); only positions tell the truth.
+    """
+    chance = random.Random(seed)
+    normal = np.cross(axes[:3], axes[3:])
+    found = {}
+    for number, image in enumerate(voxels):
+        place = np.array([-30.5, 12.25, -250]) + normal * SPACING[2] * number
+        values = {
+            "SOPInstanceUID": f"1.2.3.4.{chance.randrange(10**9)}",
+            "ImagePositionPatient": [f"{value:.6f}" for value in place],
+            "ImageOrientationPatient": [f"{value:.10f}" for value in axes],
+            "InstanceNumber": len(voxels) - number,
+            "SliceThickness": 99,
+            "SpacingBetweenSlices": 7,
+            **more,
+        }
+        found[f"{chance.randbytes(4).hex()}/{number % 3}"] = _saved(_dataset(image, **values))
+    return dict(chance.sample(sorted(found.items()), len(found)))
 
 
 def nifti(voxels: Voxels) -> bytes:

@@ -76,7 +76,7 @@ def _stacked(slices: list[Dataset]) -> Volume:
     gaps = np.diff([_height(dataset) for dataset in slices])
     z_mm = float(np.median(gaps)) if len(gaps) and np.median(gaps) > 0 else _thickness(first)
     rescales = [
-        (float(dataset.get("RescaleSlope", 1)), float(dataset.get("RescaleIntercept", 0)))
+        (float(dataset.get("RescaleSlope") or 1), float(dataset.get("RescaleIntercept") or 0))
         for dataset in slices
     ]
     images = [dataset.pixel_array for dataset in slices]

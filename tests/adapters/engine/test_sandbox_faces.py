@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +14,19 @@ from typing import Any
 import pytest
 
 from tests.adapters.engine.conftest import MakeClient
-from vpe_watcher.adapters.engine import ClientCredentials, EngineClient, Sent, Timeouts
+from vpe_watcher.adapters.engine import (
+    ClientCredentials,
+    EngineClient,
+    Part,
+    Sent,
+    Timeouts,
+    zip_size,
+)
 from vpe_watcher.core.errors import (
     AnswerLost,
     EnvironmentFault,
     HostFault,
+    InputChanged,
     InputFault,
     JobRefused,
     LinkExpired,
@@ -146,6 +156,57 @@ def test_an_empty_input_is_taken(face: Face) -> None:
         should_stop=lambda: False,
     )
     assert sent == Sent(hashlib.sha256().hexdigest())
+
+
+def series_of(face: Face) -> tuple[Part, ...]:
+    """Write a series of slices that are longer together than what is read ahead."""
+    parts = []
+    for number in range(4):
+        path = face.scan.with_name(f"Doe^Jane.{number}")
+        path.write_bytes(SCAN + bytes([number]))
+        parts.append(Part(path, f"{number:06d}.dcm", len(SCAN) + 1))
+    return tuple(parts)
+
+
+def upload_series(face: Face, url: str, parts: tuple[Part, ...], **more: Any) -> Sent:
+    """Send a series."""
+    known = {"on_progress": lambda _: None, "should_stop": lambda: False}
+    size = zip_size((part.name, part.size) for part in parts)
+    return face.client.upload(url, parts, size=size, modality="cbct", **(known | more))
+
+
+def test_a_series_is_one_upload(face: Face) -> None:
+    """The store has the bytes that were digested, the same ones from either attempt."""
+    parts = series_of(face)
+    job_id, upload_url, _ = submitted(face)
+    face.sandbox.set_faults([{"on": "upload", "do": {"reset_after": 300_000}}])
+    with pytest.raises(HostFault):
+        upload_series(face, upload_url, parts)
+    face.sandbox.set_faults([])
+    sent = [upload_series(face, upload_url, parts) for _ in range(2)]
+    uploads = face.sandbox.ledger.jobs[job_id].inputs["cbct"].uploads
+    assert [each.sha256 for each in uploads] == [each.sha256 for each in sent]
+    assert sent[0] == sent[1]
+    with zipfile.ZipFile(uploads[-1].path) as archive:
+        assert all(archive.read(part.name) == part.path.read_bytes() for part in parts)
+
+
+@pytest.mark.parametrize("size_after", [None, 0, len(SCAN), len(SCAN) + 2])
+def test_a_series_that_changes_is_no_upload(face: Face, size_after: int | None) -> None:
+    """The store never has a whole body, so it has nothing."""
+    parts = series_of(face)
+    job_id, upload_url, _ = submitted(face)
+
+    def change(_: int) -> None:
+        path = parts[-2].path
+        if size_after is None:
+            path.unlink(missing_ok=True)
+        else:
+            os.truncate(path, size_after)
+
+    with pytest.raises(InputChanged):
+        upload_series(face, upload_url, parts, on_progress=change)
+    assert face.sandbox.ledger.jobs[job_id].inputs["cbct"].uploads == []
 
 
 def test_post_where_put_is_not_known(face: Face) -> None:
