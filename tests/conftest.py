@@ -1,4 +1,4 @@
-"""What holds for every test: the summary says what was left out, and how many daemons died.
+"""What holds for every test: the summary says what was left out, and what was counted.
 
 Owns no fixtures: they stand beside the tests that use them. Stands here, because with several
 workers the process that writes the summary reads no other conftest.
@@ -12,16 +12,17 @@ if TYPE_CHECKING:
     import pytest
 
 DEATHS = "deaths of the daemon"
+SCHEDULES = "schedules of writers"
 
 
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Say at the end what was left out, and what the crash tests counted."""
+    """Say at the end what was left out, and what was counted."""
     for outcome in ("passed", "failed"):
         for report in terminalreporter.getreports(outcome):
             for name, value in report.user_properties:
-                if name == DEATHS:
-                    terminalreporter.write_line(f"{DEATHS}: {value}")
+                if name in (DEATHS, SCHEDULES):
+                    terminalreporter.write_line(f"{name}: {value}")
     if "not real" in config.getoption("markexpr", default=""):
         terminalreporter.write_line("real-data suite left out: run make test-real", yellow=True)

@@ -1,0 +1,229 @@
+"""Schedules: who writes what into an inbox, when, and what befalls the daemon meanwhile.
+
+Drawn from a `Random`, which Hypothesis can shrink and a seed can repeat. All times follow from
+`settle_s`: what covers itself (a proof, an open descriptor, a temporary name) may pause as long as
+it likes; what does not, and closes its file in between, pauses less than that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from random import Random
+
+from tests.flow.scans import FORMS, content_of, file_name
+from tests.flow.writers import Filling, Writing
+
+SHORT: tuple[float, ...] = (0.0, 0.05, 0.4, 0.95)
+LONG: tuple[float, ...] = (*SHORT, 1.05, 1.05, 1.3, 2.6, 30.0, 110.0)
+ORDERS = ("front", "back", "random")
+PROVING = [name for name, form in FORMS.items() if form.proves]
+SUMMED = [name for name, form in FORMS.items() if form.sums]
+BIG = ["dicom big", "nifti big", "nifti gz"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shock:
+    """What befalls the daemon: a `restart`, or its clock set an hour `back` or `forth`."""
+
+    at_s: float
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """All that happens in one house. `hears`: file events arrive; `late_s`: how slow looks are."""
+
+    works: tuple[Writing | Filling, ...]
+    shocks: tuple[Shock, ...] = ()
+    hears: bool = True
+    late_s: float = 0.0
+    has_wishes: bool = False
+    incomplete_after_s: float = 10_000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """What a kind of writer is drawn with."""
+
+    chance: Random
+    settle_s: float
+    seed: int
+
+    def pauses(self, choices: tuple[float, ...], count: int) -> tuple[float, ...]:
+        """Return pauses in seconds, most of them short ones."""
+        return tuple(self.settle_s * self.chance.choice(choices) for _ in range(count))
+
+    def writing(
+        self, form: str, pauses: tuple[float, ...], *, order: str = "front", least: int = 1
+    ) -> Writing:
+        """Return a writing of some pieces, each of them at least so long."""
+        size = len(content_of(form, self.seed))
+        some = {self.chance.randrange(least, size) for _ in range(self.chance.randint(1, 4))}
+        cuts = tuple(sorted(some))
+        numbers = list(range(len(cuts) + 1))
+        if order == "back":
+            numbers.reverse()
+        elif order == "random":
+            self.chance.shuffle(numbers)
+        return Writing(form, self.seed, cuts, tuple(numbers), self.pauses(pauses, len(cuts) + 2))
+
+
+# --- one file -------------------------------------------------------------------------------------
+
+
+def _appends_held(draw: Drawing) -> Writing:
+    return draw.writing(draw.chance.choice(list(FORMS)), LONG, least=0)
+
+
+def _appends_and_closes(draw: Drawing) -> Writing:
+    form = draw.chance.choice(list(FORMS))
+    pauses = LONG if FORMS[form].proves else SHORT
+    return replace(draw.writing(form, pauses, least=0), hand="reopened")
+
+
+def _trickles(draw: Drawing) -> Writing:
+    """Write a thousand bytes a second, or with pauses just over `settle_s`."""
+    form = draw.chance.choice(BIG)
+    size = len(content_of(form, draw.seed))
+    cuts = tuple(range(1000, size, 1000))
+    pauses = draw.pauses((0.5, 0.5, 1.05), len(cuts) + 1)
+    order = tuple(range(len(cuts) + 1))
+    hand = draw.chance.choice(("held", "reopened"))
+    return Writing(form, draw.seed, cuts, order, pauses, hand=hand)
+
+
+def _makes_the_size_first(draw: Drawing) -> Writing:
+    form, order = draw.chance.choice(list(FORMS)), draw.chance.choice(ORDERS)
+    how = draw.chance.choice(("truncate", "fallocate"))
+    return replace(draw.writing(form, LONG, order=order), size_first=how)
+
+
+def _makes_the_size_first_and_closes(draw: Drawing) -> Writing:
+    """With a checksum and from the front any zero shows; the others only have their pauses."""
+    form, order = draw.chance.choice(list(FORMS)), draw.chance.choice(ORDERS)
+    pauses = LONG if FORMS[form].sums and order == "front" else SHORT
+    how = draw.chance.choice(("truncate", "fallocate"))
+    return replace(draw.writing(form, pauses, order=order), size_first=how, hand="reopened")
+
+
+def _maps(draw: Drawing) -> Writing:
+    form, order = draw.chance.choice(list(FORMS)), draw.chance.choice(ORDERS)
+    return replace(draw.writing(form, LONG, order=order), hand="mapped")
+
+
+def _keeps_an_old_date(draw: Drawing) -> Writing:
+    """As copies from Windows do: the size, the content, then the date of the original."""
+    hand, dated = draw.chance.choice(("held", "reopened")), draw.chance.choice(("inside", "closed"))
+    form = draw.chance.choice(list(FORMS))
+    size_first = draw.chance.choice(("", "truncate"))
+    shows = FORMS[form].sums if size_first else FORMS[form].proves
+    pauses = LONG if hand == "held" or shows else SHORT
+    return replace(draw.writing(form, pauses), hand=hand, dated=dated, size_first=size_first)
+
+
+def _takes_a_temporary_name(draw: Drawing) -> Writing:
+    form = draw.chance.choice(list(FORMS))
+    name = file_name(form, draw.seed)
+    ways = (
+        f"{name}.part",
+        f"{name}.crdownload",
+        f"~${name}",
+        f".{name}.Xa8f2k",
+        f"{draw.seed}.tmp",
+    )
+    one = replace(draw.writing(form, LONG), by_way_of=draw.chance.choice(ways))
+    return replace(one, hand=draw.chance.choice(("held", "reopened")))
+
+
+def _early(draw: Drawing, one: Writing) -> Writing:
+    """Lay a first try under the name before. `pauses_s[-1]` is how long it lies there."""
+    return replace(one, early=draw.chance.randrange(1, len(one.content)))
+
+
+def _renames_over(draw: Drawing) -> Writing:
+    """As rsync does: the rest of a broken transfer is replaced by another file."""
+    form = draw.chance.choice(list(FORMS))
+    one = draw.writing(form, LONG if FORMS[form].proves else SHORT)
+    if not FORMS[form].proves:  # the first try lies there while the draft is written
+        one = replace(one, cuts=(), order=(0,), pauses_s=(draw.settle_s * 0.3,))
+    return replace(_early(draw, one), by_way_of=f".{one.name}.Xa8f2k")
+
+
+def _starts_again(draw: Drawing) -> Writing:
+    """Write a part, delete it, and write the whole."""
+    form = draw.chance.choice(list(FORMS))
+    one = draw.writing(form, LONG if FORMS[form].proves else SHORT)
+    return replace(_early(draw, one), is_removed=True, hand="reopened")
+
+
+WRITERS: Mapping[str, Callable[[Drawing], Writing]] = {
+    "appends, held open": _appends_held,
+    "appends, closed in between": _appends_and_closes,
+    "a thousand bytes a second": _trickles,
+    "full size first, held open": _makes_the_size_first,
+    "full size first, closed in between": _makes_the_size_first_and_closes,
+    "memory map": _maps,
+    "old date": _keeps_an_old_date,
+    "temporary name": _takes_a_temporary_name,
+    "renamed over a broken one": _renames_over,
+    "deleted and made anew": _starts_again,
+}
+
+
+# --- one folder -----------------------------------------------------------------------------------
+
+MEMBERS = (("nifti", "dicom", "zip", "nrrd"), ("stl",), ("ply", "stl ascii"), ("obj",))
+COVERS = ("", "part", "first", "inside", "outside")
+
+
+def _member(draw: Drawing, forms: tuple[str, ...]) -> tuple[str, Writing]:
+    """Draw a file of a folder; it is closed as soon as it is whole, for a close is no change."""
+    one = draw.writing(draw.chance.choice(forms), SHORT)
+    at_once = (*one.pauses_s[: len(one.cuts)], 0.0)
+    hand = draw.chance.choice(("held", "reopened"))
+    below = draw.chance.choice(("", "", "meshes", "export/scan 1"))
+    return below, replace(one, pauses_s=at_once, hand=hand)
+
+
+def _fills(draw: Drawing, cover: str) -> Filling:
+    wanted = draw.chance.sample(range(len(MEMBERS)), draw.chance.randint(2, len(MEMBERS)))
+    members = [_member(draw, MEMBERS[number]) for number in wanted]
+    if cover == "first":
+        others = [member for number, member in zip(wanted, members, strict=True) if number]
+        members = [_member(draw, MEMBERS[0]), *others]
+    gaps = draw.pauses(LONG if cover else SHORT, len(members) + 1)
+    return Filling(f"case-{draw.seed}", tuple(members), gaps, cover)
+
+
+# --- a whole schedule -----------------------------------------------------------------------------
+
+
+def drawn(
+    chance: Random, kind: str, *, settle_s: float, covers: tuple[str, ...] = COVERS
+) -> Schedule:
+    """Draw a schedule of one kind of writer: a key of `WRITERS`, or `folder, …` with a cover."""
+    count = chance.choice((1, 1, 1, 2, 3))
+    works = tuple(_work(chance, kind, settle_s, seed=number + 1) for number in range(count))
+    shocks = [
+        Shock(settle_s * chance.choice((0.5, 1.5, 4.0, 12.0, 40.0)), chance.choice(SHOCKS))
+        for _ in range(chance.choice((0, 0, 1, 2)))
+    ]
+    return Schedule(
+        works=works,
+        shocks=tuple(shocks),
+        hears=chance.choice((True, False)),
+        late_s=settle_s * chance.choice((0.0, 0.0, 0.1, 0.7)),
+        has_wishes=chance.choice((False, False, True)),
+    )
+
+
+SHOCKS = ("restart", "back", "forth")
+FOLDERS = {f"folder, {cover or 'pauses only'}": cover for cover in COVERS}
+
+
+def _work(chance: Random, kind: str, settle_s: float, *, seed: int) -> Writing | Filling:
+    draw = Drawing(chance, settle_s, seed)
+    work: Writing | Filling
+    work = _fills(draw, FOLDERS[kind]) if kind in FOLDERS else WRITERS[kind](draw)
+    return replace(work, before_s=settle_s * chance.choice((0.0, 0.0, 0.6, 3.0)))

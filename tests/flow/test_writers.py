@@ -1,0 +1,71 @@
+"""Slow and strange writers against the whole daemon: what is sent is whole, and sent once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from secrets import randbits
+
+import pytest
+from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import strategies as st
+
+from tests.conftest import SCHEDULES
+from tests.flow.schedules import FOLDERS, WRITERS, Schedule, drawn
+from tests.flow.stage import play
+
+SETTLE_S = 2.0
+# These need to be told apart by a lease, which nobody asks for yet.
+LEASED = ("appends, held open", "full size first, held open", "memory map", "old date")
+KINDS = [kind for kind in [*WRITERS, *FOLDERS] if kind not in LEASED]
+EXAMPLES = 50
+SOAK_EXAMPLES = 20_000 // len(KINDS) + 1
+SEED = 20_261_103
+Record = Callable[[str, object], None]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_writer_is_waited_for(kind: str, ground: Path, record_property: Record) -> None:
+    """Never one byte short, never twice, always in the end: however it writes."""
+    played = play_many(kind, ground, examples=EXAMPLES, number=SEED)
+    record_property(SCHEDULES, f"{kind}: {played}")
+    assert played >= EXAMPLES
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("kind", KINDS)
+def test_thousands_of_writers_are_waited_for(
+    kind: str, ground: Path, record_property: Record
+) -> None:
+    """The same with fresh chance each time; its seed stands in the summary."""
+    number = randbits(32)
+    played = play_many(kind, ground, examples=SOAK_EXAMPLES, number=number)
+    record_property(SCHEDULES, f"{kind}: {played}, seed {number}")
+    assert played >= SOAK_EXAMPLES
+
+
+def play_many(kind: str, ground: Path, *, examples: int, number: int) -> int:
+    """Draw and play schedules of one kind; return how many were played to their end."""
+    played = 0
+
+    def draw(chance: Random) -> Schedule:
+        return drawn(chance, kind, settle_s=SETTLE_S)
+
+    @seed(number)
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(schedule=st.randoms(use_true_random=False).map(draw))
+    def play_one(schedule: Schedule) -> None:
+        nonlocal played
+        play(schedule, ground)
+        played += 1
+
+    play_one()
+    return played
