@@ -101,6 +101,13 @@ class House:
             ledger: dict[str, Any] = answer.json()
             return ledger
 
+    def set_options(self, **options: Any) -> None:
+        """Change how the Engine answers from now on."""
+        with requests.Session() as session:
+            session.trust_env = False
+            url = f"{self.engine_url}/_sandbox/options"
+            session.post(url, json=options, timeout=10).raise_for_status()
+
     def jobs(self) -> list[dict[str, Any]]:
         """Return the jobs that were started, which is what a customer pays for."""
         return [job for job in self.ledger()["jobs"] if job["started"]]
@@ -108,7 +115,7 @@ class House:
     def received(self, job: Mapping[str, Any], modality: str = "cbct") -> Path:
         """Return the file that the Engine received for a job, by its size and order of arrival."""
         size, sha256 = job["inputs"][modality]["size"], job["inputs"][modality]["sha256"]
-        for path in sorted(self.root.glob("engine/vpe-sandbox-*/uploads/*")):
+        for path in sorted(self.root.glob("engine/vpe-watcher-sandbox-*/uploads/*")):
             if path.stat().st_size == size and _digest(path) == sha256:
                 return path
         raise AssertionError(f"the Engine kept no upload of {size} bytes")
@@ -129,12 +136,16 @@ class House:
 
     def ask(self, *words: str) -> Any:
         """Return what a command says with `--json`."""
-        command = [COMMAND, *words, "--json", "--config", str(self.root / "config.toml")]
+        return json.loads(self.tell(*words, "--json"))
+
+    def tell(self, *words: str) -> str:
+        """Run a command that must succeed; return what it says."""
+        command = [COMMAND, *words, "--config", str(self.root / "config.toml")]
         answer = subprocess.run(
             command, env=_environment(), capture_output=True, text=True, check=False, timeout=60
         )
         assert answer.returncode == 0, answer.stdout + answer.stderr
-        return json.loads(answer.stdout)
+        return answer.stdout
 
     def cases(self) -> list[dict[str, Any]]:
         """Return the rows of `cases`, newest first."""

@@ -156,3 +156,139 @@ def running_pacs(root: Path, *, scripts: Sequence[Path] = ()) -> Iterator[Pacs]:
     orthanc = shutil.which("Orthanc") or "/usr/sbin/Orthanc"
     with server([orthanc, str(root / "orthanc.json")], root / "orthanc.log", port=port):
         yield Pacs(f"http://127.0.0.1:{port}")
+
+
+SMB_CONF = """
+[global]
+server role = standalone server
+smb ports = {port}
+interfaces = lo
+bind interfaces only = yes
+passdb backend = tdbsam:{root}/private/passdb.tdb
+private dir = {root}/private
+lock directory = {root}/lock
+state directory = {root}/state
+cache directory = {root}/cache
+pid directory = {root}/pid
+ncalrpc dir = {root}/ncalrpc
+log file = {root}/smbd.words
+disable spoolss = yes
+load printers = no
+printcap name = /dev/null
+[scans]
+path = {root}/served
+read only = no
+force user = root
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A Windows share. `served` is its folder on the server's own disk."""
+
+    root: Path
+    port: int
+    process: subprocess.Popen[bytes]
+
+    @property
+    def served(self) -> Path:
+        """Return where the server keeps the files."""
+        return self.root / "served"
+
+    def freeze(self) -> None:
+        """Stop the server without a word to its clients, as a dying NAS does."""
+        os.killpg(self.process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        os.killpg(self.process.pid, signal.SIGCONT)
+
+    def put(self, files: Sequence[Path]) -> None:
+        """Write files into the share from another client, one after the other."""
+        orders = "; ".join(f'put "{path}" "{path.name}"' for path in files)
+        words = ["smbclient", "//127.0.0.1/scans", SHARE_SECRET, "-U", "root", "-p", str(self.port)]
+        conf = ["-s", str(self.root / "smb.conf")]
+        subprocess.run([*words, *conf, "-c", orders], check=True, capture_output=True, timeout=120)
+
+
+@contextmanager
+def running_share(root: Path) -> Iterator[Share]:
+    """Run Samba's smbd with one share, on a folder below `root`."""
+    port = free_port()
+    for name in ("private", "lock", "state", "cache", "pid", "ncalrpc", "served"):
+        (root / name).mkdir(parents=True)
+    conf = root / "smb.conf"
+    conf.write_text(SMB_CONF.format(port=port, root=root))
+    secret = f"{SHARE_SECRET}\n{SHARE_SECRET}\n".encode()
+    add = ["smbpasswd", "-c", str(conf), "-L", "-s", "-a", "root"]
+    subprocess.run(add, input=secret, check=True, capture_output=True, timeout=30)
+    words = ["smbd", "--foreground", "--no-process-group", "-s", str(conf)]
+    with server(words, root / "smbd.log", port=port) as process:
+        yield Share(root, port, process)
+
+
+@dataclass(slots=True)
+class Mounted:
+    """A share mounted by FUSE. It can be taken away and come back."""
+
+    share: Share
+    folder: Path
+    _process: subprocess.Popen[bytes] | None = None
+
+    def mount(self) -> None:
+        """Mount it; return when the files can be seen."""
+        secret = subprocess.run(
+            [RCLONE, "obscure", SHARE_SECRET], check=True, capture_output=True, text=True
+        ).stdout.strip()
+        remote = f":smb,host=127.0.0.1,port={self.share.port},user=root,pass={secret}:scans"
+        # A rename within rclone's delay of writing back would be lost: write through.
+        flags = ["--allow-non-empty", "--vfs-cache-mode", "off"]
+        flags += ["--dir-cache-time", "1s", "--attr-timeout", "1s"]
+        places = ["--config", os.devnull, "--cache-dir", str(self.share.root / "rclone")]
+        log = self.share.root / "rclone.log"
+        with log.open("ab") as words:
+            self._process = subprocess.Popen(
+                [
+                    RCLONE,
+                    "mount",
+                    remote,
+                    str(self.folder),
+                    *flags,
+                    "--attr-timeout",
+                    "1s",
+                    *places,
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=words,
+                stderr=words,
+                start_new_session=True,
+            )
+        _wait_for_mount(self.folder, log)
+
+    def unmount(self) -> None:
+        """Take it away as an administrator would, whoever still looks at it."""
+        subprocess.run(["umount", "--lazy", str(self.folder)], check=False, capture_output=True)
+        if self._process:
+            end_group(self._process)
+        self._process = None
+
+
+def _wait_for_mount(folder: Path, log: Path) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while str(folder) not in Path("/proc/self/mounts").read_text():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"the share could not be mounted: {log.read_text()[-2000:]}")
+        time.sleep(0.05)
+
+
+@contextmanager
+def mounted_share(share: Share, folder: Path) -> Iterator[Mounted]:
+    """Mount a share at `folder` until the block ends."""
+    folder.mkdir(exist_ok=True)
+    mounted = Mounted(share, folder)
+    try:
+        mounted.mount()
+        yield mounted
+    finally:
+        share.thaw()
+        mounted.unmount()

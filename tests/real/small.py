@@ -11,13 +11,10 @@ import numpy as np
 
 from tests.real.convert import Scan, write_nifti
 
-SIDE = 4
-
 
 def write_small_scan(path: Path, number: int) -> Path:
-    """Write a NIfTI volume of some hundred bytes that no other number has."""
-    voxels = np.full((SIDE, SIDE, SIDE), number % 30_000, dtype=np.int16)
-    voxels[0, 0, 0] = number // 30_000
+    """Write a NIfTI volume of some thousand bytes whose size no other number has."""
+    voxels = np.zeros((1, 2, 2 + number), dtype=np.int16)
     write_nifti(Scan(voxels, (1.0, 1.0, 1.0)), path)
     return path
 
