@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from pynetdicom import AE
 from pynetdicom.association import Association
+from pynetdicom.events import EVT_CONN_OPEN, Event
 
 PATIENT = "Musterfrau^Erika"
 SERVER_TITLE = "VPE-WATCHER"
@@ -61,13 +63,24 @@ def associated(
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 20
     entity.add_requested_context(CTImageStorage, list(syntaxes))
     entity.add_requested_context(VERIFICATION)
-    association = entity.associate("127.0.0.1", port, ae_title=called)
+    sockets: list[Any] = []
+
+    def take_note(event: Event) -> None:
+        connection: Any = event.assoc.dul.socket
+        sockets.append(connection.socket)
+
+    association = entity.associate(
+        "127.0.0.1", port, ae_title=called, evt_handlers=[(EVT_CONN_OPEN, take_note)]
+    )
     try:
         yield association
     finally:
         if association.is_established:
             association.release()
-        association.join(10)
+        if association.ident is not None:
+            association.join(10)
+        for opened in sockets:  # the library forgets to, when the other end was faster
+            opened.close()
 
 
 def status_of(association: Association, sent: Dataset) -> int:

@@ -15,7 +15,7 @@ from pynetdicom.association import Association
 from pynetdicom.events import Event, EventHandlerType
 
 from vpe_watcher.adapters.dicom_receiver.arriving import Arriving, Delivery, Dimse, Header
-from vpe_watcher.adapters.dicom_receiver.server import Server, limit_reads, listen
+from vpe_watcher.adapters.dicom_receiver.server import Server, listen, tame
 from vpe_watcher.core.errors import InputFault, WatcherError
 
 VERIFICATION = "1.2.840.10008.1.1"
@@ -145,6 +145,7 @@ class Receiver:
     def _handlers(self) -> list[EventHandlerType]:
         return [
             (evt.EVT_CONN_OPEN, self._connected),
+            (evt.EVT_CONN_CLOSE, self._closed),
             (evt.EVT_REQUESTED, self._requested),
             (evt.EVT_ACCEPTED, self._accepted),
             (evt.EVT_REJECTED, self._rejected),
@@ -162,7 +163,15 @@ class Receiver:
         session = _Session(self._opened(), since=self._monotonic())
         self._sessions[association] = session
         association.dimse = Dimse(association, session.delivery, self._options.header)
-        limit_reads(association)
+        tame(association)
+
+    def _closed(self, event: Event) -> None:
+        """Wake the thread of a connection that ended before it asked for anything."""
+        session = self._sessions.get(event.assoc)
+        if session is not None and not session.peer:
+            self._end(event.assoc, "association.aborted")
+            queue: Any = event.assoc.dul.to_user_queue
+            queue.put(None)
 
     def _requested(self, event: Event) -> None:
         association = event.assoc

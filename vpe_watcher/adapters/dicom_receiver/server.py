@@ -4,20 +4,38 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import socketserver
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from pynetdicom import AE, _config
 from pynetdicom.association import Association
 from pynetdicom.events import EventHandlerType
-from pynetdicom.transport import ThreadedAssociationServer
+from pynetdicom.transport import AssociationSocket, ThreadedAssociationServer
 
 from vpe_watcher.core.errors import ConfigError, TryAgainLater, WatcherError
 
+STOP_CHECK_S = 0.1
 LARGEST_READ_BYTES = 1024 * 1024  # a request with many contexts is longer than any PDU of data
+
+
+class Connection(AssociationSocket):
+    """A connection on which no stranger can have gigabytes gathered in memory."""
+
+    def recv(self, nr_bytes: int) -> bytearray:
+        """Read so many bytes; nothing, as at the end, when that is more than any message has."""
+        return super().recv(nr_bytes) if nr_bytes <= LARGEST_READ_BYTES else bytearray()
+
+    def _shutdown_socket(self) -> None:
+        """Close the socket also when its other end is gone already."""
+        if self.socket is not None:
+            with suppress(OSError):
+                self.socket.shutdown(socket.SHUT_RDWR)
+            self.socket.close()
 
 
 class Server(ThreadedAssociationServer):
@@ -27,6 +45,9 @@ class Server(ThreadedAssociationServer):
     request_queue_size = 64
     most_connections = 0
     on_defect: Callable[[BaseException], None]
+
+    def service_actions(self) -> None:
+        """Leave garbage to Python: the library would stop all threads for it, twice a minute."""
 
     def verify_request(self, *_: object) -> bool:
         """Take a connection if there is room."""
@@ -67,19 +88,16 @@ def listen(
     server: Server = made
     server.most_connections = most_connections
     server.on_defect = on_defect
-    threading.Thread(target=server.serve_forever, name="dicom-receiver", daemon=True).start()
+    threading.Thread(
+        target=server.serve_forever, args=(STOP_CHECK_S,), name="dicom-receiver", daemon=True
+    ).start()
     return server
 
 
-def limit_reads(association: Association) -> None:
-    """Let no stranger announce four gigabytes and have them gathered in memory."""
-    socket: Any = association.dul.socket
-    receive = socket.recv
-
-    def receive_some(count: int) -> bytearray:
-        return receive(count) if count <= LARGEST_READ_BYTES else bytearray()
-
-    socket.recv = receive_some
+def tame(association: Association) -> None:
+    """Give a new association's connection the manners of ours."""
+    connection: Any = association.dul.socket
+    connection.__class__ = Connection  # the library has no place to name a class for it
 
 
 def _cannot_listen(error: OSError, host: str, port: int) -> WatcherError:
