@@ -158,10 +158,6 @@ def test_a_wrong_value_is_told_in_one_sentence(
 
 
 NOT_YET = [
-    ("[recipes.pacs]\nleave_in_place = true", "recipes.pacs.leave_in_place"),
-    ("[recipes.default]\nrequire = ['ios_upper']", "recipes.default.require"),
-    ("[recipes.pacs]\nready_marker = true", "recipes.pacs.ready_marker"),
-    ("[recipes.pacs]\nready_marker = '.ok'", "recipes.pacs.ready_marker"),
     ("[retention]\narchive_days = 0.5", "retention.archive_days"),
     ("[retention]\nfailed_days = 30", "retention.failed_days"),
     ("[retention]\nprune_below = '1 GiB'", "retention.prune_below"),

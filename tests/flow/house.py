@@ -217,7 +217,12 @@ class House:
 
     def case(self, name: str) -> Case:
         """Return the one case of this name."""
-        (case,) = [case for case in self.cases() if case.case_name == name]
+        (case,) = [one for one in self.cases() if one.case_name == name and not one.late_for]
+        return case
+
+    def case_of_late(self, name: str) -> Case:
+        """Return the one case of late slices of a series' name."""
+        (case,) = [case for case in self.cases() if case.late_for and case.case_name == name]
         return case
 
     @property

@@ -91,11 +91,11 @@ class Busy(Disk):
     number = 16
     is_busy = True
 
-    def rename(self, source: Path, target: Path) -> None:
+    def rename_unsynced(self, source: Path, target: Path) -> None:
         """Rename, unless it is the one that is in use."""
         if self.is_busy and source.name == "busy.nii":
             raise OSError(self.number, os.strerror(self.number))
-        super().rename(source, target)
+        super().rename_unsynced(source, target)
 
 
 @pytest.mark.parametrize("number", [1, 13, 16, 18, 26])

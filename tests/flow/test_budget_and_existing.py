@@ -292,8 +292,9 @@ def test_each_recipe_has_its_own_first_scan(build: Callable[..., House]) -> None
     assert house.states() == {"late": State.DONE}
 
 
-def test_files_found_at_start_are_treated_like_others(house: House) -> None:
+def test_files_found_at_start_are_treated_like_others(build: Callable[..., House]) -> None:
     """By default what lies there is taken, after the same quiet time."""
+    house = build(recipes={"default": {"exported_by_nfs": True}})
     house.close()
     house.drop("scan.nii")
     house.drop("half.nii", nifti()[:-7])

@@ -208,12 +208,12 @@ class Interrupting(Disk):
     def __init__(self) -> None:
         self.before: Callable[[Path], None] | None = None
 
-    def rename(self, source: Path, target: Path) -> None:
+    def rename_unsynced(self, source: Path, target: Path) -> None:
         """Let it happen once, then rename."""
         if self.before is not None and source.parent.name == "inbox":
             happens, self.before = self.before, None
             happens(source)
-        super().rename(source, target)
+        super().rename_unsynced(source, target)
 
 
 def write_another(path: Path) -> None:
@@ -224,7 +224,7 @@ def write_another(path: Path) -> None:
 def test_a_file_that_changes_at_the_claim_goes_back(build: Build) -> None:
     """It lies in the inbox again, settles anew, and is sent as it is then."""
     disk = Interrupting()
-    house = build(disk=disk)
+    house = build(disk=disk, recipes={"default": {"exported_by_nfs": True}})
     disk.before = write_another
     house.drop("scan.nii")
     house.live(4)
@@ -269,11 +269,11 @@ def test_a_file_that_goes_at_the_claim_is_forgotten(build: Build) -> None:
 class TwoAtOnce(Interrupting):
     """A disk on which a changed file's place is taken before it can go back."""
 
-    def rename(self, source: Path, target: Path) -> None:
+    def rename_unsynced(self, source: Path, target: Path) -> None:
         """Drop another scan of the same name when the first one is on its way back."""
         if target.parent.name == "inbox" and not target.exists():
             target.write_bytes(nifti(seed=6))
-        super().rename(source, target)
+        super().rename_unsynced(source, target)
 
 
 def test_a_file_whose_place_is_taken_settles_in_its_claim(build: Build) -> None:

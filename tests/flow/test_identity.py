@@ -316,12 +316,12 @@ class StubbornDisk(Disk):
         self.name, self.number = name, number
         self.refusals = 0
 
-    def rename(self, source: Path, target: Path) -> None:
+    def rename_unsynced(self, source: Path, target: Path) -> None:
         """Rename, but for the one name."""
         if source.name == self.name:
             self.refusals += 1
             raise OSError(self.number, "refused")
-        super().rename(source, target)
+        super().rename_unsynced(source, target)
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EBUSY, errno.ETXTBSY])
@@ -373,7 +373,7 @@ def test_a_blocked_scan_keeps_its_sidecar(build: Callable[..., House]) -> None:
 class LockedDisk(Disk):
     """Refuses every rename, also of the daemon's own probe."""
 
-    def rename(self, source: Path, target: Path) -> None:
+    def rename_unsynced(self, source: Path, target: Path) -> None:
         """Refuse."""
         raise OSError(errno.EACCES, "refused")
 

@@ -129,10 +129,14 @@ class Disk:
             FileExistsError: something lies at the target.
             OSError: as `rename(2)`; EXDEV across file systems.
         """
-        _rename_noreplace(source, target)
+        self.rename_unsynced(source, target)
         self.sync_folder(target.parent)
         if source.parent != target.parent:
             self.sync_folder(source.parent)
+
+    def rename_unsynced(self, source: Path, target: Path) -> None:
+        """Rename like `rename`, and leave the folders to be synced by whoever renames many."""
+        _rename_noreplace(source, target)
 
     def write(self, path: Path, content: bytes) -> None:
         """Write a small file so that it is there whole or not at all, replacing an earlier one."""

@@ -9,13 +9,21 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from random import Random
 
 from vpe_watcher import __version__, formats
-from vpe_watcher.adapters import mounts
-from vpe_watcher.adapters.engine import ClientCredentials, EngineClient, ReadyToken, Timeouts
+from vpe_watcher.adapters import leases, mounts
+from vpe_watcher.adapters.engine import (
+    ClientCredentials,
+    EngineClient,
+    ReadyToken,
+    Timeouts,
+    zip_size,
+)
 from vpe_watcher.adapters.files import Disk
+from vpe_watcher.adapters.leases import Leases
 from vpe_watcher.adapters.settings import Recipe, Settings
 from vpe_watcher.adapters.store import Database, Store
 from vpe_watcher.app.wake import Wake
@@ -143,6 +151,7 @@ def places_of(settings: Settings, daemon_id: str) -> Places:
         archive=settings.archive,
         failed=settings.failed,
         daemon_id=daemon_id,
+        in_place=frozenset(one.name for one in settings.recipes.values() if one.leave_in_place),
     )
 
 
@@ -175,6 +184,8 @@ def rules_of(settings: Settings) -> Rules:
                 incomplete_after_s=recipe.intake.incomplete_after_s,
                 patterns=_patterns(recipe),
                 ignore=recipe.intake.ignore,
+                ready_marker=recipe.ready_marker,
+                min_slices=recipe.intake.min_slices,
             )
             for name, recipe in settings.recipes.items()
         },
@@ -208,11 +219,29 @@ def candidate_rules(settings: Settings, recipe: Recipe) -> CandidateRules:
     return CandidateRules(
         settle_s=recipe.intake.settle_s,
         incomplete_after_s=recipe.intake.incomplete_after_s,
+        series_settle_s=recipe.intake.series_settle_s,
+        series_max_wait_s=recipe.intake.series_max_wait_s,
+        min_slices=recipe.intake.min_slices,
+        zip_size=zip_size,
+        ready_marker=recipe.ready_marker,
+        require=tuple(Modality(name) for name in recipe.require),
+        keeps_late_slices=recipe.intake.late_slices == "hold",
+        leaves_in_place=recipe.leave_in_place,
         patterns=_patterns(recipe),
         split_name=formats.split_name,
         ignore=recipe.intake.ignore,
         inner_roots=frozenset(path.name for path in others if path.parent == recipe.inbox),
         trusts_inodes=mounts.filesystem_of(recipe.inbox).fs_type in KEEP_INODES,
+    )
+
+
+def leases_of(recipe: Recipe) -> Leases:
+    """Return who is asked about open files of a recipe's inbox; what is mounted may change."""
+    return Leases(
+        trusts=lambda: (
+            not recipe.exported_by_nfs
+            and mounts.filesystem_of(recipe.inbox).fs_type in leases.TRUSTED
+        )
     )
 
 
@@ -277,6 +306,7 @@ def assemble(
     def progress(case_id: str, direction: str, done: int, total: int | None) -> None:
         transfers[case_id] = (direction, done, total)
 
+    asked = {name: leases_of(recipe) for name, recipe in settings.recipes.items()}
     ports = Ports(
         store=store,
         disk=disk,
@@ -287,6 +317,7 @@ def assemble(
         guard=roots.guard,
         should_stop=stopping.should_stop,
         progress=progress,
+        openness=lambda recipe, path: asked[recipe].openness(path),
     )
     inboxes: dict[str, Inbox] = {}
     schedule = Schedule(
@@ -321,7 +352,7 @@ def assemble(
         )
         inboxes[name] = Inbox(
             options,
-            candidate_rules(settings, recipe),
+            partial(candidate_rules, settings, recipe),
             ports,
             breakers=breakers,
             monotonic=clock.monotonic,

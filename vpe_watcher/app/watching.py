@@ -105,8 +105,7 @@ class Watching:
 
     def _watch(self, inbox: Inbox) -> Watch:
         def hint(name: str, /, *, moved_in: bool) -> None:
-            del moved_in
-            inbox.hint(name)
+            inbox.hint(name, moved_in=moved_in)
 
         return Watch(
             inbox.options.folder,

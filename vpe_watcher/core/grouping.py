@@ -35,6 +35,15 @@ class Rules:
     incomplete_after_s: float
     patterns: Mapping[Modality, tuple[str, ...]]
     split_name: Callable[[str], tuple[str, str]]
+    series_settle_s: float = 30.0
+    series_max_wait_s: float = 3600.0
+    min_slices: int = 10
+    # the bytes of the ZIP that a series of files (name in the ZIP, size) is sent as
+    zip_size: Callable[[Iterable[tuple[str, int]]], int] = lambda files: sum(n for _, n in files)
+    ready_marker: str = ""  # a suffix such as `.done`; "" = nothing waits for a marker
+    require: tuple[Modality, ...] = ()  # loose meshes of one stem that wait for one another
+    keeps_late_slices: bool = True
+    leaves_in_place: bool = False
     ignore: tuple[str, ...] = ()
     inner_roots: frozenset[str] = frozenset()  # folders that are another recipe's inbox
     trusts_inodes: bool = True
@@ -42,13 +51,26 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """What may become one case: a file with its sidecars, or a folder with all below it."""
+    """What may become one case: a file with its sidecars, a folder with all below it, a series.
+
+    `key` tells groups apart; `path` is where people find it: the file, the folder, or the first
+    of several files. `sidecars` are wishes (`job.json`) and ready markers beside it.
+    """
 
     path: str
     members: tuple[Seen, ...]  # regular files only
     is_folder: bool = False
     sidecars: tuple[Seen, ...] = ()
     temporaries: tuple[str, ...] = ()
+    is_marked: bool = False  # its ready marker is there
+    series_uid: str = ""  # loose slices of this series
+    lacks: tuple[Modality, ...] = ()  # required partners that are not there
+    name: str = ""  # of several loose files that go together
+
+    @property
+    def key(self) -> str:
+        """Return what tells this group from all others of its inbox."""
+        return f"series {self.series_uid}" if self.series_uid else self.path
 
     @property
     def files(self) -> tuple[Seen, ...]:
@@ -59,7 +81,12 @@ class Group:
     def fingerprint(self) -> str:
         """Return a text that changes when anything of the group is touched. Not to be kept."""
         marks = sorted((seen.path, _mark_text(seen.mark)) for seen in self.files)
-        return _digest(f"{marks}{self.temporaries}")
+        return _digest(f"{marks}{self.temporaries}{self.is_marked}")
+
+
+def is_marker_inside(path: str, rules: Rules) -> bool:
+    """Tell whether a path is the ready marker of the folder that it lies in."""
+    return bool(rules.ready_marker) and path.partition("/")[2].lower() == rules.ready_marker.lower()
 
 
 def ignored_by(path: str, kind: Kind, rules: Rules) -> str:
@@ -92,11 +119,14 @@ def grouped(seen: Iterable[Seen], rules: Rules) -> list[Group]:
     folders: dict[str, list[Seen]] = {}
     temporaries: dict[str, list[str]] = {}
     ignored: set[str] = set()
+    marked: set[str] = set()
     for item in sorted(seen, key=lambda item: item.path):
         top, _, below = item.path.partition("/")
-        if _is_below(item.path, ignored):
+        if ignored and _is_below(item.path, ignored):
             continue
-        if ignored_by(item.path, item.kind, rules):
+        if item.kind is not Kind.OTHER and is_marker_inside(item.path, rules):
+            marked.add(top)
+        elif ignored_by(item.path, item.kind, rules):
             ignored.add(item.path)
             if (
                 below
@@ -112,11 +142,35 @@ def grouped(seen: Iterable[Seen], rules: Rules) -> list[Group]:
                 folders.setdefault(top, []).append(item)
         else:
             files[item.path] = item
+    markers = _markers(files, {*files, *folders}, rules)
     groups = [
-        Group(path, tuple(members), is_folder=True, temporaries=tuple(temporaries.get(path, ())))
+        Group(
+            path,
+            tuple(members),
+            is_folder=True,
+            sidecars=markers.get(path, ()),
+            temporaries=tuple(temporaries.get(path, ())),
+            is_marked=path in marked or path in markers,
+        )
         for path, members in folders.items()
     ]
-    return groups + _file_groups(files, rules)
+    beside = {marker.path for found in markers.values() for marker in found}
+    files = {path: item for path, item in files.items() if path not in beside}
+    return groups + _file_groups(files, markers, rules)
+
+
+def _markers(
+    files: Mapping[str, Seen], names: set[str], rules: Rules
+) -> dict[str, tuple[Seen, ...]]:
+    """Return the ready markers beside what they belong to, by its path."""
+    if not rules.ready_marker:
+        return {}
+    found: dict[str, tuple[Seen, ...]] = {}
+    for path, item in files.items():
+        base = path[: -len(rules.ready_marker)]
+        if path.lower().endswith(rules.ready_marker.lower()) and base in names:
+            found[base] = (item,)
+    return found
 
 
 def _is_below(path: str, folders: set[str]) -> bool:
@@ -128,7 +182,9 @@ def _is_below(path: str, folders: set[str]) -> bool:
     return False
 
 
-def _file_groups(files: Mapping[str, Seen], rules: Rules) -> list[Group]:
+def _file_groups(
+    files: Mapping[str, Seen], markers: Mapping[str, tuple[Seen, ...]], rules: Rules
+) -> list[Group]:
     groups: list[Group] = []
     unclaimed: dict[str, list[Seen]] = {}
     for path, item in files.items():
@@ -140,7 +196,8 @@ def _file_groups(files: Mapping[str, Seen], rules: Rules) -> list[Group]:
         stem, _ = rules.split_name(path)
         names = dict.fromkeys((f"{path}{SIDECAR}".lower(), f"{stem}{SIDECAR}".lower()))
         sidecars = [sidecar for name in names for sidecar in unclaimed.pop(name, ())]
-        groups.append(Group(path, (item,), sidecars=tuple(sidecars)))
+        marker = markers.get(path, ())
+        groups.append(Group(path, (item,), sidecars=(*sidecars, *marker), is_marked=bool(marker)))
     return groups
 
 

@@ -146,8 +146,26 @@ class Notified(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Slice:
+    """One file of a series. `name` is relative to the content folder of the case that holds it.
+
+    `owner` is that case's id, "" for the case itself: a retry of late slices sends the union.
+    """
+
+    name: str
+    mark: FileMark
+    sop_instance_uid: str
+    sha256: str | None = None
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Input:
-    """One file of a case that is uploaded. `name` is relative to the case's content folder."""
+    """What is uploaded in one piece: a file, or a series of slices as one ZIP.
+
+    `name` is relative to the case's content folder; a series has no file of that name, the marks
+    are those of its slices, and `mark.size` is the size of the ZIP in bytes.
+    """
 
     modality: Modality
     name: str
@@ -159,6 +177,15 @@ class Input:
     notify_url: str | None = None
     uploaded: bool = False
     notified: Notified = Notified.NO
+    series_uid: str = ""
+    slices: tuple[Slice, ...] = ()
+
+    @property
+    def files(self) -> tuple[tuple[str, FileMark], ...]:
+        """Return the case's own files of this input, each with its mark."""
+        if not self.slices:
+            return ((self.name, self.mark),)
+        return tuple((one.name, one.mark) for one in self.slices if not one.owner)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +256,9 @@ class Case:
     duplicate_of: str | None = None
     outbox: str | None = None
     doom: Problem | None = None  # known before the claim: it is claimed only to fail
+    hold: Problem | None = None  # known before the claim: it is claimed to wait for a person
+    split_of: str = ""  # the case whose claim holds the folder that this one is a part of
+    late_for: str = ""  # the case whose series these slices came too late for
     problem: Problem | None = None
     tally: Tally = field(default_factory=Tally)
     times: dict[str, str | None] = field(default_factory=dict)

@@ -27,7 +27,8 @@ from vpe_watcher.core.model import (
 )
 from vpe_watcher.core.wire import case_evidence, merged, parse_job_json
 from vpe_watcher.flow.blame import blamed_for, can_use, whose_fault
-from vpe_watcher.flow.duplicates import compare_with_earlier
+from vpe_watcher.flow.duplicates import compare_with_earlier, remember_known
+from vpe_watcher.flow.late import with_first_slices
 from vpe_watcher.flow.places import EVIDENCE
 from vpe_watcher.flow.ports import Ports
 from vpe_watcher.flow.reference import claim_gone, keep_reference, reading, take_reference
@@ -43,6 +44,8 @@ def claim(case: Case, ports: Ports) -> Outcome:
     returned = _gather(case, ports)
     if returned is not None:
         return returned
+    if case.doom is None and not case.paid:
+        case = with_first_slices(case, ports)
     if case.doom is not None:
         return Outcome(Label.INPUT, case.doom)
     if case.paid:
@@ -56,11 +59,25 @@ def claim(case: Case, ports: Ports) -> Outcome:
         return waits
     ports.store.set_claimed(case.case_id, _job_of(case, ports))
     write_evidence(case, ports, may_be_paid=False)
-    return compare_with_earlier(case.case_id, ports)
+    if case.hold is not None and not case.retries:
+        return Outcome(Label.AMBIGUOUS, case.hold)
+    return _known_in_place(case, compare_with_earlier(case.case_id, ports), ports)
+
+
+def _known_in_place(case: Case, outcome: Outcome, ports: Ports) -> Outcome:
+    """Let known content that is left in place make no case, and remember whose it is."""
+    known = {Label.DUPLICATE, Label.AMBIGUOUS}
+    if not ports.places.is_in_place(case.recipe) or outcome.label not in known or case.retries:
+        return outcome
+    fresh = ports.store.load(case.case_id) or case
+    remember_known(fresh, ports)
+    return Outcome(Label.RETURNED, outcome.problem)
 
 
 def write_evidence(case: Case, ports: Ports, *, may_be_paid: bool) -> None:
-    """Write `.case.json` beside the claimed files, durably."""
+    """Write `.case.json` beside the claimed files, durably; nowhere if they were left in place."""
+    if ports.places.is_in_place(case.recipe):
+        return
     document = json.dumps(case_evidence(case, may_be_paid=may_be_paid), indent=1)
     with blamed(f"inbox:{case.recipe}"):
         ports.disk.write(ports.places.claim(case) / EVIDENCE, document.encode())
@@ -76,19 +93,33 @@ def _gather(case: Case, ports: Ports) -> Outcome | None:
     if problem is None and is_first and case.times["claimed"] is None and not case.is_settling:
         problem = _changed_since_last_look(case, ports)
     if problem is None:
-        if case.retries:
+        if case.retries and not ports.places.is_in_place(case.recipe):
             with reading(case, ports):
                 remove_our_documents(ports.disk, ports.places.content(case))
         return None
     if not is_first:
         raise claim_gone()
+    if case.split_of:
+        return _part_refused(problem)
+    if ports.places.is_in_place(case.recipe):
+        return Outcome(Label.RETURNED, problem)
     return _put_back(case, ports, problem)
+
+
+def _part_refused(problem: Problem) -> Outcome:
+    """Leave what is taken out of another case's claim where it is: it left the inbox with it."""
+    if problem.code == "gone":
+        raise claim_gone()
+    return Outcome(Label.CHANGED, problem)
 
 
 def rename_all(case: Case, ports: Ports) -> Problem | None:
     """Rename what is not yet in the claim; a problem when that is not possible."""
+    if ports.places.is_in_place(case.recipe):
+        return None
     claims = ports.places.claims(case.recipe)
     root = f"inbox:{case.recipe}"
+    moved: set[Path] = set()
     for move in case.moves:
         source, target = Path(move.source), claims / move.target
         with blamed_for(case, ports, root):
@@ -98,10 +129,15 @@ def rename_all(case: Case, ports: Ports) -> Problem | None:
                 continue
             if not ports.disk.exists(source):
                 return Problem(FailureClass.INPUT, "gone", "It went before it could be taken.")
-            ports.disk.make_folder(target.parent)
+            if target.parent not in moved:
+                ports.disk.make_folder(target.parent)
         problem = _rename(source, target, case, ports)
         if problem is not None:
             return problem
+        moved |= {target.parent, source.parent}
+    with blamed_for(case, ports, root):
+        for folder in sorted(moved):
+            ports.disk.sync_folder(folder)
     return None
 
 
@@ -110,7 +146,7 @@ def _rename(source: Path, target: Path, case: Case, ports: Ports) -> Problem | N
         if case.retries:
             relocate(ports.disk, source, target, via=target.with_name(f"{target.name}.arriving"))
         else:
-            ports.disk.rename(source, target)
+            ports.disk.rename_unsynced(source, target)
     except FileNotFoundError:
         return Problem(FailureClass.INPUT, "gone", "It went before it could be taken.")
     except OSError as error:
@@ -162,17 +198,26 @@ def _put_back(case: Case, ports: Ports, problem: Problem) -> Outcome:
 def _job_of(case: Case, ports: Ports) -> dict[str, Any]:
     """Return the job body with the wishes of the case's `job.json` (the first that is there)."""
     recipe = ports.rules.recipes[case.recipe]
-    folder = ports.places.claim(case)
-    for name in case.job_json:
+    for path in _wishes_of(case, ports):
         with reading(case, ports):
-            entry = ports.disk.look(folder / name)
+            entry = ports.disk.look(path)
             if entry is None:
                 continue
             if entry.kind is not Kind.FILE:
                 raise _no_file_of_wishes()
-            text = ports.disk.read(folder / name)
+            text = ports.disk.read(path)
         return merged(recipe.job, parse_job_json(text, allowed_keys=recipe.job_json_keys))
     return dict(case.job)
+
+
+def _wishes_of(case: Case, ports: Ports) -> list[Path]:
+    """Return where `job.json` may lie; a part of a folder finds it with the folder."""
+    if ports.places.is_in_place(case.recipe):
+        return [ports.places.inboxes[case.recipe] / name for name in case.job_json]
+    folders = [ports.places.claim(case)]
+    if case.split_of:
+        folders.append(ports.places.claims(case.recipe) / case.split_of)
+    return [folder / name for name in case.job_json for folder in folders]
 
 
 def _no_file_of_wishes() -> InputFault:
@@ -186,5 +231,7 @@ def _no_file_of_wishes() -> InputFault:
 
 def moves_to_claim(case: Case, ports: Ports) -> tuple[Move, ...]:
     """Return the one rename that brings the input of a case at rest back into its claim."""
+    if ports.places.is_in_place(case.recipe):
+        return case.moves
     target = case.case_id if not case.content else f"{case.case_id}/{case.content}"
     return (Move(str(ports.places.input_folder(case)), target),)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 
-from vpe_watcher.adapters.store import Earlier
+from vpe_watcher.adapters.store import Earlier, Remembered
 from vpe_watcher.core.errors import ClaimGone, TransientFault
 from vpe_watcher.core.model import AT_REST, OK, Case, FailureClass, Label, Outcome, Problem, State
+from vpe_watcher.flow.contents import files_of
+from vpe_watcher.flow.places import root_key
 from vpe_watcher.flow.ports import Ports
 from vpe_watcher.flow.reference import unreadable
 
@@ -21,6 +24,8 @@ def compare_with_earlier(case_id: str, ports: Ports) -> Outcome:
     case = ports.store.load(case_id)
     if case is None or case.is_rerun or not ports.rules.recipes[case.recipe].skips_duplicates:
         return OK
+    if case.late_for and case.hold is None and not case.retries:
+        return _compare_with_series(case, ports)
     alike = _alike(case_id, ports)
     if not alike:
         return OK
@@ -28,7 +33,12 @@ def compare_with_earlier(case_id: str, ports: Ports) -> Outcome:
     for earlier in alike:
         _find_key(earlier, ports)
     # Reading files takes long: meanwhile a person may have had an earlier case taken up again.
-    same = [one for one in _alike(case_id, ports) if one.content_key in {key, None}]
+    return _outcome_of(
+        case_id, [one for one in _alike(case_id, ports) if one.content_key in {key, None}], ports
+    )
+
+
+def _outcome_of(case_id: str, same: list[Earlier], ports: Ports) -> Outcome:
     for earlier in same:
         if earlier.state in {State.DONE, State.PARTIAL}:
             ports.store.set_duplicate(case_id, earlier.case_id)
@@ -44,6 +54,62 @@ def compare_with_earlier(case_id: str, ports: Ports) -> Outcome:
         ):
             return Outcome(Label.AMBIGUOUS, _ambiguous(earlier.case_id))
     return OK
+
+
+def _compare_with_series(case: Case, ports: Ports) -> Outcome:
+    """Judge slices of a series that was claimed before: all are known, or those late are ignored.
+
+    The same instances with other bytes are no duplicate, and no volume of their own: held.
+    """
+    known = _instances(case, ports)
+    own = _digests(case, ports) if case.inputs else {}
+    ports.store.set_digests(case.case_id, own)
+    for entry in case.inputs:
+        for one in entry.slices:
+            theirs = known.get(one.sop_instance_uid)
+            if theirs is not None and theirs != (one.sha256 or own["", one.name]):
+                return Outcome(Label.AMBIGUOUS, _other_content(case.late_for))
+    first = ports.store.earlier(case.late_for)
+    return _outcome_of(case.case_id, [first] if first else [], ports)
+
+
+def _instances(case: Case, ports: Ports) -> dict[str, str]:
+    """Return the digests of the instances that earlier cases of the same series hold, by UID."""
+    found: dict[str, str] = {}
+    uids = {entry.series_uid for entry in case.inputs if entry.series_uid}
+    for case_id in ports.store.cases_of_series(case.recipe, uids):
+        earlier = ports.store.load(case_id)
+        if earlier is None or case_id == case.case_id:
+            continue
+        with suppress(ClaimGone, TransientFault):
+            ports.store.set_digests(case_id, _digests(earlier, ports))
+        for entry in (ports.store.load(case_id) or earlier).inputs:
+            found |= {s.sop_instance_uid: s.sha256 for s in entry.slices if s.sha256}
+    return found
+
+
+def _other_content(earlier_id: str) -> Problem:
+    return Problem(
+        FailureClass.INPUT,
+        "series_differs",
+        f"These slices bear the identifiers of slices of case {earlier_id}, with other content.",
+        "Find out which of the two is right. `vpe-watcher retry CASE` sends these as they are.",
+    )
+
+
+def remember_known(case: Case, ports: Ports) -> None:
+    """Remember files that were left in place and hold what an earlier case holds."""
+    inbox = ports.places.inboxes[case.recipe]
+    digests = {file.path: file.sha256 for file in files_of(case, ports)}
+    found = []
+    for move in case.moves:
+        path = Path(move.source)
+        seen = ports.disk.look(path)
+        if seen is not None:
+            name = path.relative_to(inbox).as_posix()
+            mark, owner = seen.mark, case.duplicate_of or ""
+            found.append(Remembered(name, mark.size, mark.mtime_ns, owner, digests.get(path)))
+    ports.store.remember(root_key(case.recipe, inbox), found)
 
 
 def _alike(case_id: str, ports: Ports) -> list[Earlier]:
@@ -65,16 +131,18 @@ def _find_key(earlier: Earlier, ports: Ports) -> None:
 
 
 def _content_key(case: Case, ports: Ports) -> str:
-    content = ports.places.content(case)
-    digests: dict[str, str] = {}
-    for entry in case.inputs:
-        if entry.sha256 is not None:
-            continue
-        try:
-            digests[entry.modality] = ports.disk.digest(content / entry.name)
-        except OSError as error:
-            raise unreadable(error, case, ports) from error
-    return ports.store.set_digests(case.case_id, digests)
+    return ports.store.set_digests(case.case_id, _digests(case, ports))
+
+
+def _digests(case: Case, ports: Ports) -> dict[tuple[str, str], str]:
+    digests: dict[tuple[str, str], str] = {}
+    for file in files_of(case, ports):
+        if file.sha256 is None:
+            try:
+                digests[file.key] = ports.disk.digest(file.path)
+            except OSError as error:
+                raise unreadable(error, case, ports) from error
+    return digests
 
 
 def _ambiguous(earlier_id: str) -> Problem:

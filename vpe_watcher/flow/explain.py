@@ -12,12 +12,23 @@ from typing import Any
 
 from vpe_watcher.adapters.files import Disk
 from vpe_watcher.adapters.store import Queries
-from vpe_watcher.core.candidates import Candidate, Judgement, Plan, judged
-from vpe_watcher.core.grouping import Group, Rules, grouped, ignored_by
-from vpe_watcher.core.model import Kind
+from vpe_watcher.core.candidate import Candidate
+from vpe_watcher.core.candidates import Judgement, judged, series_of
+from vpe_watcher.core.grouping import (
+    SIDECAR,
+    Group,
+    Rules,
+    Seen,
+    grouped,
+    ignored_by,
+    is_marker_inside,
+)
+from vpe_watcher.core.joining import joined
+from vpe_watcher.core.model import Input, Kind
+from vpe_watcher.core.plans import SLICE, Facts, Plan
 from vpe_watcher.flow.facts import read_facts
 from vpe_watcher.flow.looks import seen_in
-from vpe_watcher.flow.places import HIDDEN
+from vpe_watcher.flow.places import HIDDEN, root_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +60,8 @@ def explain(path: Path, *, inboxes: Iterable[Place], queries: Queries | None) ->
     if relative == ".":
         lines.append("It is the inbox itself.")
         return tuple(lines)
-    lines += _by_rules(place, relative)
-    lines += _last_seen(place.folder / relative.partition("/")[0], queries)
+    lines += _by_rules(place, relative, queries)
+    lines += _last_seen(path, place.folder / relative.partition("/")[0], queries)
     return tuple(lines)
 
 
@@ -83,84 +94,184 @@ def _place_of(path: Path, inboxes: Iterable[Place]) -> Place | None:
     return max(above, key=lambda place: len(place.folder.parts), default=None)
 
 
-def _by_rules(place: Place, relative: str) -> Iterable[str]:
+def _by_rules(place: Place, relative: str, queries: Queries | None) -> Iterable[str]:
     parts = relative.split("/")
     if parts[0] == HIDDEN:
         yield "It is claimed: `vpe-watcher cases` lists the case that it belongs to."
         return
     disk = Disk()
+    rule = _never_touched(place, parts, disk)
+    if rule:
+        yield rule
+        return
+    known = _remembered(place, relative, queries)
+    if known:
+        yield known
+        return
+    seen = _seen(place, parts[0], disk)
+    facts = _facts(place, seen, relative, disk)
+    candidate = _candidate_of(place, relative, seen, facts)
+    if candidate is None:
+        yield from _companion(place, relative)
+        return
+    yield from _judgement(place, candidate, facts, queries)
+
+
+def _never_touched(place: Place, parts: list[str], disk: Disk) -> str:
     for depth in range(1, len(parts) + 1):
         here = "/".join(parts[:depth])
         entry = disk.look(place.folder / here)
+        if entry is not None and is_marker_inside(here, place.rules):
+            return f"{here} is the ready marker of its folder, and goes with it."
         rule = ignored_by(here, entry.kind, place.rules) if entry else ""
         if rule:
-            yield f"{here} is never touched: {rule}."
-            return
-    group = _group_of(place, parts[0], disk)
-    if group is None:
+            return f"{here} is never touched: {rule}."
+    return ""
+
+
+def _remembered(place: Place, relative: str, queries: Queries | None) -> str:
+    if queries is None or not place.rules.leaves_in_place:
+        return ""
+    known = queries.remembered(root_key(place.recipe, place.folder), relative)
+    entry = Disk().look(place.folder / relative)
+    if known is None or entry is None:
+        return ""
+    if (known.size, known.mtime_ns) != (entry.mark.size, entry.mark.mtime_ns):
+        return ""
+    if known.case_id:
+        return f"It is left in place and known: its content belongs to case {known.case_id}."
+    return "It is left in place and known: it lay there at the very first scan, or holds no scan."
+
+
+def _companion(place: Place, relative: str) -> Iterable[str]:
+    marker = place.rules.ready_marker
+    if marker and relative.lower().endswith(marker.lower()):
+        yield "It is a ready marker: it goes with the scan that it stands beside."
+    else:
         yield "It goes with another file: it is the job.json of a scan beside it."
-        return
-    yield from _judgement(place, group, disk)
 
 
-def _group_of(place: Place, top: str, disk: Disk) -> Group | None:
-    seen = seen_in(
+def _seen(place: Place, top: str, disk: Disk) -> list[Seen]:
+    return seen_in(
         disk,
         place.folder,
         place.rules,
         wants=lambda entry: entry.kind is not Kind.FOLDER or entry.name == top,
         refused=_refused,
     )
-    return next((group for group in grouped(seen, place.rules) if group.path == top), None)
 
 
 def _refused(_name: str, error: PermissionError) -> None:
     raise error
 
 
-def _judgement(place: Place, group: Group, disk: Disk) -> Iterable[str]:
-    """Judge the group as if it had been quiet for as long as it takes."""
-    facts = {
-        seen.path: read_facts(disk, place.folder / seen.path)
-        for seen in group.files
-        if not group.temporaries
-    }
-    candidate = Candidate(group, group.fingerprint, since=0.0, detected=0.0, looks=2)
-    now = place.rules.settle_s
-    judgement = judged(candidate, facts, place.rules, now=now)
-    yield from _in_words(judgement, place, group)
+def _facts(place: Place, seen: list[Seen], relative: str, disk: Disk) -> dict[str, Facts | None]:
+    """Read what lies with the path: its folder, or the loose files that may be of its series."""
+    top, _, below = relative.partition("/")
+    is_folder = bool(below) or any(s.kind is Kind.FOLDER and s.path == top for s in seen)
+    facts: dict[str, Facts | None] = {}
+    if not is_folder:
+        facts[top] = read_facts(disk, place.folder / top)
+        fact = facts[top]
+        if fact is None or fact.family != SLICE:
+            names = [s.path for s in seen if s.path.startswith(place.rules.split_name(top)[0])]
+        else:
+            names = [s.path for s in seen if place.rules.split_name(s.path)[1] in {"", ".dcm"}]
+    else:
+        names = [s.path for s in seen if s.path.startswith(f"{top}/")]
+    wanted = {s.path for s in seen if s.kind is Kind.FILE and s.path in set(names)}
+    for path in wanted - facts.keys():
+        if not ignored_by(path, Kind.FILE, place.rules):
+            facts[path] = read_facts(disk, place.folder / path)
+    return facts
+
+
+def _candidate_of(
+    place: Place, relative: str, seen: list[Seen], facts: Mapping[str, Facts | None]
+) -> Candidate | None:
+    """Return the candidate that holds a path, as if it had been quiet for as long as it takes."""
+    groups = grouped(seen, place.rules)
+    candidates = [Candidate(one, one.fingerprint, 0.0, 0.0, looks=2) for one in groups]
+    for one in joined(candidates, facts, place.rules, now=_quiet_s(place)):
+        paths = {one.group.path, *(member.path for member in one.group.members)}
+        if relative in paths or (one.group.is_folder and relative.startswith(f"{one.group.path}/")):
+            return one
+    return None
+
+
+def _quiet_s(place: Place) -> float:
+    return max(place.rules.settle_s, place.rules.series_settle_s)
+
+
+def _judgement(
+    place: Place,
+    candidate: Candidate,
+    facts: Mapping[str, Facts | None],
+    queries: Queries | None,
+) -> Iterable[str]:
+    found = {seen.path: facts.get(seen.path) for seen in candidate.group.files}
+    uids = series_of(found.values())
+    known = queries.known_series(place.recipe, uids) if queries and uids else {}
+    quiet_s = _quiet_s(place)
+    judgement = judged(candidate, found, place.rules, now=quiet_s, known=known)
+    yield from _in_words(judgement, place, candidate.group)
 
 
 def _in_words(judgement: Judgement, place: Place, group: Group) -> Iterable[str]:
-    plan = judgement.plan
-    if plan is not None:
-        yield from _plan_in_words(plan, place)
+    if group.series_uid:
+        yield f"It is one of {len(group.members)} loose slices of one series."
+    if judgement.plans:
+        yield from _plans_in_words(judgement.plans, place, group)
     elif judgement.state is not None:
         yield f"It waits ({judgement.state}): {judgement.reason}."
     else:
         yield "It is not a scan: neither a known extension nor DICOM by its content. It stays."
-    if group.sidecars:
-        yield f"Its job is changed by {group.sidecars[0].path}."
+    for sidecar in group.sidecars:
+        if sidecar.path.lower().endswith(SIDECAR):
+            yield f"Its job is changed by {sidecar.path}."
 
 
-def _plan_in_words(plan: Plan, place: Place) -> Iterable[str]:
-    if plan.doom is not None:
-        yield f"It will fail: {plan.doom.message} {plan.doom.hint}"
+def _plans_in_words(plans: tuple[Plan, ...], place: Place, group: Group) -> Iterable[str]:
+    if plans[0].doom is not None:
+        yield f"It will fail: {plans[0].doom.message} {plans[0].doom.hint}"
         return
-    inputs = ", ".join(f"{entry.name} as {entry.modality}" for entry in plan.inputs)
-    yield f"By the rules it is taken as one case: {inputs}."
-    for entry in plan.skipped:
-        yield f"Skipped: {entry['name']} ({entry['reason']})."
-    yield (
-        f"It is taken when it has not changed for {place.rules.settle_s:g} s "
-        "and its format does not prove it incomplete."
+    many = "one case" if len(plans) == 1 else f"{len(plans)} cases"
+    yield f"By the rules it is taken as {many}."
+    for plan in plans:
+        inputs = ", ".join(_input_in_words(entry) for entry in plan.inputs)
+        yield f"{plan.case_name}: {inputs}."
+        if plan.hold is not None:
+            yield f"That case will be held: {plan.hold.message} {plan.hold.hint}"
+        elif plan.late_for:
+            yield f"Its slices are known from case {plan.late_for}: nothing is sent."
+        for entry in plan.skipped:
+            yield f"Skipped: {entry['name']} ({entry['reason']})."
+        for note in plan.notes:
+            yield f"Noticed: {note}."
+    yield _when(place, group, plans)
+
+
+def _input_in_words(entry: Input) -> str:
+    if entry.slices:
+        return f"{len(entry.slices)} slices as {entry.modality}, sent as one ZIP"
+    return f"{entry.name} as {entry.modality}"
+
+
+def _when(place: Place, group: Group, plans: tuple[Plan, ...]) -> str:
+    if group.is_marked:
+        return "Its ready marker is there, so it is taken at once."
+    holds_slices = any(entry.slices for plan in plans for entry in plan.inputs)
+    settle_s = place.rules.series_settle_s if holds_slices else place.rules.settle_s
+    return (
+        f"It is taken when it has not changed for {settle_s:g} s and nothing in it is proven "
+        "incomplete; sooner if all of it is proven complete and nobody has it open."
     )
 
 
-def _last_seen(top: Path, queries: Queries | None) -> Iterable[str]:
+def _last_seen(path: Path, top: Path, queries: Queries | None) -> Iterable[str]:
     snapshot: Mapping[str, Any] = queries.snapshot() if queries else {}
     for row in snapshot.get("candidates", ()):
-        if row["path"] == str(top):
+        if row["path"] in {str(path), str(top)}:
             yield (
                 f"The daemon last saw it as {row['state']}: {row['reason']} "
                 f"(unchanged for {row['age_s']:.0f} s then)."

@@ -1,33 +1,45 @@
-"""What a file's name and content say, read for the rules of `core.candidates`."""
+"""What a file's name and content say, read for the rules of `core`."""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 from vpe_watcher import formats
 from vpe_watcher.adapters.files import Disk
-from vpe_watcher.core.candidates import MESH, VOLUME, ZIP, Facts
+from vpe_watcher.core.grouping import JOB_JSON
 from vpe_watcher.core.model import Proof, Verdict
+from vpe_watcher.core.plans import DIRECTORY, MESH, SLICE, VOLUME, ZIP, Facts
+from vpe_watcher.core.series import SliceHeader, is_volume_by_itself
 
 _FIRST_BYTES = 512
+_LONGEST_WISHES = 1024 * 1024
+WISHES = f".{JOB_JSON}"
 
 
 def no_pulse() -> None:
     """Do nothing: for callers whom nobody watches."""
 
 
-def read_facts(disk: Disk, path: Path, *, pulse: Callable[[], None] = no_pulse) -> Facts | None:
+def read_facts(
+    disk: Disk, path: Path, *, is_closed: bool = False, pulse: Callable[[], None] = no_pulse
+) -> Facts | None:
     """Read what the rules need to know of a file; None when it is gone.
 
-    A file that cannot be read gives facts that say so.
+    A file that cannot be read gives facts that say so. `is_closed`: a trusted lease said that
+    nobody has it open for writing.
     """
     stem, extension = formats.split_name(path.name)
+    if path.name.lower().endswith(JOB_JSON):
+        extension = WISHES
     try:
         with disk.open(path) as file:
-            return _facts(file, stem, extension, pulse)
+            facts = _facts(file, stem, extension, is_closed=is_closed, pulse=pulse)
+            return replace(facts, is_closed=is_closed)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError:
@@ -47,15 +59,21 @@ def _unreadable(stem: str, extension: str, reason: str) -> Facts:
     return Facts(stem, extension, VOLUME, Verdict(Proof.CANNOT_TELL), unreadable=reason)
 
 
-def _facts(file: BinaryIO, stem: str, extension: str, pulse: Callable[[], None]) -> Facts:
+def _facts(
+    file: BinaryIO, stem: str, extension: str, *, is_closed: bool, pulse: Callable[[], None]
+) -> Facts:
     size = os.fstat(file.fileno()).st_size
+    if extension == WISHES:
+        return Facts(stem, "", "", _wishes(file))
     if not extension:
         if not formats.looks_like_dicom(file.read(_FIRST_BYTES)):
             return Facts(stem, "", "", Verdict(Proof.CANNOT_TELL))
         extension = ".dcm"
     file.seek(0)
-    verdict = formats.examine(file, extension=extension, size=size, pulse=pulse)
+    verdict = formats.examine(file, extension=extension, size=size, pulse=pulse, closed=is_closed)
     file.seek(0)
+    if extension == ".dcm":
+        return _dicom(file, stem, verdict)
     lists_mesh = extension == ".zip" and verdict.proof is Proof.COMPLETE
     return Facts(
         stem=stem,
@@ -63,8 +81,16 @@ def _facts(file: BinaryIO, stem: str, extension: str, pulse: Callable[[], None])
         family=_family(extension),
         verdict=verdict,
         lists_mesh=lists_mesh and formats.lists_mesh(file),
-        is_slice=extension == ".dcm" and _is_slice(file),
     )
+
+
+def _wishes(file: BinaryIO) -> Verdict:
+    """Tell whether a `job.json` is there to its closing brace."""
+    try:
+        is_whole = isinstance(json.loads(file.read(_LONGEST_WISHES)), dict)
+    except ValueError:
+        is_whole = False
+    return Verdict(Proof.COMPLETE if is_whole else Proof.CANNOT_TELL)
 
 
 def _family(extension: str) -> str:
@@ -73,8 +99,21 @@ def _family(extension: str) -> str:
     return MESH if extension in formats.MESH_EXTENSIONS else VOLUME
 
 
-def _is_slice(file: BinaryIO) -> bool:
-    """Tell whether a DICOM file is one image of several: a slice, not a volume."""
-    file.seek(0)
-    facts = formats.read_facts(file)
-    return facts is not None and facts.rows > 0 and facts.number_of_frames <= 1
+def _dicom(file: BinaryIO, stem: str, verdict: Verdict) -> Facts:
+    """Tell a volume in one file from a slice of a series and from a DICOMDIR."""
+    found = formats.read_facts(file)
+    if found is None or verdict.proof is Proof.WRONG:
+        return Facts(stem, ".dcm", VOLUME, verdict)
+    if formats.is_dicomdir(found):
+        file.seek(0)
+        directory = formats.read_dicomdir(file)
+        listed = directory.files if directory else ()
+        return Facts(stem, ".dcm", DIRECTORY, verdict, listed=listed)
+    header = _header(found)
+    if is_volume_by_itself(header):
+        return Facts(stem, ".dcm", VOLUME, verdict, header=header)
+    return Facts(stem, ".dcm", SLICE, verdict, header=header)
+
+
+def _header(found: formats.DicomFacts) -> SliceHeader:
+    return SliceHeader(**{name: getattr(found, name) for name in SliceHeader.__dataclass_fields__})

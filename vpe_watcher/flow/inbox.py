@@ -1,4 +1,4 @@
-"""One inbox: what lies in it, what of it is ready, and the row that takes it.
+"""One inbox: what lies in it, what of it is ready, and the rows that take it.
 
 Each inbox is looked after by one thread, which makes every call on its folder and owns its
 candidates: a share that hangs stops nothing else. File events only say where to look sooner.
@@ -8,33 +8,41 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vpe_watcher.adapters.files import Entry, blamed
-from vpe_watcher.adapters.store import NewCase
+from vpe_watcher.adapters.leases import Openness
+from vpe_watcher.adapters.store import Remembered
+from vpe_watcher.core.candidate import Candidate, found_open, looked
 from vpe_watcher.core.candidates import (
-    Candidate,
     CandidateState,
-    Facts,
     Judgement,
-    Plan,
     judged,
-    looked,
+    may_be_taken_at_once,
+    series_of,
 )
 from vpe_watcher.core.errors import EnvironmentFault
 from vpe_watcher.core.grouping import SIDECAR, Group, Rules, Seen, grouped, sight
-from vpe_watcher.core.model import Case, FileMark, Move, Problem
+from vpe_watcher.core.joining import joined
+from vpe_watcher.core.model import Case, FileMark, Problem
+from vpe_watcher.core.plans import Facts, Plan
 from vpe_watcher.flow.breakers import Breakers, Log
 from vpe_watcher.flow.facts import read_facts
 from vpe_watcher.flow.looks import seen_in
+from vpe_watcher.flow.memory import Memory
+from vpe_watcher.flow.places import root_key
 from vpe_watcher.flow.ports import Ports
 from vpe_watcher.flow.receive import is_taken
+from vpe_watcher.flow.taking import new_cases
 
 SCAN_DUTY = 0.05
+PROOF_DUTY = 0.1  # of the time may go into proving files that turn out to be still growing
 BLOCKED_AGAIN_S = 60.0
+NEVER = float("inf")
 SCAN = "scan"
+OPEN = "somebody has it open for writing"
 PAUSED = "ready, but taking is paused: see the open breakers"
 
 
@@ -50,13 +58,34 @@ class Options:
 
 @dataclass(slots=True)
 class _Known:
-    """What we know of one candidate; facts by path, with the mark that they belong to."""
+    """What we know of one path; facts by path, with the mark that they belong to."""
 
     candidate: Candidate
     facts: dict[str, tuple[FileMark, Facts | None]] = field(default_factory=dict)
-    judgement: Judgement | None = None
-    again_at: float = 0.0
+    prove_at: float = 0.0
+    is_existing: bool = False
+
+    def fresh(self) -> dict[str, Facts | None]:
+        """Return the facts that belong to the files as they are now."""
+        marks = {seen.path: seen.mark for seen in self.candidate.group.files}
+        return {
+            path: facts for path, (mark, facts) in self.facts.items() if marks.get(path) == mark
+        }
+
+
+@dataclass(slots=True)
+class _Standing:
+    """Where a candidate stands: its last judgement, and when it is looked at again."""
+
+    candidate: Candidate
+    judgement: Judgement
+    again_at: float = NEVER
     is_blocked: bool = False
+
+    def is_refused(self, candidate: Candidate, *, now: float) -> bool:
+        """Tell whether the disk refused it, nothing has changed, and it is left alone for now."""
+        is_same = self.candidate.fingerprint == candidate.fingerprint
+        return self.is_blocked and is_same and self.again_at > now
 
 
 class Inbox:
@@ -65,7 +94,7 @@ class Inbox:
     def __init__(
         self,
         options: Options,
-        rules: Rules,
+        rules: Callable[[], Rules],
         ports: Ports,
         *,
         breakers: Breakers,
@@ -74,10 +103,12 @@ class Inbox:
         log: Log,
         on_claim: Callable[[], None],
     ) -> None:
-        """Prepare; nothing is looked at yet."""
+        """Prepare; nothing is looked at yet. `rules` is asked at each full scan."""
         self.options = options
         self.name = f"inbox:{options.recipe}"
-        self._rules = rules
+        self.busy_since: float | None = None
+        self._rules_now = rules
+        self._rules = rules()
         self._ports = ports
         self._breakers = breakers
         self._monotonic = monotonic
@@ -85,9 +116,12 @@ class Inbox:
         self._log = log
         self._on_claim = on_claim
         self._known: dict[str, _Known] = {}
+        self._standing: dict[str, _Standing] = {}
         self._hints: set[str] = set()
+        self._moved_in: set[str] = set()
         self._returned: dict[str, Problem | None] = {}
         self._blocked: dict[str, str] = {}
+        self._memory = Memory(options, ports) if self._rules.leaves_in_place else None
         self._next_scan_at = monotonic()
         self._has_scanned = False
         self._reported = -1
@@ -96,10 +130,15 @@ class Inbox:
 
     # --- what other threads say and ask -----------------------------------------------------------
 
-    def hint(self, name: str) -> None:
-        """Take note that something happened at a name directly in the inbox."""
+    def hint(self, name: str, *, moved_in: bool = False) -> None:
+        """Take note that something happened at a name directly in the inbox.
+
+        `moved_in`: it came by one rename from outside, or from a name that is ignored.
+        """
         with self._lock:
             self._hints.add(name)
+            if moved_in:
+                self._moved_in.add(name)
         self.wake.set()
 
     def want(self, path: str) -> None:
@@ -117,14 +156,15 @@ class Inbox:
         """Take note that a case could not be claimed and lies in the inbox again."""
         with self._lock:
             for move in case.moves:
-                self._returned[Path(move.source).name] = problem
+                name = Path(move.source).relative_to(self.options.folder).parts[0]
+                self._returned[name] = problem
         self.wake.set()
 
     def candidates(self) -> list[dict[str, object]]:
         """Return the candidates in the shape that `status` shows, oldest first."""
         now = self._monotonic()
         with self._lock:
-            known = sorted(self._known.values(), key=lambda one: one.candidate.detected)
+            standing = sorted(self._standing.values(), key=lambda one: one.candidate.detected)
             return [
                 {
                     "path": str(self.options.folder / one.candidate.group.path),
@@ -133,8 +173,8 @@ class Inbox:
                     "reason": one.judgement.reason,
                     "age_s": round(now - one.candidate.since, 1),
                 }
-                for one in known
-                if one.judgement is not None and one.judgement.state is not None
+                for one in standing
+                if one.judgement.state is not None
             ]
 
     def is_idle(self) -> bool:
@@ -142,7 +182,7 @@ class Inbox:
         with self._lock:
             if not self._has_scanned or self._hints or self._returned:
                 return self._breakers.is_open(self.name)
-            return not any(_may_get_ready(one.judgement) for one in self._known.values())
+            return not any(_may_get_ready(one.judgement) for one in self._standing.values())
 
     def is_paused(self) -> bool:
         """Tell whether an open breaker keeps this inbox from claiming."""
@@ -153,6 +193,7 @@ class Inbox:
     def turn(self) -> float:
         """Look where it is due, claim what is ready; return the seconds until the next turn."""
         self.wake.clear()
+        self.busy_since = self._monotonic()
         try:
             self._turn()
         except EnvironmentFault as fault:
@@ -160,6 +201,8 @@ class Inbox:
             self._has_scanned = False
             self._next_scan_at = self._monotonic()  # what comes meanwhile may give no hint
             return max(0.05, min(retry_at - self._monotonic(), self.options.scan_every_s or 1.0))
+        finally:
+            self.busy_since = None
         for name in (self.name, "state", "disk"):
             self._breakers.close(name, kind=SCAN)
         return self._seconds_to_next_turn()
@@ -172,12 +215,19 @@ class Inbox:
         self._take_back(returned)
         now = self._monotonic()
         is_full = now >= self._next_scan_at
-        due = {name for name, one in self._known.items() if one.again_at <= now}
+        due = {
+            name
+            for one in self._standing.values()
+            if one.again_at <= now
+            for name in _tops(one.candidate.group)
+        }
         if not is_full and not hints and not due and not returned:
             return
+        if is_full:
+            self._rules = self._rules_now()
         self._look(None if is_full else hints | due | set(returned))
-        self._blocked.clear()  # what is left are sidecars: they are no candidates of their own
         self._judge_all()
+        self._blocked.clear()
         if is_full:
             spent_s = self._monotonic() - now
             self._next_scan_at = now + max(self.options.scan_every_s, spent_s / SCAN_DUTY)
@@ -186,7 +236,7 @@ class Inbox:
 
     def _report_scan(self, spent_s: float) -> None:
         """Log a full scan when it found another number of candidates than the last one."""
-        count = len(self._known)
+        count = len(self._standing)
         if count != self._reported:
             self._reported = count
             self._log("scan.done", root=self.name, count=count, duration_s=round(spent_s, 3))
@@ -195,13 +245,15 @@ class Inbox:
         with self._lock:
             if self._hints or self._returned:
                 return 0.0
-        moments = [self._next_scan_at, *(one.again_at for one in self._known.values())]
+        moments = [self._next_scan_at, *(one.again_at for one in self._standing.values())]
         return max(0.0, min(moments) - self._monotonic())
 
     def _take_back(self, returned: dict[str, Problem | None]) -> None:
         for name, problem in returned.items():
             if problem is not None and problem.code == "blocked":
                 self._blocked[name] = f"{problem.message} {problem.hint}"
+        if returned and self._memory is not None:
+            self._memory.reload()
 
     # --- looking ----------------------------------------------------------------------------------
 
@@ -209,25 +261,35 @@ class Inbox:
         """Look at the whole inbox, or only at some names directly in it."""
         with blamed(self.name):
             seen = self._seen(names)
+        if self._memory is not None:
+            seen = self._memory.unknown(seen, self._rules, is_full=names is None)
         claimed = self._ports.store.claimed_sources()
         groups = {
             group.path: group
             for group in grouped(seen, self._rules)
             if str(self.options.folder / group.path) not in claimed
+            and not (self._memory is not None and not group.members)
         }
         existing = self._existing(groups, is_full=names is None)
         now, wall = self._monotonic(), self._ports.now()
         with self._lock:
+            moved_in, self._moved_in = self._moved_in, set()
             for path in [path for path in self._known if names is None or path in names]:
                 if path not in groups:
                     del self._known[path]
             for path, group in groups.items():
                 if names is None or path in names:
-                    self._update(path, group, now=now, wall=wall, existing=existing)
+                    one = self._update(path, group, now, wall, moved_in=path in moved_in)
+                    one.is_existing = existing.get(path) == _lasting(group)
 
     def _seen(self, names: set[str] | None) -> list[Seen]:
+        marker = self._rules.ready_marker.lower()
+
         def wants(entry: Entry) -> bool:
-            return names is None or entry.name in names or entry.name.lower().endswith(SIDECAR)
+            if names is None or entry.name in names:
+                return True
+            lower = entry.name.lower()
+            return lower.endswith(SIDECAR) or bool(marker and lower.endswith(marker))
 
         return seen_in(
             self._ports.disk,
@@ -244,96 +306,142 @@ class Inbox:
         )
 
     def _update(
-        self, path: str, group: Group, *, now: float, wall: float, existing: dict[str, str]
-    ) -> None:
+        self, path: str, group: Group, now: float, wall: float, *, moved_in: bool
+    ) -> _Known:
         one = self._known.get(path)
-        candidate = looked(one.candidate if one else None, group, now=now, wall=wall)
+        candidate = looked(
+            one.candidate if one else None, group, now=now, wall=wall, moved_in=moved_in
+        )
         if one is None:
             one = self._known[path] = _Known(candidate)
-        elif candidate.fingerprint != one.candidate.fingerprint:
-            one.is_blocked = False
         one.candidate = candidate
-        if path in self._blocked:
-            self._block(one, self._blocked.pop(path))
-        is_unwanted = existing.get(path) == _lasting(group)
-        if is_unwanted:
-            reason = 'it lay here at the first scan, and existing = "ignore"'
-            one.judgement = Judgement(CandidateState.EXISTING, reason)
-            one.again_at = float("inf")
-        elif one.judgement is not None and one.judgement.state is CandidateState.EXISTING:
-            one.judgement = None
-
-    def _block(self, one: _Known, reason: str) -> None:
-        """Leave a candidate alone for a while, and say why."""
-        before, one.judgement = one.judgement, Judgement(CandidateState.BLOCKED, reason)
-        one.is_blocked = True
-        one.again_at = self._monotonic() + BLOCKED_AGAIN_S
-        if one.judgement != before:
-            self._log_waiting(one.judgement)
+        return one
 
     def _existing(self, groups: dict[str, Group], *, is_full: bool) -> dict[str, str]:
         """Return what is not wanted (path: sight), and record it at the very first scan."""
-        if self.options.takes_existing:
-            if is_full and not self._ports.store.is_scanned(self._key):
-                self._ports.store.record_first_scan(self._key, {})
+        store = self._ports.store
+        if self._memory is not None:
             return {}
-        if is_full and not self._ports.store.is_scanned(self._key):
+        if self.options.takes_existing:
+            if is_full and not store.is_scanned(self._key):
+                store.record_first_scan(self._key, {})
+            return {}
+        if is_full and not store.is_scanned(self._key):
             found = {path: _lasting(one) for path, one in groups.items()}
-            self._ports.store.record_first_scan(self._key, found)
-        return self._ports.store.existing(self._key)
+            store.record_first_scan(self._key, found)
+        return store.existing(self._key)
 
     @property
     def _key(self) -> str:
-        return f"{self.name} {self.options.folder}"
+        return root_key(self.options.recipe, self.options.folder)
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    def _openness(self, path: str) -> Openness:
+        with blamed(self.name):
+            return self._ports.openness(self.options.recipe, self.options.folder / path)
+
+    def _read_what_is_due(self, one: _Known) -> None:
+        """Ask who has an unread file open; read what is quiet, or may be taken at once."""
+        now = self._monotonic()
+        one.candidate = replace(one.candidate, is_open=False)
+        fresh = one.fresh()
+        unread = [seen.path for seen in one.candidate.group.files if fresh.get(seen.path) is None]
+        if not unread:
+            return
+        openness = {path: self._openness(path) for path in unread}
+        if Openness.OPEN in openness.values():
+            one.candidate = found_open(one.candidate, now=now)
+            return
+        is_quiet = now - one.candidate.since >= self._rules.settle_s and one.candidate.looks > 1
+        is_worth_it = set(openness.values()) == {Openness.CLOSED} and now >= one.prove_at
+        is_early = one.candidate.group.is_marked or (
+            is_worth_it and may_be_taken_at_once(one.candidate)
+        )
+        if is_early or (is_quiet and not one.candidate.group.temporaries):
+            self._read_facts(one, openness)
+            spent_s = self._monotonic() - now
+            one.prove_at = now + spent_s / PROOF_DUTY
+
+    def _read_facts(self, one: _Known, openness: dict[str, Openness]) -> None:
+        marks = {seen.path: seen.mark for seen in one.candidate.group.files}
+        for path, found in openness.items():
+            with blamed(self.name):
+                facts = read_facts(
+                    self._ports.disk,
+                    self.options.folder / path,
+                    is_closed=found is Openness.CLOSED,
+                )
+            one.facts[path] = (marks[path], facts)
 
     # --- judging and claiming ---------------------------------------------------------------------
 
     def _judge_all(self) -> None:
         with self._lock:
-            pending = list(self._known.items())
-        for path, one in pending:
-            is_existing = one.judgement and one.judgement.state is CandidateState.EXISTING
-            if is_existing or (one.is_blocked and one.again_at > self._monotonic()):
+            known = dict(self._known)
+        standing = {path: _ignored(one) for path, one in known.items() if one.is_existing}
+        wanted = {path: one for path, one in known.items() if not one.is_existing}
+        for one in wanted.values():
+            self._read_what_is_due(one)
+        facts = {path: fact for one in wanted.values() for path, fact in one.fresh().items()}
+        candidates = (one.candidate for one in wanted.values())
+        for candidate in joined(candidates, facts, self._rules, now=self._monotonic()):
+            before = self._standing.get(candidate.group.key)
+            judgement = self._judged(candidate, facts, before)
+            if judgement.plans and self._claim(candidate, judgement.plans):
                 continue
-            one.is_blocked = False
-            self._judge(path, one)
-
-    def _judge(self, path: str, one: _Known) -> None:
-        judgement = self._judged(one)
-        if judgement.wants_facts:
-            self._read_facts(one, judgement.facts_of)
-            judgement = self._judged(one)
-        if judgement.plan is not None and self.is_paused():
-            judgement = Judgement(CandidateState.SETTLING, PAUSED, 1.0)
-        if judgement.plan is not None:
-            self._claim(path, one, judgement.plan)
-            return
-        now = self._monotonic()
-        again_s = judgement.again_s
-        if judgement.wants_facts:
-            again_s = 0.0  # a file went while it was read: look again
-        one.again_at = float("inf") if again_s is None else now + again_s
-        if judgement.state is CandidateState.BLOCKED:
-            one.again_at = now + BLOCKED_AGAIN_S
-        before = one.judgement.state if one.judgement else None
+            standing[candidate.group.key] = self._stand(candidate, judgement, before)
         with self._lock:
-            one.judgement = judgement
-        if judgement.state is not None and judgement.state is not before:
+            self._standing = standing
+
+    def _judged(
+        self, candidate: Candidate, facts: dict[str, Facts | None], before: _Standing | None
+    ) -> Judgement:
+        """Judge a candidate, unless the disk refused it and nothing has changed since."""
+        refusal = self._refusal_of(candidate.group)
+        if refusal:
+            return Judgement(CandidateState.BLOCKED, refusal)
+        now = self._monotonic()
+        if before is not None and before.is_refused(candidate, now=now):
+            return before.judgement
+        found = {seen.path: facts.get(seen.path) for seen in candidate.group.files}
+        uids = series_of(found.values())
+        known = self._ports.store.known_series(self.options.recipe, uids) if uids else {}
+        judgement = judged(candidate, found, self._rules, now=now, known=known)
+        if judgement.facts_of:
+            return Judgement(CandidateState.SETTLING, "it went while it was read", 0.0)
+        if judgement.plans and self.is_paused():
+            return Judgement(CandidateState.SETTLING, PAUSED, 1.0)
+        if judgement.plans and self._is_open_now(candidate):
+            return Judgement(CandidateState.SETTLING, OPEN, max(self._rules.settle_s, 0.2))
+        return judgement
+
+    def _refusal_of(self, group: Group) -> str:
+        return next((self._blocked[top] for top in _tops(group) if top in self._blocked), "")
+
+    def _is_open_now(self, candidate: Candidate) -> bool:
+        """Ask once more about every file, right before they are taken."""
+        opened = [s.path for s in candidate.group.files if self._openness(s.path) is Openness.OPEN]
+        for path in opened:
+            one = self._known.get(path.partition("/")[0])
+            if one is not None:
+                one.candidate = found_open(one.candidate, now=self._monotonic())
+        return bool(opened)
+
+    def _stand(
+        self, candidate: Candidate, judgement: Judgement, before: _Standing | None
+    ) -> _Standing:
+        now = self._monotonic()
+        again_at = NEVER if judgement.again_s is None else now + judgement.again_s
+        is_blocked = judgement.state is CandidateState.BLOCKED
+        if is_blocked:
+            is_same = before is not None and before.judgement is judgement
+            again_at = before.again_at if before and is_same else now + BLOCKED_AGAIN_S
+        if judgement.state is not None and (
+            before is None or before.judgement.state is not judgement.state
+        ):
             self._log_waiting(judgement)
-
-    def _judged(self, one: _Known) -> Judgement:
-        marks = {seen.path: seen.mark for seen in one.candidate.group.files}
-        fresh = {
-            path: facts for path, (mark, facts) in one.facts.items() if marks.get(path) == mark
-        }
-        return judged(one.candidate, fresh, self._rules, now=self._monotonic())
-
-    def _read_facts(self, one: _Known, paths: tuple[str, ...]) -> None:
-        marks = {seen.path: seen.mark for seen in one.candidate.group.files}
-        for path in paths:
-            with blamed(self.name):
-                facts = read_facts(self._ports.disk, self.options.folder / path)
-            one.facts[path] = (marks[path], facts)
+        return _Standing(candidate, judgement, again_at, is_blocked)
 
     def _log_waiting(self, judgement: Judgement) -> None:
         event = "candidate.waiting"
@@ -343,31 +451,37 @@ class Inbox:
             event, recipe=self.options.recipe, state=str(judgement.state), reason=judgement.reason
         )
 
-    def _claim(self, path: str, one: _Known, plan: Plan) -> None:
-        """Write the row of a case; the rename is the effect of its first state."""
-        case_id = self._new_id()
-        recipe = self._ports.rules.recipes[self.options.recipe]
-        new = NewCase(
-            case_id=case_id,
-            case_name=plan.case_name,
-            recipe=self.options.recipe,
-            job=recipe.job,
-            engine_version=self._ports.rules.engine_version,
-            moves=tuple(
-                Move(str(self.options.folder / name), f"{case_id}/{name}") for name in plan.files
-            ),
-            inputs=plan.inputs,
-            detected=one.candidate.detected,
-            content=plan.content,
-            sight=plan.sight,
-            job_json=plan.job_json,
-            skipped=plan.skipped,
-            doom=plan.doom,
+    def _claim(self, candidate: Candidate, plans: tuple[Plan, ...]) -> bool:
+        """Write the rows of cases; the rename is the effect of their first state."""
+        cases = new_cases(
+            plans,
+            options=self.options,
+            ports=self._ports,
+            detected=candidate.detected,
+            new_id=self._new_id,
         )
-        self._ports.store.add_case(new, is_taken=lambda name: is_taken(name, self._ports))
+        if self._memory is None:
+            remembered: tuple[str, Sequence[Remembered]] = ("", ())
+        else:
+            remembered = (self._key, self._memory.taken(candidate.group, cases))
+        self._ports.store.add_cases(
+            cases, is_taken=lambda name: is_taken(name, self._ports), remembered=remembered
+        )
         with self._lock:
-            self._known.pop(path, None)
+            for name in _tops(candidate.group):
+                self._known.pop(name, None)
         self._on_claim()
+        return True
+
+
+def _tops(group: Group) -> set[str]:
+    """Return the names directly in the inbox that a group is made of."""
+    return {group.path, *(seen.path.partition("/")[0] for seen in group.members)}
+
+
+def _ignored(one: _Known) -> _Standing:
+    reason = 'it lay here at the first scan, and existing = "ignore"'
+    return _Standing(one.candidate, Judgement(CandidateState.EXISTING, reason))
 
 
 def _lasting(group: Group) -> str:
@@ -375,8 +489,6 @@ def _lasting(group: Group) -> str:
     return sight(((seen.path, seen.mark) for seen in group.files), trusts_inodes=False)
 
 
-def _may_get_ready(judgement: Judgement | None) -> bool:
+def _may_get_ready(judgement: Judgement) -> bool:
     """Tell whether a candidate may become a case by being left alone, and by nothing else."""
-    if judgement is None:
-        return True
     return judgement.state is CandidateState.SETTLING and judgement.reason != PAUSED

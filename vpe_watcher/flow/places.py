@@ -6,11 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vpe_watcher.core.model import Case, State
+from vpe_watcher.core.model import AT_REST, Case, State
 
 HIDDEN = ".vpe-watcher"
 EVIDENCE = ".case.json"
 HELD_NOTE = ".held.txt"
+
+
+def root_key(recipe: str, inbox: Path) -> str:
+    """Return the name under which rows know the inbox of a recipe: another folder is another."""
+    return f"inbox:{recipe} {inbox}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,11 @@ class Places:
     archive: Path
     failed: Path
     daemon_id: str
+    in_place: frozenset[str] = frozenset()  # recipes whose inputs stay where they were exported
+
+    def is_in_place(self, recipe: str) -> bool:
+        """Tell whether a recipe's inputs are never moved."""
+        return recipe in self.in_place
 
     def claims(self, recipe: str) -> Path:
         """Return the folder of all claims of this daemon in a recipe's inbox."""
@@ -37,6 +47,8 @@ class Places:
 
     def content(self, case: Case) -> Path:
         """Return the folder that input names are relative to while a case is claimed."""
+        if case.recipe in self.in_place:
+            return self.inboxes[case.recipe]
         return self.claim(case) / case.content
 
     def staging(self, case: Case) -> Path:
@@ -61,7 +73,7 @@ class Places:
         return self.failed / f"{case.folder}{HELD_NOTE}"
 
     def input_folder(self, case: Case) -> Path:
-        """Return where the files of a case at rest lie."""
-        if case.state is State.HELD:
+        """Return where the files of a case at rest, or under way, lie."""
+        if case.recipe in self.in_place or case.state not in AT_REST or case.state is State.HELD:
             return self.content(case)
         return self.resting(case, case.state)

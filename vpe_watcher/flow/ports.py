@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from vpe_watcher.adapters.engine import Download, Part, Poll, Sent
+from vpe_watcher.adapters.engine import Download, Part, Poll, Sent, zip_size
 from vpe_watcher.adapters.files import Disk
+from vpe_watcher.adapters.leases import Openness
 from vpe_watcher.adapters.store import Store
 from vpe_watcher.core.model import Modality
 from vpe_watcher.flow.places import Places
@@ -61,6 +62,8 @@ class RecipeRules:
     incomplete_after_s: float
     patterns: Mapping[Modality, tuple[str, ...]]
     ignore: tuple[str, ...] = ()
+    ready_marker: str = ""
+    min_slices: int = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +74,13 @@ class Rules:
     engine_version: str
     software: str
     recipes: Mapping[str, RecipeRules]
+    zip_size: Callable[[Iterable[tuple[str, int]]], int] = zip_size
     names_patients: bool = True
     keeps_inputs: bool = True
+
+
+def _unknown(_recipe: str, _path: Path) -> Openness:
+    return Openness.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +89,8 @@ class Ports:
 
     `guard` raises an EnvironmentFault when a root (by breaker name) is not the folder it was;
     `should_stop` tells for a case id whether its step is to be abandoned; `progress` takes case
-    id, `upload` or `download`, bytes so far and bytes in all.
+    id, `upload` or `download`, bytes so far and bytes in all; `openness` asks by recipe and path
+    whether somebody has a file open for writing.
     """
 
     store: Store
@@ -93,3 +102,4 @@ class Ports:
     guard: Callable[[str], None]
     should_stop: Callable[[str], bool]
     progress: Callable[[str, str, int, int | None], None]
+    openness: Callable[[str, Path], Openness] = _unknown

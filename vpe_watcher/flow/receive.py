@@ -26,6 +26,7 @@ from vpe_watcher.core.wire import (
     unanswered,
 )
 from vpe_watcher.flow.blame import whose_fault
+from vpe_watcher.flow.contents import files_of
 from vpe_watcher.flow.places import HELD_NOTE
 from vpe_watcher.flow.ports import Ports
 from vpe_watcher.flow.reference import check_unchanged
@@ -233,10 +234,11 @@ def manifest_of(case: Case, ports: Ports) -> dict[str, Any]:
 
 def _identifiers(case: Case, ports: Ports) -> dict[str, str] | None:
     for entry in case.inputs:
-        path = ports.places.content(case) / entry.name
+        extension = ".dcm" if entry.slices else entry.extension
+        path = files_of(case, ports, [entry])[0].path
         try:
             with ports.disk.open(path) as file:
-                facts = formats.identifiers(file, entry.extension)
+                facts = formats.identifiers(file, extension)
         except OSError:
             continue  # the result is worth more than the names: they are in the archive too
         if facts is not None:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+from vpe_watcher.adapters.engine import zip_size
 from vpe_watcher.adapters.files import fault_of
-from vpe_watcher.core.candidates import in_a_sentence
+from vpe_watcher.adapters.leases import Openness
 from vpe_watcher.core.errors import (
     ClaimGone,
     InputChanged,
@@ -29,7 +31,10 @@ from vpe_watcher.core.model import (
     Problem,
     Proof,
 )
+from vpe_watcher.core.plans import in_a_sentence
+from vpe_watcher.core.series import zip_names
 from vpe_watcher.flow.blame import can_use
+from vpe_watcher.flow.contents import File, files_of
 from vpe_watcher.flow.facts import read_facts
 from vpe_watcher.flow.ports import Ports
 
@@ -43,24 +48,51 @@ def check_unchanged(case: Case, ports: Ports) -> None:
         ClaimGone: one is not there.
         InputChanged: one was touched.
     """
-    content = ports.places.content(case)
     ports.guard(f"inbox:{case.recipe}")
+    files = files_of(case, ports)
     with reading(case, ports):
-        found = {entry.name: ports.disk.look(content / entry.name) for entry in case.inputs}
-    for entry in case.inputs:
-        seen = found[entry.name]
+        found = [ports.disk.look(file.path) for file in files]
+    for file, seen in zip(files, found, strict=True):
         if seen is None or seen.kind is not Kind.FILE:
             raise claim_gone()
-        if _comparable(seen.mark, case) != _comparable(entry.mark, case):
+        if _is_other(file, seen.mark, case):
             raise input_changed(after_notification=case.paid)
+    if any(is_open(file, case, ports) for file in files):
+        raise _being_written(case)
 
 
 def check_present(case: Case, ports: Ports) -> None:
     """Raise ClaimGone if the claimed files are not there; whether they changed is not asked."""
     ports.guard(f"inbox:{case.recipe}")
     with reading(case, ports):
-        if not ports.disk.exists(ports.places.content(case)):
+        if not all(ports.disk.exists(folder) for folder in _folders(case, ports)):
             raise claim_gone()
+
+
+def _folders(case: Case, ports: Ports) -> set[Path]:
+    return {file.path.parent for file in files_of(case, ports)} or {ports.places.content(case)}
+
+
+def _is_other(file: File, mark: FileMark, case: Case) -> bool:
+    """Tell whether a file is not what it was; one that another case holds may have been moved."""
+    if file.owner:
+        return (mark.size, mark.mtime_ns) != (file.mark.size, file.mark.mtime_ns)
+    return _comparable(mark, case) != _comparable(file.mark, case)
+
+
+def is_open(file: File, case: Case, ports: Ports) -> bool:
+    """Tell whether somebody is known to have a file of a case open for writing."""
+    return not file.owner and ports.openness(case.recipe, file.path) is Openness.OPEN
+
+
+def _being_written(case: Case) -> StepFault:
+    if not case.paid:
+        return input_changed(after_notification=False)
+    return TransientFault(
+        "Somebody has a file of this case open for writing, though nothing in it has changed.",
+        code="input_open",
+        hint="Close the program that has it open (it lies in the hidden folder of the inbox).",
+    )
 
 
 def keep_reference(case: Case, ports: Ports) -> None:
@@ -70,38 +102,47 @@ def keep_reference(case: Case, ports: Ports) -> None:
         ClaimGone: one is not there.
         InputChanged: one has other content.
     """
-    content = ports.places.content(case)
-    marks: dict[str, FileMark] = {}
+    marks: dict[tuple[str, str], FileMark] = {}
     with reading(case, ports):
-        for entry in case.inputs:
-            seen = ports.disk.look(content / entry.name)
+        for file in files_of(case, ports):
+            seen = ports.disk.look(file.path)
             if seen is None or seen.kind is not Kind.FILE:
                 raise claim_gone()
-            before, now = entry.mark, _comparable(seen.mark, case)
+            before, now = file.mark, _comparable(seen.mark, case)
             is_touched = (before.size, before.mtime_ns) != (now.size, now.mtime_ns)
-            if is_touched and ports.disk.digest(content / entry.name) != entry.sha256:
+            if is_touched and ports.disk.digest(file.path) != file.sha256:
                 raise input_changed(after_notification=True)
-            marks[entry.name] = now
+            marks[file.key] = now
     ports.store.keep_reference(case.case_id, marks)
 
 
 def take_reference(case: Case, ports: Ports) -> Outcome | None:
     """Read the marks afresh (a rename changes ctime); wait while a changed file is not quiet."""
-    content = ports.places.content(case)
-    marks: dict[str, FileMark] = {}
+    files = files_of(case, ports)
+    marks: dict[tuple[str, str], FileMark] = {}
     with reading(case, ports):
-        for entry in case.inputs:
-            seen = ports.disk.look(content / entry.name)
+        for file in files:
+            seen = ports.disk.look(file.path)
             if seen is None or seen.kind is not Kind.FILE:
                 raise claim_gone()
-            marks[entry.name] = _comparable(seen.mark, case)
-    before = {entry.name: _comparable(entry.mark, case) for entry in case.inputs}
-    ports.store.set_reference(case.case_id, marks)
+            marks[file.key] = _comparable(seen.mark, case)
+    before = {file.key: _comparable(file.mark, case) for file in files}
+    ports.store.set_reference(case.case_id, marks, zip_sizes=_zip_sizes(case, marks))
     if not case.is_settling:
         return None
-    if marks != before:
+    if marks != before or any(is_open(file, case, ports) for file in files):
         return settles("A file of this case is still being written.", case, ports)
     return _proof_again(case, ports)
+
+
+def _zip_sizes(case: Case, marks: dict[tuple[str, str], FileMark]) -> dict[str, int]:
+    sizes = {}
+    for entry in case.inputs:
+        if entry.slices:
+            names = zip_names(len(entry.slices))
+            found = (marks[one.owner, one.name].size for one in entry.slices)
+            sizes[entry.name] = zip_size(zip(names, found, strict=True))
+    return sizes
 
 
 def _comparable(mark: FileMark, case: Case) -> FileMark:
@@ -110,8 +151,8 @@ def _comparable(mark: FileMark, case: Case) -> FileMark:
 
 def _proof_again(case: Case, ports: Ports) -> Outcome | None:
     """Judge the content once more after it changed in the claim."""
-    for entry in case.inputs:
-        facts = read_facts(ports.disk, ports.places.content(case) / entry.name)
+    for file in files_of(case, ports):
+        facts = read_facts(ports.disk, file.path)
         if facts is None:
             raise claim_gone()
         if facts.verdict.proof in {Proof.COMPLETE, Proof.CANNOT_TELL} and not facts.unreadable:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from vpe_watcher import formats
-from vpe_watcher.core.candidates import Candidate, Judgement, judged
+from vpe_watcher.core.candidate import Candidate
+from vpe_watcher.core.candidates import Judgement, judged
 from vpe_watcher.core.errors import InputFault
 from vpe_watcher.core.grouping import Group, Rules, Seen, grouped
+from vpe_watcher.core.joining import joined
 from vpe_watcher.core.model import Case, Input, Outcome
+from vpe_watcher.core.plans import Plan
 from vpe_watcher.flow.facts import read_facts
 from vpe_watcher.flow.ports import Ports
 from vpe_watcher.flow.reference import claim_gone, reading, settles
@@ -14,10 +19,7 @@ from vpe_watcher.flow.reference import claim_gone, reading, settles
 
 def planned_again(case: Case, ports: Ports) -> Case:
     """Judge a case afresh that failed before anything in it was known to be an input."""
-    judgement = _judged_again(case, ports)
-    if judgement.plan is None or judgement.plan.doom is not None:
-        raise _still_no_scan(judgement)
-    plan = judgement.plan
+    plan = _only_plan(_judged_again(case, ports))
     ports.store.set_inputs(case.case_id, plan.inputs, skipped=plan.skipped)
     return ports.store.load(case.case_id) or case
 
@@ -31,17 +33,16 @@ def taken_in(case: Case, ports: Ports) -> Outcome | None:
         return None
     with reading(case, ports):
         paths = {seen.path for group in claimed_groups(case, ports) for seen in group.files}
-    if paths <= {f"{case.content}/{entry.name}" for entry in case.inputs}:
+    if paths <= {f"{case.content}/{name}" for _, name in _names(case.inputs)}:
         return None
     judgement = _judged_again(case, ports)
-    plan = judgement.plan
-    if plan is None or (plan.doom is not None and plan.doom.code == "incomplete"):
+    plans = judgement.plans
+    if not plans or (plans[0].doom is not None and plans[0].doom.code == "incomplete"):
         fault = _still_no_scan(judgement)
         if case.tally.processing_s < ports.rules.recipes[case.recipe].incomplete_after_s:
             return settles(fault.message, case, ports)
         raise fault
-    if plan.doom is not None:
-        raise _still_no_scan(judgement)
+    plan = _only_plan(judgement)
     if not _names(case.inputs) < _names(plan.inputs):
         return None  # what is missing of the known ones is told by who looks at them next
     ports.store.set_inputs(case.case_id, plan.inputs, skipped=plan.skipped)
@@ -49,24 +50,45 @@ def taken_in(case: Case, ports: Ports) -> Outcome | None:
 
 
 def _names(inputs: tuple[Input, ...]) -> set[tuple[str, str]]:
-    return {(entry.modality, entry.name) for entry in inputs}
+    return {(entry.modality, name) for entry in inputs for name, _ in entry.files}
+
+
+def _only_plan(judgement: Judgement) -> Plan:
+    if len(judgement.plans) > 1:
+        raise InputFault(
+            "Several series lie in the folder of this one case.",
+            code="several_series",
+            hint="Drop the folder into the inbox again: each series becomes a case of its own.",
+        )
+    if not judgement.plans or judgement.plans[0].doom is not None:
+        raise _still_no_scan(judgement)
+    return judgement.plans[0]
 
 
 def _judged_again(case: Case, ports: Ports) -> Judgement:
     """Judge what lies in the claim folder now as if it had been quiet for long enough."""
-    folder = ports.places.claim(case)
+    is_in_place = ports.places.is_in_place(case.recipe)
+    folder = ports.places.content(case) if is_in_place else ports.places.claim(case)
+    rules = _rules_of(case, ports)
     with reading(case, ports):
         groups = claimed_groups(case, ports)
-        group = next((one for one in groups if one.path == case.content or not case.content), None)
-        if group is None:
-            raise claim_gone()
-        facts = {one.path: read_facts(ports.disk, folder / one.path) for one in group.files}
-    candidate = Candidate(group, group.fingerprint, since=0.0, detected=0.0, looks=2)
-    return judged(candidate, facts, _rules_of(case, ports), now=1.0)
+        if case.content:
+            groups = [one for one in groups if one.path == case.content]
+        facts = {
+            seen.path: read_facts(ports.disk, folder / seen.path)
+            for group in groups
+            for seen in group.files
+        }
+    candidates = (Candidate(one, one.fingerprint, 0.0, 0.0, looks=2) for one in groups)
+    found = joined(candidates, facts, rules, now=1.0)
+    if not found:
+        raise claim_gone()
+    judgements = [judged(one, facts, rules, now=1.0, known={}) for one in found]
+    return next((one for one in judgements if one.plans), judgements[0])
 
 
 def _still_no_scan(judgement: Judgement) -> InputFault:
-    doom = judgement.plan.doom if judgement.plan else None
+    doom = judgement.plans[0].doom if judgement.plans else None
     if doom is not None:
         return InputFault(doom.message, code=doom.code, hint=doom.hint)
     return InputFault(
@@ -78,18 +100,34 @@ def _still_no_scan(judgement: Judgement) -> InputFault:
 
 def claimed_groups(case: Case, ports: Ports) -> list[Group]:
     """Look at the claim folder as the look before the claim did: what is ignored does not count."""
+    if ports.places.is_in_place(case.recipe):
+        return grouped(_left_in_place(case, ports), _rules_of(case, ports))
     tree = ports.disk.tree(ports.places.claim(case))
     seen = [Seen(path, entry.kind, entry.mark) for path, entry in tree]
     return grouped(seen, _rules_of(case, ports))
 
 
+def _left_in_place(case: Case, ports: Ports) -> list[Seen]:
+    """Look at the files that a case left in its inbox."""
+    inbox = ports.places.inboxes[case.recipe]
+    paths = [Path(move.source) for move in case.moves]
+    found = [(path.relative_to(inbox).as_posix(), ports.disk.look(path)) for path in paths]
+    return [Seen(name, entry.kind, entry.mark) for name, entry in found if entry is not None]
+
+
 def _rules_of(case: Case, ports: Ports) -> Rules:
+    """Return the rules of a second look: nothing waits for time or for a marker any more."""
     recipe = ports.rules.recipes[case.recipe]
     return Rules(
         settle_s=0.0,
         incomplete_after_s=0.0,
+        series_settle_s=0.0,
+        series_max_wait_s=0.0,
+        min_slices=recipe.min_slices,
+        zip_size=ports.rules.zip_size,
         patterns=recipe.patterns,
         split_name=formats.split_name,
         ignore=recipe.ignore,
+        leaves_in_place=ports.places.is_in_place(case.recipe),
         trusts_inodes=case.sight.startswith("i:"),
     )

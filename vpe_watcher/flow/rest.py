@@ -32,6 +32,10 @@ def archive(case: Case, ports: Ports) -> Outcome:
     ports.guard(f"inbox:{case.recipe}")
     _gather_once(case, ports)
     with blamed_for(case, ports, root, f"inbox:{case.recipe}"):
+        if ports.places.is_in_place(case.recipe):
+            _leave_documents(case, verdict, ports)
+            ports.disk.remove_tree(ports.places.staging(case))
+            return OK
         if is_failure or ports.rules.keeps_inputs:
             _move_to_rest(case, verdict, ports)
         else:

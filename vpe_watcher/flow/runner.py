@@ -160,6 +160,8 @@ class Runner:
             waits = decision.problem is not None and decision.problem.code == WAITS_FOR_SAME
             due = Due(due_at, decision.state, case.recipe, case.is_counted, waits)
         self.schedule.put(case.case_id, due)
+        if case.state in {State.CLAIMING, State.ARCHIVING}:
+            self.schedule.refresh()  # other cases of the same folder may have waited for this
         self._report(case, begun, decision, outcome)
         if decision.label is Label.RETURNED:
             self._on_returned(case, decision.problem)

@@ -6,6 +6,7 @@ is recorded as begun, then written beside the files, and only then sent.
 
 from __future__ import annotations
 
+from vpe_watcher.adapters.engine import Sent
 from vpe_watcher.core.errors import (
     AnswerLost,
     EnvironmentFault,
@@ -17,6 +18,7 @@ from vpe_watcher.core.errors import (
 from vpe_watcher.core.model import OK, Case, Input, Label, Notified, Outcome
 from vpe_watcher.core.wire import job_request, parse_submitted
 from vpe_watcher.flow.claim import write_evidence
+from vpe_watcher.flow.contents import parts_of
 from vpe_watcher.flow.ports import Ports
 from vpe_watcher.flow.reference import check_present, check_unchanged, unreadable
 
@@ -69,19 +71,21 @@ def upload(case: Case, ports: Ports) -> Outcome:
     for entry in case.inputs:
         if not entry.uploaded and not entry.download_url:
             check_unchanged(case, ports)
-            sha256 = _upload_one(case, entry, ports, before=sent, total=total)
-            ports.store.set_uploaded(case.case_id, entry.modality, sha256)
+            done = _upload_one(case, entry, ports, before=sent, total=total)
+            ports.store.set_uploaded(case.case_id, entry.modality, done.sha256, slices=done.parts)
         sent += entry.mark.size
     return Outcome(Label.OK, bytes=total)
 
 
-def _upload_one(case: Case, entry: Input, ports: Ports, *, before: int, total: int) -> str:
+def _upload_one(case: Case, entry: Input, ports: Ports, *, before: int, total: int) -> Sent:
     if entry.upload_url is None:
         raise LinkExpired("The upload URL of an input is not known.", code="upload_link_expired")
     try:
-        sent = ports.engine.upload(
+        return ports.engine.upload(
             entry.upload_url,
-            ports.places.content(case) / entry.name,
+            parts_of(case, entry, ports)
+            if entry.slices
+            else ports.places.content(case) / entry.name,
             size=entry.mark.size,
             modality=entry.modality,
             on_progress=lambda now: ports.progress(case.case_id, "upload", before + now, total),
@@ -89,7 +93,6 @@ def _upload_one(case: Case, entry: Input, ports: Ports, *, before: int, total: i
         )
     except OSError as error:
         raise unreadable(error, case, ports) from error
-    return sent.sha256
 
 
 def notify(case: Case, ports: Ports) -> Outcome:

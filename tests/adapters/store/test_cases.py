@@ -66,7 +66,7 @@ def test_names_that_are_no_text(house: House, odd: str) -> None:
     assert house.store.words()[0].subject == path
     assert house.queries.case_by_source(path) == "c1"
     assert house.queries.find(odd) == ["c1"]
-    house.store.set_reference("c1", {f"{odd}.dcm": replace(MARK, ctime_ns=9)})
+    house.store.set_reference("c1", {("", f"{odd}.dcm"): replace(MARK, ctime_ns=9)}, zip_sizes={})
     assert house.case().inputs[0].mark.ctime_ns == 9
 
 
@@ -182,12 +182,13 @@ def test_earlier_cases_with_the_same_wishes(house: House) -> None:
 def test_content_keys_compare_all_inputs(house: House) -> None:
     """The key is there when all digests are, and does not depend on the order."""
     both = (an_input(Modality.CBCT), an_input(Modality.FACIAL))
+    cbct, facial = ("", both[0].name), ("", both[1].name)
     house.add("c1", inputs=both)
     house.add("c2", inputs=both)
-    assert house.store.set_digests("c1", {"cbct": "aa"}) == ""
-    key = house.store.set_digests("c1", {"facial": "bb"})
-    assert key == house.store.set_digests("c2", {"facial": "bb", "cbct": "aa"}) != ""
-    assert house.store.set_digests("c2", {"facial": "aa", "cbct": "bb"}) != key
+    assert house.store.set_digests("c1", {cbct: "aa"}) == ""
+    key = house.store.set_digests("c1", {facial: "bb"})
+    assert key == house.store.set_digests("c2", {facial: "bb", cbct: "aa"}) != ""
+    assert house.store.set_digests("c2", {facial: "aa", cbct: "bb"}) != key
 
 
 def test_what_changed_has_no_digest_any_more(house: House) -> None:
@@ -217,7 +218,7 @@ def test_a_reference_is_what_later_looks_are_compared_with(house: House) -> None
     """A rename changes ctime: the look after it counts."""
     house.add()
     mark = replace(MARK, ctime_ns=77)
-    house.store.set_reference("c1", {"cbct.dcm": mark})
+    house.store.set_reference("c1", {("", "cbct.dcm"): mark}, zip_sizes={})
     assert house.case().inputs[0].mark == mark
 
 
@@ -225,7 +226,7 @@ def test_a_rename_back_keeps_digests(house: House) -> None:
     """Files whose content was found to be the same have new marks and old digests."""
     house.bring(State.NOTIFYING)
     mark = replace(MARK, ctime_ns=99)
-    house.store.keep_reference("c1", {"cbct.dcm": mark})
+    house.store.keep_reference("c1", {("", "cbct.dcm"): mark})
     entry = house.case().inputs[0]
     assert (entry.mark, entry.sha256) == (mark, "digest of cbct")
 

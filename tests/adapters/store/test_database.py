@@ -32,7 +32,7 @@ def test_a_new_state_file_is_safe(house: House) -> None:
         "journal_mode": "wal",
         "synchronous": 2,
         "foreign_keys": 1,
-        "user_version": 1,
+        "user_version": 2,
     }
 
 
@@ -56,7 +56,7 @@ def make_foreign(path: Path) -> None:
 
 def make_foreign_with_a_version(path: Path) -> None:
     """Make one whose version happens to be ours."""
-    run_sql(path, "CREATE TABLE photos (x)", "PRAGMA user_version = 1")
+    run_sql(path, "CREATE TABLE photos (x)", "PRAGMA user_version = 2")
 
 
 def make_text(path: Path) -> None:

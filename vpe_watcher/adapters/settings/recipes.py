@@ -119,6 +119,9 @@ def recipe_of(name: str, table: RecipeTable, document: Document) -> Recipe:
 def _intake_of(table: RecipeTable, intake: IntakeSettings) -> IntakeSettings:
     patterns = intake.patterns.model_copy(update=_set_in(table.patterns, PatternSettings))
     own = _set_in(table, IntakeSettings)
+    if table.leave_in_place:
+        # What lies in an export already is sent only if this very recipe says so.
+        own.setdefault("existing", "ignore")
     return intake.model_copy(update={**own, "patterns": patterns})
 
 

@@ -20,9 +20,6 @@ from vpe_watcher.adapters.settings.secrets import fault_of
 
 NAME = re.compile(r"[A-Za-z0-9_-]+")
 NOT_YET = (
-    ("recipe", "leave_in_place"),
-    ("recipe", "require"),
-    ("recipe", "ready_marker"),
     ("retention", "archive_days"),
     ("retention", "failed_days"),
     ("retention", "prune_below"),

@@ -17,7 +17,7 @@ from typing import Any
 
 from vpe_watcher.core.errors import ConfigError, EnvironmentFault
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 APPLICATION_ID = int.from_bytes(b"vpew")
 BUSY_TIMEOUT_S = 10.0
 UNSTORABLE = re.compile("[\ud800-\udfff\ufffd]")
@@ -149,9 +149,10 @@ class Database:
                 code="state_too_new",
                 hint="It was written by a newer vpe-watcher: install that version again.",
             )
-        if version == SCHEMA_VERSION:
+        if version:
             if self.read("PRAGMA application_id")[0][0] != APPLICATION_ID:
                 raise not_a_state_file(self.path)
+            self._bring_up_to_date()
             return
         if self.read("SELECT name FROM sqlite_schema LIMIT 1"):
             raise not_a_state_file(self.path)
@@ -160,14 +161,24 @@ class Database:
         with self.transaction() as connection:
             if connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION:
                 return
-            for statement in _statements():
+            for statement in _statements("schema.sql"):
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
+    def _bring_up_to_date(self) -> None:
+        """Change an older schema step by step; each step and its record commit together."""
+        for version in range(2, SCHEMA_VERSION + 1):
+            with self.transaction() as connection:
+                if connection.execute("PRAGMA user_version").fetchone()[0] >= version:
+                    continue
+                for statement in _statements(f"migration_{version}.sql"):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {version}")
 
-def _statements() -> Iterator[str]:
-    text = resources.files(__package__).joinpath("schema.sql").read_text("utf-8")
+
+def _statements(name: str) -> Iterator[str]:
+    text = resources.files(__package__).joinpath(name).read_text("utf-8")
     pending = ""
     for line in text.splitlines(keepends=True):
         pending += line

@@ -11,9 +11,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from vpe_watcher.adapters.store.rows import mark_columns
+from vpe_watcher.adapters.store.series import MAY_BE_PAID, known_series
 from vpe_watcher.adapters.store.statements import (
     Verbs,
     add_event,
+    content_of,
+    drop_inputs,
     must_load,
     output_identity,
     put_inputs,
@@ -26,14 +29,50 @@ from vpe_watcher.adapters.store.statements import (
 from vpe_watcher.adapters.store.values import Earlier
 from vpe_watcher.core.model import FileMark, Input, Notified, Output, State
 from vpe_watcher.core.moments import iso
+from vpe_watcher.core.plans import KnownSeries
 from vpe_watcher.core.wire import Links
 
-# Money may have gone into any job of a case, not only its last; a person allowed another only
-# where it may have gone into one.
-_MAY_BE_PAID = (
-    "(e.paid OR e.generation > 1 OR EXISTS "
-    "(SELECT 1 FROM jobs WHERE jobs.case_id = e.case_id AND may_be_paid = 1))"
-)
+# A file of a case: the case that holds it ("" for itself), and its name in that case's content.
+FileKey = tuple[str, str]
+
+
+def marks_of(inputs: Iterable[Input]) -> dict[FileKey, FileMark]:
+    """Return the marks of all files of some inputs, by (owning case or "", name)."""
+    marks: dict[FileKey, FileMark] = {}
+    for entry in inputs:
+        if not entry.slices:
+            marks["", entry.name] = entry.mark
+        for one in entry.slices:
+            marks[one.owner, one.name] = one.mark
+    return marks
+
+
+def _earlier(row: sqlite3.Row) -> Earlier:
+    return Earlier(
+        row["case_id"],
+        State(row["state"]),
+        bool(row["paid"]),
+        row["content_key"],
+        State(row["verdict"]) if row["verdict"] else None,
+    )
+
+
+def _set_mark(
+    connection: sqlite3.Connection,
+    case_id: str,
+    key: FileKey,
+    mark: FileMark,
+    *,
+    forget: bool = False,
+) -> None:
+    owner, name = key
+    for table, where in (("inputs", "? = '' AND series_uid = ''"), ("slices", "owner = ?")):
+        connection.execute(
+            f"UPDATE {table} SET size = ?, mtime_ns = ?, ctime_ns = ?, inode = ?, "  # noqa: S608 - ours
+            "sha256 = CASE WHEN ? THEN NULL ELSE sha256 END "
+            f"WHERE case_id = ? AND name = ? AND {where}",
+            (*mark_columns(mark), forget, case_id, name, owner),
+        )
 
 
 class ProgressVerbs(Verbs):
@@ -44,39 +83,44 @@ class ProgressVerbs(Verbs):
     ) -> None:
         """Replace what a case that never had a job consists of."""
         with self.database.transaction() as connection:
-            connection.execute("DELETE FROM inputs WHERE case_id = ?", (case_id,))
+            drop_inputs(connection, case_id)
             put_inputs(connection, case_id, inputs)
             update_case(
                 connection, case_id, sizes_key=sizes_key(inputs), skipped=json.dumps(skipped)
             )
 
-    def keep_reference(self, case_id: str, marks: Mapping[str, FileMark]) -> None:
+    def keep_reference(self, case_id: str, marks: Mapping[FileKey, FileMark]) -> None:
         """Record how files look whose content was found to be the same: digests stay."""
         with self.database.transaction() as connection:
-            for name, mark in marks.items():
-                connection.execute(
-                    "UPDATE inputs SET size = ?, mtime_ns = ?, ctime_ns = ?, inode = ? "
-                    "WHERE case_id = ? AND name = ?",
-                    (*mark_columns(mark), case_id, name),
-                )
+            for key, mark in marks.items():
+                _set_mark(connection, case_id, key, mark)
 
-    def set_reference(self, case_id: str, marks: Mapping[str, FileMark]) -> None:
-        """Record how claimed files look, by input name: what later looks are compared with.
+    def set_reference(
+        self,
+        case_id: str,
+        marks: Mapping[FileKey, FileMark],
+        *,
+        zip_sizes: Mapping[str, int],
+    ) -> None:
+        """Record how claimed files look: what later looks are compared with.
 
-        The digest of a file that looks different now is forgotten.
+        `marks` by (owning case or "", name); `zip_sizes` in bytes by the names of the inputs that
+        are series. The digest of what looks different now is forgotten.
         """
         with self.database.transaction() as connection:
-            before = {entry.name: entry.mark for entry in must_load(connection, case_id).inputs}
-            for name, mark in marks.items():
-                if before[name] != mark:
-                    connection.execute(
-                        "UPDATE inputs SET size = ?, mtime_ns = ?, ctime_ns = ?, inode = ?, "
-                        "sha256 = NULL WHERE case_id = ? AND name = ?",
-                        (*mark_columns(mark), case_id, name),
-                    )
+            before = marks_of(must_load(connection, case_id).inputs)
+            changed = {key: mark for key, mark in marks.items() if before[key] != mark}
+            for key, mark in changed.items():
+                _set_mark(connection, case_id, key, mark, forget=True)
+            for name, size in zip_sizes.items():
+                connection.execute(
+                    "UPDATE inputs SET size = ?1, sha256 = CASE WHEN ?2 THEN NULL ELSE sha256 END "
+                    "WHERE case_id = ?3 AND name = ?4",
+                    (size, bool(changed), case_id, name),
+                )
             inputs = must_load(connection, case_id).inputs
             update_case(connection, case_id, sizes_key=sizes_key(inputs))
-            if any(entry.sha256 is None for entry in inputs):
+            if any(content_of(entry) is None for entry in inputs):
                 update_case(connection, case_id, content_key=None)
 
     def set_claimed(self, case_id: str, job: Mapping[str, Any]) -> None:
@@ -108,35 +152,56 @@ class ProgressVerbs(Verbs):
         count, so that no two wait for one another.
         """
         rows = self.database.read(
-            f"SELECT e.case_id, e.state, {_MAY_BE_PAID} AS paid, e.content_key, e.verdict "  # noqa: S608 - ours
+            f"SELECT e.case_id, e.state, {MAY_BE_PAID} AS paid, e.content_key, e.verdict "  # noqa: S608 - ours
             "FROM cases AS c "
             "JOIN cases AS e ON e.request_key = c.request_key AND e.sizes_key = c.sizes_key "
             "AND e.seq <> c.seq AND (e.seq < c.seq OR e.state IN ('done', 'partial', "
             "'submitting', 'uploading', 'notifying', 'waiting', 'fetching', 'delivering', "
-            f"'archiving') OR (e.state <> 'claiming' AND {_MAY_BE_PAID})) "
+            f"'archiving') OR (e.state <> 'claiming' AND {MAY_BE_PAID})) "
             "WHERE c.case_id = ? AND e.doom IS NULL ORDER BY e.seq",
             (case_id,),
         )
-        return [
-            Earlier(
-                row["case_id"],
-                State(row["state"]),
-                bool(row["paid"]),
-                row["content_key"],
-                State(row["verdict"]) if row["verdict"] else None,
-            )
-            for row in rows
-        ]
+        return [_earlier(row) for row in rows]
 
-    def set_digests(self, case_id: str, digests: Mapping[str, str]) -> str:
-        """Record the SHA-256 of inputs by modality; return the case's content key."""
+    def set_digests(self, case_id: str, digests: Mapping[FileKey, str]) -> str:
+        """Record the SHA-256 of files by (owning case or "", name); return the content key."""
         with self.database.transaction() as connection:
-            for modality, sha256 in digests.items():
+            for (owner, name), sha256 in digests.items():
                 connection.execute(
-                    "UPDATE inputs SET sha256 = ? WHERE case_id = ? AND modality = ?",
-                    (sha256, case_id, modality),
+                    "UPDATE inputs SET sha256 = ? WHERE case_id = ? AND name = ? AND ? = '' "
+                    "AND series_uid = ''",
+                    (sha256, case_id, name, owner),
+                )
+                connection.execute(
+                    "UPDATE slices SET sha256 = ? WHERE case_id = ? AND name = ? AND owner = ?",
+                    (sha256, case_id, name, owner),
                 )
             return set_content_key(connection, case_id)
+
+    def known_series(self, recipe: str, series_uids: Iterable[str]) -> dict[str, KnownSeries]:
+        """Return what of some series was claimed before, by series UID."""
+        return known_series(self.database, recipe, series_uids)
+
+    def cases_of_series(self, recipe: str, series_uids: Iterable[str]) -> list[str]:
+        """Return the ids of the cases that hold slices of some series, oldest first."""
+        found: list[str] = []
+        for uid in series_uids:
+            rows = self.database.read(
+                "SELECT case_id FROM inputs JOIN cases USING (case_id) "
+                "WHERE inputs.series_uid = ? AND recipe = ? ORDER BY seq",
+                (uid, recipe),
+            )
+            found += [row["case_id"] for row in rows]
+        return found
+
+    def earlier(self, case_id: str) -> Earlier | None:
+        """Return what a later case needs to know of an earlier one."""
+        rows = self.database.read(
+            f"SELECT e.case_id, e.state, {MAY_BE_PAID} AS paid, e.content_key, e.verdict "  # noqa: S608 - ours
+            "FROM cases AS e WHERE e.case_id = ?",
+            (case_id,),
+        )
+        return _earlier(rows[0]) if rows else None
 
     def set_duplicate(self, case_id: str, of: str) -> None:
         """Record which earlier case holds the result."""
@@ -166,9 +231,18 @@ class ProgressVerbs(Verbs):
                 )
             update_case(connection, case_id, job_id=job_id, submitted=now)
 
-    def set_uploaded(self, case_id: str, modality: str, sha256: str) -> None:
-        """Record that an input is with the Engine, and the digest of the bytes that were sent."""
+    def set_uploaded(
+        self, case_id: str, modality: str, sha256: str, *, slices: tuple[str, ...] = ()
+    ) -> None:
+        """Record that an input is with the Engine, and the digest of the bytes that were sent.
+
+        `slices` are the digests of the files of a series, in their order.
+        """
         with self.database.transaction() as connection:
+            connection.executemany(
+                "UPDATE slices SET sha256 = ? WHERE case_id = ? AND position = ?",
+                [(digest, case_id, position) for position, digest in enumerate(slices)],
+            )
             connection.execute(
                 "UPDATE inputs SET is_uploaded = 1, sha256 = ?, upload_url = NULL "
                 "WHERE case_id = ? AND modality = ?",

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from vpe_watcher.adapters.store.database import Database
 from vpe_watcher.adapters.store.rows import load_case, load_problem, problem_row
+from vpe_watcher.adapters.store.series import known_series
+from vpe_watcher.adapters.store.values import Remembered
 from vpe_watcher.core.model import Case, State
 from vpe_watcher.core.moments import iso
 from vpe_watcher.core.names import name_key
+from vpe_watcher.core.plans import KnownSeries
 
 _ROW = (
     "SELECT case_id, case_name, recipe, state, job_id, detected, updated, outbox, problem, "
@@ -92,6 +95,19 @@ class Queries:
             (source,),
         )
         return str(rows[0]["case_id"]) if rows else None
+
+    def known_series(self, recipe: str, series_uids: Iterable[str]) -> dict[str, KnownSeries]:
+        """Return what of some series was claimed before, by series UID."""
+        return known_series(self.database, recipe, series_uids)
+
+    def remembered(self, root: str, path: str) -> Remembered | None:
+        """Return what is remembered of a file left in place; `path` is relative to its root."""
+        rows = self.database.read(
+            "SELECT path, size, mtime_ns, case_id, sha256 FROM remembered "
+            "WHERE root = ? AND path = ?",
+            (root, path),
+        )
+        return Remembered(*rows[0]) if rows else None
 
     def say(self, word: str, subjects: list[str], *, may_cost: bool = False) -> None:
         """Leave words for the daemon, all or none of them.

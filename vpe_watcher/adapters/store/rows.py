@@ -17,6 +17,7 @@ from vpe_watcher.core.model import (
     Notified,
     Output,
     Problem,
+    Slice,
     State,
     Tally,
 )
@@ -33,6 +34,8 @@ def load_case(connection: sqlite3.Connection, case_id: str) -> Case | None:
     def below(table: str, order: str) -> list[sqlite3.Row]:
         sql = f"SELECT * FROM {table} WHERE case_id = ? ORDER BY {order}"  # noqa: S608 - our names
         return connection.execute(sql, (case_id,)).fetchall()
+
+    slices = tuple(map(_slice, below("slices", "position")))
 
     return Case(
         case_id=row["case_id"],
@@ -56,6 +59,9 @@ def load_case(connection: sqlite3.Connection, case_id: str) -> Case | None:
         publishing=bool(row["publishing"]),
         skipped=tuple(json.loads(row["skipped"])),
         doom=load_problem(row["doom"]),
+        hold=load_problem(row["hold"]),
+        split_of=row["split_of"],
+        late_for=row["late_for"],
         problem=load_problem(row["problem"]),
         tally=Tally(**json.loads(row["tally"])),
         engine_result=json.loads(row["engine_result"]) if row["engine_result"] else None,
@@ -63,7 +69,7 @@ def load_case(connection: sqlite3.Connection, case_id: str) -> Case | None:
         duplicate_of=row["duplicate_of"],
         outbox=row["outbox"],
         times={name: row[name] for name in TIMES},
-        inputs=tuple(map(_input, below("inputs", "modality"))),
+        inputs=tuple(_input(one, slices) for one in below("inputs", "modality")),
         moves=tuple(map(_move, below("moves", "position"))),
         outputs=tuple(map(_output, below("outputs", "position"))),
     )
@@ -77,7 +83,12 @@ def _move(row: sqlite3.Row) -> Move:
     return Move(row["source"], row["target"])
 
 
-def _input(row: sqlite3.Row) -> Input:
+def _slice(row: sqlite3.Row) -> Slice:
+    return Slice(row["name"], _mark(row), row["sop_instance_uid"], row["sha256"], row["owner"])
+
+
+def _input(row: sqlite3.Row, slices: tuple[Slice, ...]) -> Input:
+    """Return an input; the slices of a case all belong to its one series."""
     return Input(
         modality=Modality(row["modality"]),
         name=row["name"],
@@ -89,6 +100,8 @@ def _input(row: sqlite3.Row) -> Input:
         notify_url=row["notify_url"],
         uploaded=bool(row["is_uploaded"]),
         notified=Notified(row["notified"]),
+        series_uid=row["series_uid"],
+        slices=slices if row["extension"] == ".zip" and row["series_uid"] else (),
     )
 
 

@@ -1,4 +1,4 @@
--- The state file, version 1. Everything after the claim is here; nothing else is the truth.
+-- The state file, version 2. Everything after the claim is here; nothing else is the truth.
 -- Times are ISO 8601 in UTC, sizes bytes, durations seconds, `*_ns` nanoseconds since 1970.
 
 CREATE TABLE daemon (
@@ -54,6 +54,9 @@ CREATE TABLE cases (
     first_submit_at TEXT,
     skipped TEXT NOT NULL DEFAULT '[]',
     doom TEXT,
+    hold TEXT,
+    split_of TEXT NOT NULL DEFAULT '',
+    late_for TEXT NOT NULL DEFAULT '',
     problem TEXT,
     wait_reason TEXT,
     tally TEXT NOT NULL DEFAULT '{}',
@@ -121,10 +124,41 @@ CREATE TABLE inputs (
     notify_url TEXT,
     is_uploaded INTEGER NOT NULL DEFAULT 0,
     notified TEXT NOT NULL DEFAULT 'no' CHECK (notified IN ('no', 'begun', 'done', 'refused')),
+    series_uid TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (case_id, modality),
     -- all uploads end before a notification of the same input begins
     CHECK (notified = 'no' OR is_uploaded = 1)
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX inputs_by_series ON inputs (series_uid) WHERE series_uid <> '';
+
+-- The files of an input that is a series, in the order in which they are sent. `owner` is the case
+-- that holds the file, '' for this one.
+CREATE TABLE slices (
+    case_id TEXT NOT NULL REFERENCES cases (case_id) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    sop_instance_uid TEXT NOT NULL,
+    size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+    ctime_ns INTEGER NOT NULL, inode INTEGER NOT NULL,
+    sha256 TEXT,
+    owner TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (case_id, position)
+) STRICT, WITHOUT ROWID;
+
+-- What lies in a root where nothing is moved, and was seen: sent by a case, or not wanted (''). The
+-- digest is there once somebody had to read the file.
+CREATE TABLE remembered (
+    root TEXT NOT NULL,
+    path TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    case_id TEXT NOT NULL DEFAULT '',
+    sha256 TEXT,
+    PRIMARY KEY (root, path)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX remembered_by_case ON remembered (case_id) WHERE case_id <> '';
 
 -- All uploads of a job end before its first notification begins: that is where paying starts.
 CREATE TRIGGER uploads_before_notifications BEFORE UPDATE OF notified ON inputs

@@ -9,6 +9,7 @@ from typing import Any
 
 from vpe_watcher.adapters.store.database import Database
 from vpe_watcher.adapters.store.rows import load_case, mark_columns
+from vpe_watcher.adapters.store.values import Remembered
 from vpe_watcher.core.machine import Decision
 from vpe_watcher.core.model import Case, Input, Label, Move, Output
 from vpe_watcher.core.moments import iso
@@ -17,6 +18,25 @@ from vpe_watcher.core.wire import digest_of
 
 DAY_S = 24 * 3600.0
 CLOCK_TOLERANCE_S = 300.0
+
+
+# A part of a folder waits until the folder is claimed; its first case, until all parts are out.
+WAITS_FOR_FAMILY = (
+    "(cases.state IN ('claiming', 'archiving') AND EXISTS (SELECT 1 FROM cases AS other WHERE "
+    "other.claimed IS NULL AND other.state IN ('claiming', 'archiving') AND ("
+    "(cases.claimed IS NULL AND other.case_id = cases.split_of) OR "
+    "(cases.claimed IS NOT NULL AND cases.state = 'archiving' "
+    "AND other.split_of = cases.case_id))))"
+)
+
+
+def waits_for_family(connection: sqlite3.Connection, case_id: str) -> bool:
+    """Tell whether a case cannot go on before another case of the same folder has."""
+    row = connection.execute(
+        f"SELECT 1 FROM cases WHERE case_id = ? AND {WAITS_FOR_FAMILY}",  # noqa: S608 - ours
+        (case_id,),
+    ).fetchone()
+    return row is not None
 
 
 def must_load(connection: sqlite3.Connection, case_id: str) -> Case:
@@ -117,7 +137,7 @@ def put_inputs(connection: sqlite3.Connection, case_id: str, inputs: tuple[Input
     """Write the inputs of a new case."""
     connection.executemany(
         "INSERT INTO inputs (case_id, modality, name, extension, size, mtime_ns, ctime_ns, inode, "
-        "download_url) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "download_url, series_uid) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             (
                 case_id,
@@ -126,10 +146,43 @@ def put_inputs(connection: sqlite3.Connection, case_id: str, inputs: tuple[Input
                 entry.extension,
                 *mark_columns(entry.mark),
                 entry.download_url,
+                entry.series_uid,
             )
             for entry in inputs
         ],
     )
+    slices = [one for entry in inputs for one in entry.slices]
+    connection.executemany(
+        "INSERT INTO slices (case_id, position, name, sop_instance_uid, size, mtime_ns, ctime_ns, "
+        "inode, sha256, owner) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (
+                case_id,
+                position,
+                one.name,
+                one.sop_instance_uid,
+                *mark_columns(one.mark),
+                one.sha256,
+                one.owner,
+            )
+            for position, one in enumerate(slices)
+        ],
+    )
+
+
+def remember(connection: sqlite3.Connection, root: str, files: Iterable[Remembered]) -> None:
+    """Record what was seen in a root where nothing is moved; what was known there is replaced."""
+    connection.executemany(
+        "INSERT OR REPLACE INTO remembered (root, path, size, mtime_ns, case_id, sha256) "
+        "VALUES (?, ?, ?, ?, ?, ?)",
+        [(root, one.path, one.size, one.mtime_ns, one.case_id, one.sha256) for one in files],
+    )
+
+
+def drop_inputs(connection: sqlite3.Connection, case_id: str) -> None:
+    """Remove what a case consists of, to be written anew."""
+    connection.execute("DELETE FROM inputs WHERE case_id = ?", (case_id,))
+    connection.execute("DELETE FROM slices WHERE case_id = ?", (case_id,))
 
 
 def output_identity(output: Output) -> tuple[object, ...]:
@@ -172,6 +225,7 @@ def forget_links(connection: sqlite3.Connection, case_id: str) -> None:
 def forget_digests(connection: sqlite3.Connection, case_id: str) -> None:
     """Forget what was read of inputs that are not what they were."""
     connection.execute("UPDATE inputs SET sha256 = NULL WHERE case_id = ?", (case_id,))
+    connection.execute("UPDATE slices SET sha256 = NULL WHERE case_id = ?", (case_id,))
 
 
 def first_submits(connection: sqlite3.Connection, recipe: str, now: float) -> int:
@@ -200,11 +254,21 @@ def sizes_key(inputs: Iterable[Input]) -> str:
 def set_content_key(connection: sqlite3.Connection, case_id: str) -> str:
     """Record and return the digest of all inputs; "" while one of them is unknown."""
     inputs = must_load(connection, case_id).inputs
-    if not inputs or any(entry.sha256 is None for entry in inputs):
+    digests = [(str(entry.modality), content_of(entry)) for entry in inputs]
+    if not inputs or any(digest is None for _, digest in digests):
         return ""
-    key = digest_of(sorted([str(entry.modality), entry.sha256] for entry in inputs))
+    key = digest_of(sorted(digests))
     update_case(connection, case_id, content_key=key)
     return key
+
+
+def content_of(entry: Input) -> str | None:
+    """Return what tells an input's content: of a series, its instances with their digests."""
+    if not entry.slices:
+        return entry.sha256
+    if any(one.sha256 is None for one in entry.slices):
+        return None
+    return digest_of(sorted([one.sop_instance_uid, one.sha256] for one in entry.slices))
 
 
 class Verbs:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from vpe_watcher.adapters.store.daemon import DaemonVerbs
@@ -16,6 +16,7 @@ from vpe_watcher.adapters.store.database import mapped_errors
 from vpe_watcher.adapters.store.progress import ProgressVerbs
 from vpe_watcher.adapters.store.rows import dump_problem, dump_tally, load_case
 from vpe_watcher.adapters.store.statements import (
+    WAITS_FOR_FAMILY,
     add_event,
     begin_event,
     event_name,
@@ -27,16 +28,18 @@ from vpe_watcher.adapters.store.statements import (
     must_load,
     put_inputs,
     put_moves,
+    remember,
     request_key,
     reserve,
     sizes_key,
     update_case,
+    waits_for_family,
 )
-from vpe_watcher.adapters.store.values import Begun, NewCase
+from vpe_watcher.adapters.store.values import Begun, NewCase, Remembered
 from vpe_watcher.core.machine import TABLE, Decision
 from vpe_watcher.core.model import AT_REST, Case, Label, Move, Outcome, State
 from vpe_watcher.core.moments import iso
-from vpe_watcher.core.names import folder_name, numbered
+from vpe_watcher.core.names import folder_name, name_key, numbered
 
 
 class Store(DaemonVerbs, ProgressVerbs):
@@ -53,9 +56,10 @@ class Store(DaemonVerbs, ProgressVerbs):
         Each is (case id, recipe, state, whether the budgets have counted it).
         """
         rows = self.database.read(
-            "SELECT case_id, recipe, state, first_submit_at FROM cases WHERE state IN "
+            "SELECT case_id, recipe, state, first_submit_at FROM cases WHERE state IN "  # noqa: S608 - ours
             "('claiming', 'submitting', 'uploading', 'notifying', 'waiting', 'fetching', "
             "'delivering', 'archiving') "
+            f"AND NOT {WAITS_FOR_FAMILY} "
             "ORDER BY seq"
         )
         return [
@@ -70,39 +74,61 @@ class Store(DaemonVerbs, ProgressVerbs):
         """
         rows = self.database.read(
             "SELECT source FROM moves JOIN cases USING (case_id) "
-            "WHERE claimed IS NULL AND state IN ('claiming', 'archiving')"
+            "WHERE claimed IS NULL AND split_of = '' AND state IN ('claiming', 'archiving')"
         )
         return {row["source"] for row in rows}
 
     def add_case(self, new: NewCase, *, is_taken: Callable[[str], bool]) -> str:
-        """Write the row of a case that is about to be claimed; return its folder name.
+        """Write the row of a case that is about to be claimed; return its folder name."""
+        return self.add_cases((new,), is_taken=is_taken)[0]
+
+    def add_cases(
+        self,
+        cases: Sequence[NewCase],
+        *,
+        is_taken: Callable[[str], bool],
+        remembered: tuple[str, Sequence[Remembered]] = ("", ()),
+    ) -> tuple[str, ...]:
+        """Write the rows of cases that are claimed together, all or none; return their folders.
 
         `is_taken` asks the folders, outside any transaction; the names of other cases are asked
-        here, and the name is reserved with the row.
+        here, and the names are reserved with the rows. `remembered` is a root with the files in it
+        that these cases leave in place.
         """
+        root, files = remembered
         while True:
-            folder = self._free_name(new.case_name, is_taken)
+            folders: list[str] = []
+            for new in cases:
+                folders.append(self._free_name(new.case_name, is_taken, tuple(folders)))
             with self.database.transaction() as connection:
-                if is_reserved(connection, folder):
+                if any(is_reserved(connection, folder) for folder in folders):
                     continue  # another case took it between the question and here
-                self._insert(connection, new, folder)
-                return folder
+                for new, folder in zip(cases, folders, strict=True):
+                    self._insert(connection, new, folder)
+                remember(connection, root, files)
+                return tuple(folders)
 
-    def _free_name(self, case_name: str, is_taken: Callable[[str], bool]) -> str:
+    def _free_name(
+        self, case_name: str, is_taken: Callable[[str], bool], others: tuple[str, ...] = ()
+    ) -> str:
         """Ask rows and folders for a free name, outside a transaction: folders may be slow."""
         connection = self.database.connection()
+        keys = {name_key(name) for name in others}
         with mapped_errors():
             return numbered(
                 folder_name(case_name),
-                lambda name: is_reserved(connection, name) or is_taken(name),
+                lambda name: (
+                    name_key(name) in keys or is_reserved(connection, name) or is_taken(name)
+                ),
             )
 
     def _insert(self, connection: sqlite3.Connection, new: NewCase, folder: str) -> None:
         now = iso(self._now())
         connection.execute(
             "INSERT INTO cases (case_id, case_name, recipe, state, folder, content, sight, "
-            "job, job_json, engine_version, request_key, sizes_key, skipped, doom, detected, "
-            "updated) VALUES (?, ?, ?, 'claiming', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "job, job_json, engine_version, request_key, sizes_key, skipped, doom, hold, split_of, "
+            "late_for, detected, updated) "
+            "VALUES (?, ?, ?, 'claiming', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 new.case_id,
                 new.case_name,
@@ -117,6 +143,9 @@ class Store(DaemonVerbs, ProgressVerbs):
                 sizes_key(new.inputs),
                 json.dumps(new.skipped),
                 dump_problem(new.doom),
+                dump_problem(new.hold),
+                new.split_of,
+                new.late_for,
                 iso(new.detected),
                 now,
             ),
@@ -124,7 +153,8 @@ class Store(DaemonVerbs, ProgressVerbs):
         reserve(connection, folder, new.case_id)
         put_moves(connection, new.case_id, new.moves)
         put_inputs(connection, new.case_id, new.inputs)
-        add_event(connection, new.case_id, now, "candidate.taken")
+        notes = "; ".join(new.notes) or None
+        add_event(connection, new.case_id, now, "candidate.taken", reason=notes)
 
     def reserve_name(self, case_id: str, *, is_taken: Callable[[str], bool]) -> str:
         """Give a case the next free folder name and return it."""
@@ -149,7 +179,7 @@ class Store(DaemonVerbs, ProgressVerbs):
         now = self._now()
         with self.database.transaction() as connection:
             case = load_case(connection, case_id)
-            if case is None or case.state is not state:
+            if case is None or case.state is not state or waits_for_family(connection, case_id):
                 return ""
             if state is State.SUBMITTING and case.job_id is None:
                 spent = self._budget_used_up(connection, case, jobs_per_day, now)
@@ -262,6 +292,8 @@ class Store(DaemonVerbs, ProgressVerbs):
             connection.execute(
                 "DELETE FROM cases WHERE case_id = ? AND state = ?", (case.case_id, case.state)
             )
+            connection.execute("DELETE FROM cases WHERE split_of = ?", (case.case_id,))
+            connection.execute("DELETE FROM remembered WHERE case_id = ?", (case.case_id,))
             return
         changes: dict[str, Any] = {"tally": dump_tally(decision.tally), "wait_reason": None}
         if decision.arrow.drops_job:

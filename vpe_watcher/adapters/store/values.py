@@ -26,6 +26,24 @@ class NewCase:
     job_json: tuple[str, ...] = ()
     skipped: tuple[dict[str, str], ...] = ()
     doom: Problem | None = None
+    hold: Problem | None = None
+    split_of: str = ""
+    late_for: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """A file of a root where nothing is moved, as it was when it was seen; `case_id` "" if unsent.
+
+    `path` is relative to the root, `size` in bytes, `mtime_ns` in ns since 1970.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+    case_id: str = ""
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,22 +106,22 @@ def _plan(settings: Settings, queries: Queries | None, wanted: Wanted) -> Plan:
     places = opened.places_of(settings, queries)
     for case in named:
         label = retry_label(case)
-        refusal = _nothing_to_retry(case) if label is None else _input_gone(case, places)
+        refusal = _nothing_to_retry(case) if label is None else _input_gone(case, places, queries)
         if refusal:
             plan.errors.append(refusal)
         elif label is not None:
             plan.labels[case.case_id] = label
     for case in _all_of(queries, wanted.states):
-        _plan_one_of_many(plan, case, places)
+        _plan_one_of_many(plan, case, places, queries)
     return plan
 
 
-def _plan_one_of_many(plan: Plan, case: Case, places: Places) -> None:
+def _plan_one_of_many(plan: Plan, case: Case, places: Places, queries: Queries) -> None:
     label = retry_label(case)
     if label is None:
         plan.skipped.append(f"{case.case_id} left out: it is {case.state}")
         return
-    gone = _input_gone(case, places)
+    gone = _input_gone(case, places, queries)
     if gone:
         plan.errors.append(gone)
     else:
@@ -161,7 +161,13 @@ def _nothing_to_retry(case: Case) -> ErrorEntry:
     )
 
 
-def _input_gone(case: Case, places: Places) -> ErrorEntry | None:
+def _input_gone(case: Case, places: Places, queries: Queries) -> ErrorEntry | None:
+    """Say that a case's files are not there; of late slices also those of the first case."""
+    first = queries.case(case.late_for) if case.late_for and case.hold else None
+    return _files_gone(case, places) or (_files_gone(first, places) if first else None)
+
+
+def _files_gone(case: Case, places: Places) -> ErrorEntry | None:
     if case.recipe not in places.inboxes:
         return ErrorEntry(
             "recipe_gone",
@@ -169,7 +175,8 @@ def _input_gone(case: Case, places: Places) -> ErrorEntry | None:
             "Put the recipe back into the configuration.",
         )
     folder = places.input_folder(case)
-    if folder.is_dir() and all(_lies_in(folder, case, entry.name) for entry in case.inputs):
+    names = [name for entry in case.inputs for name, _ in entry.files]
+    if folder.is_dir() and all(_lies_in(folder, case, name) for name in names):
         return None
     return ErrorEntry(
         "input_gone",
