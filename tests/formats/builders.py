@@ -85,6 +85,9 @@ def vti_compressed(missing: int = 0) -> bytes:
     return vti(array, 'compressor="vtkZLibDataCompressor"', data[: len(data) - missing])
 
 
+_BASE64 = base64.b64encode(struct.pack("<I", len(VOXELS)) + VOXELS).decode()
+
+
 def stl(triangles: int = 4, header: bytes = b"solid made by a scanner") -> bytes:
     """Return a binary STL mesh."""
     triangle = struct.pack("<12fH", *[float(n) for n in range(12)], 0)
@@ -138,15 +141,23 @@ class _Unseekable(io.RawIOBase):
         return len(data)
 
 
-def streamed_archive() -> bytes:
+def streamed_archive(method: int = zipfile.ZIP_DEFLATED) -> bytes:
     """Return a ZIP archive with data descriptors and Zip64 extra fields."""
     target = _Unseekable()
     with (
-        zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as writer,
+        zipfile.ZipFile(target, "w", method) as writer,
         writer.open("a.dcm", "w", force_zip64=True) as member,
     ):
         member.write(VOXELS)
     return target.data
+
+
+def commented_archive(comment: bytes) -> bytes:
+    """Return a ZIP archive that ends with a comment."""
+    buffer = io.BytesIO(archive({"1.dcm": VOXELS}))
+    with zipfile.ZipFile(buffer, "a") as target:
+        target.comment = comment
+    return buffer.getvalue()
 
 
 def zip64_archive() -> bytes:
@@ -185,6 +196,9 @@ def dicom(syntax: str = "1.2.840.10008.1.2.1", **changes: Any) -> bytes:
     data["PixelData"].VR = "OW"
     for name, value in changes.items():
         setattr(data, name, value)
+        if data[name].VR == "SQ":
+            lengths = [item.is_undefined_length_sequence_item for item in value]
+            data[name].is_undefined_length = any(lengths)
     buffer = io.BytesIO()
     data.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()
@@ -199,6 +213,39 @@ def encapsulated_dicom() -> bytes:
     return whole
 
 
+def enhanced_dicom(frames: int = 2) -> bytes:
+    """Return an enhanced CT image: the place of each frame in nested sequences without lengths."""
+    from pydicom.dataset import Dataset
+    from pydicom.uid import UID
+
+    groups = []
+    for number in range(frames):
+        place, group = Dataset(), Dataset()
+        place.ImagePositionPatient = [0, 0, number]
+        group.PlanePositionSequence = [place]
+        group["PlanePositionSequence"].is_undefined_length = True
+        group.is_undefined_length_sequence_item = True
+        groups.append(group)
+    return dicom(
+        SOPClassUID=UID("1.2.840.10008.5.1.4.1.1.2.1"),
+        NumberOfFrames=frames,
+        PixelData=VOXELS[:40] * frames,
+        PerFrameFunctionalGroupsSequence=groups,
+    )
+
+
+def gzip_member(data: bytes, *, flags: int) -> bytes:
+    """Return GZIP data whose header has the optional fields of RFC 1952 that `flags` name."""
+    head = b"\x1f\x8b\x08" + bytes([flags]) + struct.pack("<L2B", 0, 0, 255)
+    head += struct.pack("<H", 6) + b"AB\x02\0xy" if flags & 4 else b""
+    head += b"a scan.nii\0" if flags & 8 else b""
+    head += b"a comment\0" if flags & 16 else b""
+    head += struct.pack("<H", zlib.crc32(head) & 0xFFFF) if flags & 2 else b""
+    packer = zlib.compressobj(wbits=-15)
+    body = packer.compress(data) + packer.flush()
+    return head + body + struct.pack("<2L", zlib.crc32(data), len(data))
+
+
 @cache
 def provable() -> dict[str, tuple[str, bytes]]:
     """Return files that prove themselves complete, and of which every cut is provably short."""
@@ -211,6 +258,17 @@ def provable() -> dict[str, tuple[str, bytes]]:
         "nrrd gzip": (".nrrd", nrrd("gzip", gzip.compress(VOXELS))),
         "nrrd bzip2": (".nrrd", nrrd("bzip2", bz2.compress(VOXELS))),
         "vti inline": (".vti", vti('<DataArray format="ascii">1 2 3</DataArray>').rstrip()),
+        "vti inline base64": (
+            ".vti",
+            vti(f'<DataArray format="binary">{_BASE64}</DataArray>').rstrip(),
+        ),
+        "vti inline compressed": (
+            ".vti",
+            vti(
+                f'<DataArray format="binary">{_BASE64}</DataArray>',
+                'compressor="vtkZLibDataCompressor"',
+            ).rstrip(),
+        ),
         "vti raw": (".vti", vti_raw().rstrip()),
         "vti base64": (".vti", vti_base64().rstrip()),
         "vti compressed": (".vti", vti_compressed().rstrip()),
@@ -220,9 +278,14 @@ def provable() -> dict[str, tuple[str, bytes]]:
         "zip": (".zip", archive({"a/": b"", "a/1.dcm": VOXELS, "a/2.dcm": VOXELS * 3})),
         "zip stored": (".zip", archive({"1.dcm": VOXELS}, zipfile.ZIP_STORED)),
         "zip streamed": (".zip", streamed_archive()),
+        "zip streamed stored": (".zip", streamed_archive(zipfile.ZIP_STORED)),
+        "zip with a comment": (".zip", commented_archive(b"from the scanner")),
         "zip64": (".zip", zip64_archive()),
         "zip in zip": (".zip", archive({"b.zip": zip64_archive()}, zipfile.ZIP_STORED)),
         "nii.gz": (".nii.gz", gzip.compress(nifti_1())),
+        "nii.gz of nifti-2": (".nii.gz", gzip.compress(nifti_2())),
+        "nii.gz with all fields": (".nii.gz", gzip_member(nifti_1(), flags=30)),
+        "nrrd.gz of gzip": (".nrrd.gz", gzip.compress(nrrd("gzip", gzip.compress(VOXELS)))),
         "nrrd.gz": (".nrrd.gz", gzip.compress(nrrd())),
         "vti.gz": (".vti.gz", gzip.compress(vti_raw())),
         "zip.gz": (".zip.gz", gzip.compress(archive({"1.dcm": VOXELS}))),
@@ -240,4 +303,5 @@ def dicoms() -> dict[str, tuple[str, bytes]]:
         "big endian": (".dcm", dicom("1.2.840.10008.1.2.2")),
         "deflated": (".dcm", dicom("1.2.840.10008.1.2.1.99")),
         "encapsulated": (".dcm", encapsulated_dicom()),
+        "enhanced": (".dcm", enhanced_dicom()),
     }

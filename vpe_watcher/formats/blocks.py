@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 BLOCK = 1 << 20
 HEADER_BUFFER = 1 << 16
+LAST_BYTES = 512
 
 
 def complete() -> Verdict:
@@ -58,6 +59,15 @@ def read_at(file: BinaryIO, offset: int, length: int) -> bytes:
     """Read up to `length` bytes at `offset`; fewer only at the end of the file."""
     file.seek(offset)
     return file.read(length)
+
+
+def ends_in_zeros(file: BinaryIO, size: int) -> bool:
+    """Tell whether the last 512 bytes are zero: as in a file that got its size before its content.
+
+    Volumes may end so when they are whole; for texts and for what makes no sense it is a reason.
+    """
+    last = read_at(file, max(0, size - LAST_BYTES), LAST_BYTES)
+    return len(last) == LAST_BYTES and not any(last)
 
 
 def read_exactly(file: BinaryIO, length: int, *, what: str) -> bytes:

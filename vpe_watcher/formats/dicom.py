@@ -10,6 +10,7 @@ from typing import BinaryIO
 from vpe_watcher.core.model import Proof, Verdict
 from vpe_watcher.formats.blocks import Judged, cannot_tell, complete, incomplete, read_at
 from vpe_watcher.formats.dicom_elements import (
+    NOT_WRITTEN,
     PIXEL_DATA,
     UNDEFINED,
     Element,
@@ -39,10 +40,11 @@ _STORAGE_CLASSES = "1.2.840.10008.5.1.4.1.1."
 _IMAGE_CLASSES = (
     " 1 1.1 1.1.1 1.2 1.2.1 1.3 1.3.1 2 2.1 2.2 3 3.1 4 4.1 4.3 4.4 5 6 6.1 6.3 "
     "7 7.1 7.2 7.3 7.4 12.1 12.1.1 12.2 12.2.1 12.3 13.1.1 13.1.2 13.1.3 13.1.4 13.1.5 "
-    "14.1 14.2 20 77.1.1 77.1.1.1 77.1.2 77.1.2.1 77.1.3 77.1.4 77.1.4.1 77.1.5.1 77.1.5.2 "
+    "14.1 14.2 20 30 66.4 77.1.1 77.1.1.1 77.1.2 77.1.2.1 77.1.3 77.1.4 77.1.4.1 77.1.5.1 77.1.5.2 "
     "77.1.5.4 77.1.5.5 77.1.5.6 77.1.5.7 77.1.6 77.1.7 77.1.8 77.1.9 128 128.1 130 "
     "481.1 481.23 481.24 "
 )
+_TIFF_MARKS = (b"II*\0", b"MM\0*")
 _SIGNED_SIZE = DICOM_PREAMBLE + len(DICOM_MAGIC)
 
 
@@ -65,9 +67,15 @@ def prove(file: BinaryIO, size: int) -> Verdict:
 
 def _judge_start(first: bytes) -> Verdict:
     preamble, magic = first[:DICOM_PREAMBLE], first[DICOM_PREAMBLE:_SIGNED_SIZE]
-    if len(first) < _SIGNED_SIZE and DICOM_MAGIC.startswith(magic) and not describe(preamble):
+    is_short = len(first) < _SIGNED_SIZE and DICOM_MAGIC.startswith(magic)
+    if is_short and (not describe(preamble) or _may_be_tiff(preamble)):
         return incomplete("ends inside its preamble")
     return not_a(KIND, first)
+
+
+def _may_be_tiff(preamble: bytes) -> bool:
+    # A preamble may make the same file readable as TIFF (PS3.10 7.1).
+    return any(mark.startswith(preamble[:4]) for mark in _TIFF_MARKS)
 
 
 def _prove_data_set(data_set: DataSet) -> Verdict:
@@ -87,7 +95,7 @@ def _prove_data_set(data_set: DataSet) -> Verdict:
             _compare(header, pixels, here=data_set.size - pixels.start)
         header.take(data_set.file, element, wanted=WANTED_FOR_PROOF)
         offset = elements.end_of(element)
-    return cannot_tell("has zero bytes after its pixel data")
+    return _judge_padded(header, pixels)
 
 
 def _compare(header: Header, pixels: Element, *, here: int) -> None:
@@ -108,6 +116,12 @@ def _judge_pixels(data_set: DataSet, header: Header, pixels: Element | None) -> 
     if pixels.length != UNDEFINED and pixels.length < header.pixel_bytes:
         return cannot_tell("its pixel data are declared shorter than its dimensions demand")
     return complete() if header.pixel_bytes else cannot_tell("has no dimensions")
+
+
+def _judge_padded(header: Header, pixels: Element) -> Verdict:
+    if pixels.length < header.pixel_bytes:
+        return NOT_WRITTEN
+    return cannot_tell("has zero bytes after its pixel data")
 
 
 def is_image_class(sop_class_uid: str) -> bool:

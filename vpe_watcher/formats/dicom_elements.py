@@ -12,7 +12,14 @@ from collections.abc import Container, Iterator
 from typing import BinaryIO, NamedTuple
 
 from vpe_watcher.core.model import Verdict
-from vpe_watcher.formats.blocks import Judged, cannot_tell, incomplete, read_at, read_exactly
+from vpe_watcher.formats.blocks import (
+    LAST_BYTES,
+    Judged,
+    cannot_tell,
+    incomplete,
+    read_at,
+    read_exactly,
+)
 from vpe_watcher.formats.signature import looks_like_dicom
 
 UNDEFINED = 0xFFFFFFFF
@@ -138,8 +145,16 @@ class Elements:
             long = read_exactly(self._file, 4, what="a DICOM element")
             return Element(tag, vr, struct.unpack(encoding.order + "I", long)[0], offset + 12)
         if not (vr.isascii() and vr.isalpha() and vr.isupper()):
-            raise Judged(cannot_tell("holds bytes that are no DICOM element"))
+            raise Judged(self._judge_odd(offset))
         return Element(tag, vr, struct.unpack_from(encoding.order + "H", raw, 6)[0], offset + 8)
+
+    def _judge_odd(self, offset: int) -> Verdict:
+        """Judge bytes that are no element: the last ones written, where nothing but zeros follow.
+
+        A tag and one letter of its type may be there already.
+        """
+        rest = read_at(self._file, offset + 5, LAST_BYTES)
+        return cannot_tell("holds bytes that are no DICOM element") if any(rest) else NOT_WRITTEN
 
     def end_of(self, element: Element) -> int:
         """Return the offset of what follows an element, walking over nested ones."""

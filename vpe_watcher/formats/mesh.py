@@ -6,7 +6,7 @@ import struct
 from typing import BinaryIO
 
 from vpe_watcher.core.model import Verdict
-from vpe_watcher.formats.blocks import cannot_tell, complete, incomplete, read_at
+from vpe_watcher.formats.blocks import cannot_tell, complete, ends_in_zeros, incomplete, read_at
 from vpe_watcher.formats.signature import FIRST_BYTES, describe, looks_like_text, not_a
 
 STL = "an STL mesh"
@@ -25,7 +25,10 @@ def prove_stl(file: BinaryIO, size: int) -> Verdict:
     count = struct.unpack_from("<I", first, 80)[0] if len(first) >= _HEADER_SIZE else 0
     if count and size == _HEADER_SIZE + _TRIANGLE_SIZE * count:
         return complete()
-    if _is_ascii(first):
+    is_ascii = _is_ascii(first)
+    if (is_ascii or count == 0) and ends_in_zeros(file, size):
+        return incomplete("ends with zero bytes")
+    if is_ascii:
         return cannot_tell("an ASCII STL cannot prove itself")
     words = describe(first)
     # The header of a binary file is free text, so text is a stranger only where it goes on.
@@ -51,12 +54,14 @@ def _judge_binary(count: int, size: int) -> Verdict:
     return cannot_tell("is longer than its number of triangles says")
 
 
-def prove_obj(file: BinaryIO, _size: int) -> Verdict:
-    """Judge an `.obj` file: text passes, and says nothing about its end."""
+def prove_obj(file: BinaryIO, size: int) -> Verdict:
+    """Judge an `.obj` file: text passes, and says nothing about its end but by zeros there."""
     first = read_at(file, 0, FIRST_BYTES)
     # Old exporters write comments in any 8-bit character set, so only control bytes count.
     if describe(first) not in ("is text", ""):
         return not_a(OBJ, first)
     if not looks_like_text(first):
         return not_a(OBJ, first)
+    if ends_in_zeros(file, size):
+        return incomplete("ends with zero bytes")
     return cannot_tell("an OBJ mesh cannot prove itself")

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from vpe_watcher.core.model import Verdict
-from vpe_watcher.formats.blocks import cannot_tell, compare_sizes, incomplete, read_at, wrong
+from vpe_watcher.formats.blocks import (
+    cannot_tell,
+    compare_sizes,
+    ends_in_zeros,
+    incomplete,
+    read_at,
+    wrong,
+)
 from vpe_watcher.formats.signature import FIRST_BYTES, not_a
 
 KIND = "a NIfTI volume"
@@ -40,7 +47,7 @@ def prove(file: BinaryIO, size: int) -> Verdict:
     layout = _NIFTI_1 if 348 in struct.unpack(f"{order}i", head[:4].ljust(4, b"\0")) else _NIFTI_2
     if len(head) < 4:
         return incomplete("ends inside its header")
-    return _prove_header(head, size, order=order, layout=layout)
+    return _prove_header(file, head, size, order=order, layout=layout)
 
 
 def _byte_order(head: bytes) -> str | None:
@@ -50,7 +57,9 @@ def _byte_order(head: bytes) -> str | None:
     return "<" if _STARTS.index(matching[0]) < 2 else ">"
 
 
-def _prove_header(head: bytes, size: int, *, order: str, layout: _Layout) -> Verdict:
+def _prove_header(
+    file: BinaryIO, head: bytes, size: int, *, order: str, layout: _Layout
+) -> Verdict:
     magic = head[slice(*layout.magic)]
     if magic == layout.pair:
         return wrong("is the header of a NIfTI pair: the image is in another file")
@@ -58,16 +67,21 @@ def _prove_header(head: bytes, size: int, *, order: str, layout: _Layout) -> Ver
         return incomplete("ends inside its header")
     if magic != layout.single:
         return wrong("has the header size of NIfTI, but not its mark (an Analyze 7.5 header?)")
-    return _compare(head, size, order=order, layout=layout)
+    demanded = _demanded(head, order=order, layout=layout)
+    if demanded is not None:
+        return compare_sizes(demanded=demanded, size=size)
+    if ends_in_zeros(file, size):
+        return incomplete("its header holds no usable dimensions, and its end no data")
+    return cannot_tell("its header holds no usable dimensions")
 
 
-def _compare(head: bytes, size: int, *, order: str, layout: _Layout) -> Verdict:
+def _demanded(head: bytes, *, order: str, layout: _Layout) -> int | None:
     dims = struct.unpack_from(order + layout.dims[0], head, layout.dims[1])
     (bits,) = struct.unpack_from(f"{order}h", head, layout.bitpix)
     (offset,) = struct.unpack_from(order + layout.vox_offset[0], head, layout.vox_offset[1])
     extents = dims[1 : dims[0] + 1] if 1 <= dims[0] <= 7 else ()
     if not extents or min(extents) < 1 or bits < 1 or not math.isfinite(offset) or offset < 0:
-        return cannot_tell("its header holds no usable dimensions")
+        return None
     voxels = (math.prod(extents) * bits + 7) // 8
     start = int(offset) if offset >= layout.header_size else layout.least_offset
-    return compare_sizes(demanded=start + voxels, size=size)
+    return int(start + voxels)

@@ -14,6 +14,7 @@ from vpe_watcher.formats.blocks import (
     cannot_tell,
     compare_sizes,
     complete,
+    ends_in_zeros,
     incomplete,
     read_at,
     wrong,
@@ -55,12 +56,12 @@ def prove(file: BinaryIO, size: int) -> Verdict:
     if _field(fields, "data file"):
         return wrong("header without its data: detached NRRD")
     if end is None:
-        return _judge_endless(size)
+        return _judge_endless(file, size)
     return _prove_data(file, size, fields=fields, start=end.end())
 
 
-def _judge_endless(size: int) -> Verdict:
-    if size < LONGEST_HEADER:
+def _judge_endless(file: BinaryIO, size: int) -> Verdict:
+    if size < LONGEST_HEADER or ends_in_zeros(file, size):
         return incomplete("ends inside its header")
     return cannot_tell("its header is too long to read")
 

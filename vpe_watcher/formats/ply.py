@@ -13,6 +13,7 @@ from vpe_watcher.formats.blocks import (
     blocks,
     cannot_tell,
     complete,
+    ends_in_zeros,
     incomplete,
     read_at,
     wrong,
@@ -73,7 +74,7 @@ def prove(file: BinaryIO, size: int) -> Verdict:
         return not_a(KIND, head[:FIRST_BYTES])
     end = _END_OF_HEADER.search(head)
     if end is None:
-        is_short = len(head) < LONGEST_HEADER
+        is_short = len(head) < LONGEST_HEADER or ends_in_zeros(file, size)
         return incomplete("ends inside its header") if is_short else wrong("its header has no end")
     try:
         order, elements = _parse(head[: end.end()].decode("latin-1"))

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import BinaryIO
 
-from vpe_watcher.core.model import Verdict
+from vpe_watcher.core.model import Proof, Verdict
 from vpe_watcher.formats import archive, compressed, dicom, mesh, nifti, nrrd, ply, vti
-from vpe_watcher.formats.blocks import incomplete, no_pulse, read_at, with_pulse
-from vpe_watcher.formats.signature import FIRST_BYTES
+from vpe_watcher.formats.blocks import ends_in_zeros, incomplete, no_pulse, read_at, with_pulse
+from vpe_watcher.formats.signature import FIRST_BYTES, is_stranger
 
 
 def examine(
@@ -44,7 +44,10 @@ def _examine(file: BinaryIO, size: int, *, extension: str, closed: bool) -> Verd
         return compressed.prove(
             file, inner=lambda inner, length: _examine_content(inner, length, extension=content)
         )
-    return _prove(file, size, extension=extension, closed=closed)
+    verdict = _prove(file, size, extension=extension, closed=closed)
+    if verdict.proof is Proof.WRONG and not is_stranger(first) and ends_in_zeros(file, size):
+        return incomplete("begins like nothing known and ends with zero bytes")
+    return verdict
 
 
 def _examine_content(file: BinaryIO, size: int, *, extension: str) -> Verdict:

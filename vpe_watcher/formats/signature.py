@@ -55,6 +55,11 @@ def describe(first_bytes: bytes) -> str:
     return _describe_text(first_bytes)
 
 
+def is_stranger(first_bytes: bytes) -> bool:
+    """Tell whether these bytes alone show what the file is: more than that it is some text."""
+    return describe(first_bytes) not in ("", "is text", "is an XML text")
+
+
 def _describe_text(first_bytes: bytes) -> str:
     if not looks_like_text(first_bytes):
         return ""
