@@ -27,8 +27,9 @@ test-real: $(VENV)/.test $(VENV)/.real ## a real head CT, real servers, sixty re
 	$(BIN)/python -m tests.real.inside $(BIN)/python -m pytest -m real $(PYTEST_ARGS) tests/real
 	$(BIN)/python -m pytest -m real $(PYTEST_ARGS) tests/crash
 
-soak: $(VENV)/.test ## twenty thousand pairs of deaths: some hours
+soak: $(VENV)/.test ## twenty thousand pairs of deaths and as many schedules of writers: some hours
 	$(BIN)/python -m pytest tests/crash --crash-pairs 20000 --timeout 0 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/flow -m soak -n auto --maxprocesses 4 --timeout 0 $(PYTEST_ARGS)
 
 lint: $(VENV)/.test ## ruff, ruff format, mypy, import-linter
 	$(BIN)/ruff check .

@@ -17,8 +17,7 @@ from tests.flow.writers import Filling, Writing
 SHORT: tuple[float, ...] = (0.0, 0.05, 0.4, 0.95)
 LONG: tuple[float, ...] = (*SHORT, 1.05, 1.05, 1.3, 2.6, 30.0, 110.0)
 ORDERS = ("front", "back", "random")
-PROVING = [name for name, form in FORMS.items() if form.proves]
-SUMMED = [name for name, form in FORMS.items() if form.sums]
+UNPROVING = [name for name, form in FORMS.items() if not form.proves]
 BIG = ["dicom big", "nifti big", "nifti gz"]
 
 
@@ -50,6 +49,10 @@ class Drawing:
     settle_s: float
     seed: int
 
+    def form(self) -> str:
+        """Return a form, those that prove nothing more often than others."""
+        return self.chance.choice([*FORMS, *UNPROVING, *UNPROVING])
+
     def pauses(self, choices: tuple[float, ...], count: int) -> tuple[float, ...]:
         """Return pauses in seconds, most of them short ones."""
         return tuple(self.settle_s * self.chance.choice(choices) for _ in range(count))
@@ -73,11 +76,11 @@ class Drawing:
 
 
 def _appends_held(draw: Drawing) -> Writing:
-    return draw.writing(draw.chance.choice(list(FORMS)), LONG, least=0)
+    return draw.writing(draw.form(), LONG, least=0)
 
 
 def _appends_and_closes(draw: Drawing) -> Writing:
-    form = draw.chance.choice(list(FORMS))
+    form = draw.form()
     pauses = LONG if FORMS[form].proves else SHORT
     return replace(draw.writing(form, pauses, least=0), hand="reopened")
 
@@ -94,28 +97,28 @@ def _trickles(draw: Drawing) -> Writing:
 
 
 def _makes_the_size_first(draw: Drawing) -> Writing:
-    form, order = draw.chance.choice(list(FORMS)), draw.chance.choice(ORDERS)
+    form, order = draw.form(), draw.chance.choice(ORDERS)
     how = draw.chance.choice(("truncate", "fallocate"))
     return replace(draw.writing(form, LONG, order=order), size_first=how)
 
 
 def _makes_the_size_first_and_closes(draw: Drawing) -> Writing:
     """With a checksum and from the front any zero shows; the others only have their pauses."""
-    form, order = draw.chance.choice(list(FORMS)), draw.chance.choice(ORDERS)
+    form, order = draw.form(), draw.chance.choice(ORDERS)
     pauses = LONG if FORMS[form].sums and order == "front" else SHORT
     how = draw.chance.choice(("truncate", "fallocate"))
     return replace(draw.writing(form, pauses, order=order), size_first=how, hand="reopened")
 
 
 def _maps(draw: Drawing) -> Writing:
-    form, order = draw.chance.choice(list(FORMS)), draw.chance.choice(ORDERS)
+    form, order = draw.form(), draw.chance.choice(ORDERS)
     return replace(draw.writing(form, LONG, order=order), hand="mapped")
 
 
 def _keeps_an_old_date(draw: Drawing) -> Writing:
     """As copies from Windows do: the size, the content, then the date of the original."""
     hand, dated = draw.chance.choice(("held", "reopened")), draw.chance.choice(("inside", "closed"))
-    form = draw.chance.choice(list(FORMS))
+    form = draw.form()
     size_first = draw.chance.choice(("", "truncate"))
     shows = FORMS[form].sums if size_first else FORMS[form].proves
     pauses = LONG if hand == "held" or shows else SHORT
@@ -123,7 +126,7 @@ def _keeps_an_old_date(draw: Drawing) -> Writing:
 
 
 def _takes_a_temporary_name(draw: Drawing) -> Writing:
-    form = draw.chance.choice(list(FORMS))
+    form = draw.form()
     name = file_name(form, draw.seed)
     ways = (
         f"{name}.part",
@@ -143,7 +146,7 @@ def _early(draw: Drawing, one: Writing) -> Writing:
 
 def _renames_over(draw: Drawing) -> Writing:
     """As rsync does: the rest of a broken transfer is replaced by another file."""
-    form = draw.chance.choice(list(FORMS))
+    form = draw.form()
     one = draw.writing(form, LONG if FORMS[form].proves else SHORT)
     if not FORMS[form].proves:  # the first try lies there while the draft is written
         one = replace(one, cuts=(), order=(0,), pauses_s=(draw.settle_s * 0.3,))
@@ -152,7 +155,7 @@ def _renames_over(draw: Drawing) -> Writing:
 
 def _starts_again(draw: Drawing) -> Writing:
     """Write a part, delete it, and write the whole."""
-    form = draw.chance.choice(list(FORMS))
+    form = draw.form()
     one = draw.writing(form, LONG if FORMS[form].proves else SHORT)
     return replace(_early(draw, one), is_removed=True, hand="reopened")
 
@@ -199,12 +202,10 @@ def _fills(draw: Drawing, cover: str) -> Filling:
 # --- a whole schedule -----------------------------------------------------------------------------
 
 
-def drawn(
-    chance: Random, kind: str, *, settle_s: float, covers: tuple[str, ...] = COVERS
-) -> Schedule:
-    """Draw a schedule of one kind of writer: a key of `WRITERS`, or `folder, …` with a cover."""
+def drawn(chance: Random, kind: str, *, settle_s: float) -> Schedule:
+    """Draw a schedule of writers of one kind."""
     count = chance.choice((1, 1, 1, 2, 3))
-    works = tuple(_work(chance, kind, settle_s, seed=number + 1) for number in range(count))
+    works = tuple(drawn_work(chance, kind, settle_s, seed=number + 1) for number in range(count))
     shocks = [
         Shock(settle_s * chance.choice((0.5, 1.5, 4.0, 12.0, 40.0)), chance.choice(SHOCKS))
         for _ in range(chance.choice((0, 0, 1, 2)))
@@ -220,9 +221,13 @@ def drawn(
 
 SHOCKS = ("restart", "back", "forth")
 FOLDERS = {f"folder, {cover or 'pauses only'}": cover for cover in COVERS}
+# These need to be told apart by a lease, which nobody asks for yet.
+LEASED = ("appends, held open", "full size first, held open", "memory map", "old date")
+KINDS = [kind for kind in [*WRITERS, *FOLDERS] if kind not in LEASED]
 
 
-def _work(chance: Random, kind: str, settle_s: float, *, seed: int) -> Writing | Filling:
+def drawn_work(chance: Random, kind: str, settle_s: float, *, seed: int) -> Writing | Filling:
+    """Draw one writer: a key of `WRITERS` or of `FOLDERS`."""
     draw = Drawing(chance, settle_s, seed)
     work: Writing | Filling
     work = _fills(draw, FOLDERS[kind]) if kind in FOLDERS else WRITERS[kind](draw)

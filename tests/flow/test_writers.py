@@ -12,13 +12,10 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from tests.conftest import SCHEDULES
-from tests.flow.schedules import FOLDERS, WRITERS, Schedule, drawn
+from tests.flow.schedules import KINDS, Schedule, drawn
 from tests.flow.stage import play
 
 SETTLE_S = 2.0
-# These need to be told apart by a lease, which nobody asks for yet.
-LEASED = ("appends, held open", "full size first, held open", "memory map", "old date")
-KINDS = [kind for kind in [*WRITERS, *FOLDERS] if kind not in LEASED]
 EXAMPLES = 50
 SOAK_EXAMPLES = 20_000 // len(KINDS) + 1
 SEED = 20_261_103
