@@ -11,19 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vpe_watcher.core.candidates import (
-    MESH,
-    VOLUME,
-    ZIP,
-    Candidate,
-    CandidateState,
-    Facts,
-    Judgement,
-    judged,
-    looked,
-)
+from vpe_watcher.core.candidate import Candidate, looked
+from vpe_watcher.core.candidates import CandidateState, Judgement, judged
 from vpe_watcher.core.grouping import Group, Rules, Seen, grouped, ignored_by, sight
 from vpe_watcher.core.model import FileMark, Kind, Modality, Proof, Verdict
+from vpe_watcher.core.plans import MESH, VOLUME, ZIP, Facts, Plan
 from vpe_watcher.formats.names import split_name
 
 PATTERNS = {
@@ -74,7 +66,12 @@ def _quiet(group: Group, quiet_s: float = 100.0) -> Candidate:
 
 
 def _judged(group: Group, quiet_s: float = 100.0, **special: Facts) -> Judgement:
-    return judged(_quiet(group), _known(group, **special), RULES, now=quiet_s)
+    return judged(_quiet(group), _known(group, **special), RULES, now=quiet_s, known={})
+
+
+def _plan(judgement: Judgement) -> Plan:
+    (plan,) = judgement.plans
+    return plan
 
 
 # --- what is never touched -----------------------------------------------------------------------
@@ -158,8 +155,7 @@ def test_sidecars_go_with_their_scan() -> None:
     """`scan.dcm.job.json` and `scan.job.json`: the longer one is looked at first."""
     group = _group("scan.dcm", "scan.job.json", "scan.dcm.job.json")
     assert group.path == "scan.dcm"
-    plan = _judged(group).plan
-    assert plan is not None
+    plan = _plan(_judged(group))
     assert plan.job_json == ("scan.dcm.job.json", "scan.job.json")
     assert set(plan.files) == {"scan.dcm", "scan.dcm.job.json", "scan.job.json"}
 
@@ -176,12 +172,12 @@ def test_quiet_for_long_and_seen_twice() -> None:
     """Both: neither one look after a long time nor many looks within a short one."""
     group = _group("scan.nii")
     first = looked(None, group, now=0.0, wall=1000.0)
-    assert judged(first, _known(group), RULES, now=50.0).state is CandidateState.SETTLING
+    assert judged(first, _known(group), RULES, now=50.0, known={}).state is CandidateState.SETTLING
     second = looked(first, group, now=4.9, wall=1004.9)
-    waiting = judged(second, _known(group), RULES, now=4.9)
+    waiting = judged(second, _known(group), RULES, now=4.9, known={})
     assert waiting.state is CandidateState.SETTLING
     assert waiting.again_s == pytest.approx(0.1)
-    assert judged(second, _known(group), RULES, now=5.0).plan is not None
+    assert judged(second, _known(group), RULES, now=5.0, known={}).plans
 
 
 @pytest.mark.parametrize("field", ["size", "mtime_ns", "ctime_ns", "inode"])
@@ -193,15 +189,15 @@ def test_any_change_starts_the_quiet_time_anew(field: str) -> None:
     (group,) = grouped([Seen("scan.nii", Kind.FILE, replace(MARK, **changed))], RULES)
     after = looked(before, group, now=6.0, wall=1006.0)
     assert (after.looks, after.since, after.detected) == (1, 6.0, 1000.0)
-    assert judged(after, _known(group), RULES, now=6.0).state is CandidateState.SETTLING
+    assert judged(after, _known(group), RULES, now=6.0, known={}).state is CandidateState.SETTLING
 
 
 def test_content_is_read_only_when_it_is_quiet() -> None:
     """Before that nobody opens it."""
     group = _group("patient/", "patient/a.nii", "patient/b.pdf")
-    assert not judged(looked(None, group, now=0.0, wall=0.0), {}, RULES, now=3.0).wants_facts
-    wish = judged(_quiet(group), {}, RULES, now=100.0)
-    assert wish.wants_facts
+    first = looked(None, group, now=0.0, wall=0.0)
+    assert not judged(first, {}, RULES, now=3.0, known={}).facts_of
+    wish = judged(_quiet(group), {}, RULES, now=100.0, known={})
     assert set(wish.facts_of) == {"patient/a.nii", "patient/b.pdf"}
 
 
@@ -209,8 +205,7 @@ def test_a_temporary_name_keeps_a_folder_incomplete() -> None:
     """Somebody is still copying; after incomplete_after_s all of it fails as one case."""
     group = _group("p/", "p/a.nii", "p/b.nii.part")
     assert _judged(group, 599.0).state is CandidateState.INCOMPLETE
-    plan = _judged(group, 600.0).plan
-    assert plan is not None
+    plan = _plan(_judged(group, 600.0))
     assert plan.doom is not None
     assert (plan.doom.code, plan.files) == ("incomplete", ("p",))
 
@@ -223,8 +218,7 @@ def test_what_is_proven_incomplete_waits_and_then_fails(paths: tuple[str, ...]) 
     assert waiting.state is CandidateState.INCOMPLETE
     assert "3 of 9" in waiting.reason
     assert waiting.again_s == 500.0
-    plan = _judged(_group(*paths), 600.0, scan=short).plan
-    assert plan is not None
+    plan = _plan(_judged(_group(*paths), 600.0, scan=short))
     assert plan.doom is not None
     assert "3 of 9" in plan.doom.message
 
@@ -232,8 +226,7 @@ def test_what_is_proven_incomplete_waits_and_then_fails(paths: tuple[str, ...]) 
 def test_wrong_content_fails_after_the_quiet_time() -> None:
     """A text named .dcm is not waited for."""
     wrong = _facts("scan.dcm", Verdict(Proof.WRONG, "is a PDF"))
-    plan = _judged(_group("scan.dcm"), 5.0, scan=wrong).plan
-    assert plan is not None
+    plan = _plan(_judged(_group("scan.dcm"), 5.0, scan=wrong))
     assert plan.doom is not None
     assert (plan.doom.code, plan.doom.failure_class.value) == ("wrong_content", "input")
 
@@ -270,27 +263,23 @@ def test_what_may_not_be_read_is_blocked() -> None:
 )
 def test_a_files_name_and_modality(path: str, name: str, modality: Modality) -> None:
     """The name without its known extensions; meshes by pattern, the rest is a volume."""
-    plan = _judged(_group(path)).plan
-    assert plan is not None
+    plan = _plan(_judged(_group(path)))
     assert (plan.case_name, plan.content, plan.files) == (name, "", (path,))
     assert [(entry.modality, entry.name) for entry in plan.inputs] == [(modality, path)]
 
 
 def test_a_zip_is_a_mesh_by_its_name_and_its_directory() -> None:
     """Both have to say so."""
-    plan = _judged(_group("upper.zip"), upper=_facts("upper.zip", lists_mesh=True)).plan
-    assert plan is not None
+    plan = _plan(_judged(_group("upper.zip"), upper=_facts("upper.zip", lists_mesh=True)))
     assert plan.inputs[0].modality is Modality.IOS_UPPER
-    plan = _judged(_group("scan.zip"), scan=_facts("scan.zip", lists_mesh=True)).plan
-    assert plan is not None
+    plan = _plan(_judged(_group("scan.zip"), scan=_facts("scan.zip", lists_mesh=True)))
     assert plan.inputs[0].modality is Modality.CBCT
 
 
 @pytest.mark.parametrize("path", ["jaw.stl", "upper and lower.stl", "face upper.obj"])
 def test_a_mesh_whose_name_fits_no_pattern_or_two_fails(path: str) -> None:
     """Nobody guesses which jaw it is."""
-    plan = _judged(_group(path)).plan
-    assert plan is not None
+    plan = _plan(_judged(_group(path)))
     assert plan.doom is not None
     assert (plan.doom.code, plan.inputs, plan.files) == ("mesh_name", (), (path,))
 
@@ -298,8 +287,7 @@ def test_a_mesh_whose_name_fits_no_pattern_or_two_fails(path: str) -> None:
 def test_a_folder_with_several_modalities_is_one_case() -> None:
     """Its name, all its inputs by modality, its job.json, and what was left out."""
     names = ("scan.dcm", "upper.stl", "sub/lower.stl", "face.obj", "job.json", "report.pdf")
-    plan = _judged(_group("Anna/", "Anna/sub/", *(f"Anna/{name}" for name in names))).plan
-    assert plan is not None
+    plan = _plan(_judged(_group("Anna/", "Anna/sub/", *(f"Anna/{name}" for name in names))))
     assert (plan.case_name, plan.content, plan.files) == ("Anna", "Anna", ("Anna",))
     assert {entry.modality: entry.name for entry in plan.inputs} == {
         Modality.CBCT: "scan.dcm",
@@ -314,8 +302,7 @@ def test_a_folder_with_several_modalities_is_one_case() -> None:
 @pytest.mark.parametrize("names", [("a.dcm", "b.nii"), ("upper.stl", "maxilla.ply")])
 def test_two_files_for_one_modality_fail(names: tuple[str, str]) -> None:
     """Which one is meant nobody can know."""
-    plan = _judged(_group("p/", *(f"p/{name}" for name in names))).plan
-    assert plan is not None
+    plan = _plan(_judged(_group("p/", *(f"p/{name}" for name in names))))
     assert plan.doom is not None
     assert plan.doom.code == "two_for_one_modality"
 
@@ -424,15 +411,14 @@ def test_every_file_belongs_to_one_group(entries: list[Seen]) -> None:
 def test_every_file_of_a_case_is_accounted_for(entries: list[Seen]) -> None:
     """Each is an input, a job.json or named as skipped, once."""
     for group in grouped(entries, RULES):
-        plan = _judged(group, 1000.0).plan
-        if plan is None or plan.doom is not None:
-            continue
-        prefix = f"{group.path}/" if group.is_folder else ""
-        named = [prefix + entry.name for entry in plan.inputs]
-        named += [prefix + entry["name"] for entry in plan.skipped]
-        named += plan.job_json
-        assert sorted(named) == sorted(seen.path for seen in group.files)
-        assert plan.inputs
+        plans = _judged(group, 1000.0).plans
+        for plan in [plan for plan in plans if plan.doom is None]:
+            prefix = f"{group.path}/" if group.is_folder else ""
+            named = [prefix + entry.name for entry in plan.inputs]
+            named += [prefix + entry["name"] for entry in plan.skipped]
+            named += plan.job_json
+            assert sorted(named) == sorted(seen.path for seen in group.files)
+            assert plan.inputs
 
 
 @given(trees(), st.floats(0, 2000))
@@ -440,8 +426,8 @@ def test_a_judgement_is_one_thing(entries: list[Seen], quiet_s: float) -> None:
     """A plan, a reason to wait, a wish to read, or not a scan; who waits has a reason."""
     for group in grouped(entries, RULES):
         judgement = _judged(group, quiet_s)
-        said = [judgement.plan is not None, judgement.state is not None, judgement.wants_facts]
-        assert sum(said) <= 1
+        said = [judgement.plans, judgement.state, judgement.facts_of]
+        assert sum(map(bool, said)) <= 1
         assert bool(judgement.reason) is (judgement.state is not None)
 
 
@@ -462,7 +448,7 @@ def test_nothing_is_ready_before_it_was_quiet(
         history.append((now, size))
         (group,) = grouped([_seen("scan.nii", size=size)], rules)
         candidate = looked(candidate, group, now=now, wall=now)
-        if judged(candidate, _known(group), rules, now=now).plan is not None:
+        if judged(candidate, _known(group), rules, now=now, known={}).plans:
             same = _run_of(history)
             assert len(same) >= 2
             assert now - same[0] >= settle_s
@@ -488,7 +474,7 @@ def test_what_is_left_alone_becomes_ready(looks: list[tuple[float, int]]) -> Non
         (group,) = grouped([_seen("scan.nii", size=size)], RULES)
         candidate = looked(candidate, group, now=now, wall=now)
     assert candidate is not None
-    assert judged(candidate, _known(candidate.group), RULES, now=now).plan is not None
+    assert judged(candidate, _known(candidate.group), RULES, now=now, known={}).plans
 
 
 # --- the last look -------------------------------------------------------------------------------
