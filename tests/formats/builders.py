@@ -141,14 +141,14 @@ class _Unseekable(io.RawIOBase):
         return len(data)
 
 
-def streamed_archive(method: int = zipfile.ZIP_DEFLATED) -> bytes:
+def streamed_archive(method: int = zipfile.ZIP_DEFLATED, data: bytes = VOXELS) -> bytes:
     """Return a ZIP archive with data descriptors and Zip64 extra fields."""
     target = _Unseekable()
     with (
         zipfile.ZipFile(target, "w", method) as writer,
         writer.open("a.dcm", "w", force_zip64=True) as member,
     ):
-        member.write(VOXELS)
+        member.write(data)
     return target.data
 
 

@@ -129,7 +129,7 @@ def test_two_gibibytes_are_judged_by_their_header(tmp_path: Path) -> None:
     assert peak <= 8 * MIB
 
 
-@pytest.mark.parametrize("extension", [e for e in KNOWN_EXTENSIONS if e != ".ply"])
+@pytest.mark.parametrize("extension", KNOWN_EXTENSIONS)
 def test_large_files_stay_in_bounded_memory(extension: str, tmp_path: Path) -> None:
     """A valid start followed by 128 MiB of zeros costs a few MiB, whatever its kind."""
     starts = dict(builders.provable().values()) | {".dcm": builders.dicom()}
@@ -143,6 +143,59 @@ def test_large_files_stay_in_bounded_memory(extension: str, tmp_path: Path) -> N
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak <= 16 * MIB
+
+
+def test_fragments_of_a_gibibyte_are_stepped_over(tmp_path: Path) -> None:
+    """Of encapsulated frames the lengths are read, a buffer for each, and nothing is kept."""
+    whole, frames = builders.encapsulated_dicom(), 16
+    start = whole.index(b"\xe0\x7f\x10\0") + 12
+    path = sparse(tmp_path / "big.dcm", whole[:start], start)
+    with path.open("r+b") as file:
+        file.seek(0, os.SEEK_END)
+        for _ in range(frames):
+            file.write(struct.pack("<2HI", 0xFFFE, 0xE000, 64 * MIB))
+            file.seek(64 * MIB, os.SEEK_CUR)
+        file.write(b"\xfe\xff\xdd\xe0\0\0\0\0")
+    size = path.stat().st_size
+    tracemalloc.start()
+    with _CountedReads(os.fspath(path)) as raw:
+        verdict = examine(raw, extension=".dcm", size=size)
+        cut = examine(raw, extension=".dcm", size=size - 1)
+        read = raw.total
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size > 1024 * MIB
+    assert (verdict.proof, cut.proof) == (Proof.COMPLETE, Proof.INCOMPLETE)
+    assert read <= 4 * (frames + 4) << 16
+    assert peak <= MIB
+
+
+def test_deflated_pixels_are_not_kept() -> None:
+    """Sixty-four MiB of pixels in a deflated file are counted piece by piece."""
+    pixels = {"Rows": 4096, "Columns": 4096, "NumberOfFrames": 2, "PixelData": bytes(64 * MIB)}
+    whole = builders.dicom("1.2.840.10008.1.2.1.99", **pixels)
+    tracemalloc.start()
+    verdict = judge(whole, ".dcm")
+    facts = read_facts(io.BytesIO(whole))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert verdict.proof is Proof.COMPLETE
+    assert facts is not None
+    assert facts.number_of_frames == 2
+    assert peak <= 8 * MIB
+
+
+def test_a_header_of_many_frames_is_not_kept() -> None:
+    """An enhanced image describes each frame: what is nested is walked over, or not read at all."""
+    whole = builders.enhanced_dicom(frames=5000)
+    tracemalloc.start()
+    verdict = judge(whole, ".dcm")
+    facts = read_facts(io.BytesIO(whole))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert verdict.proof is Proof.COMPLETE
+    assert facts is not None
+    assert peak <= len(whole) + MIB
 
 
 def test_a_packed_bomb_stays_in_bounded_memory() -> None:

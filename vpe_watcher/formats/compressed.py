@@ -60,7 +60,8 @@ def gunzip(file: BinaryIO, *, start: int) -> Iterator[bytes]:
         rest = rest or file.read(PIECE)
         if len(rest) < len(GZIP_MAGIC):
             rest += file.read(PIECE)
-    if rest and GZIP_MAGIC.startswith(rest):
+    begun = rest.rstrip(b"\0")  # zeros: more was to be written
+    if begun and GZIP_MAGIC.startswith(begun):
         raise Judged(incomplete("ends inside a GZIP header"))
     while rest:
         if rest.count(0) < len(rest):

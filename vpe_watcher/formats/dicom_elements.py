@@ -159,8 +159,9 @@ class Elements:
     def end_of(self, element: Element) -> int:
         """Return the offset of what follows an element, walking over nested ones."""
         if element.length == UNDEFINED:
-            return self._end_of_undefined(element)
-        end = element.start + element.length
+            end = self._end_of_undefined(element)
+        else:
+            end = element.start + element.length
         if end > self._size:
             raise Judged(_cut())
         return end

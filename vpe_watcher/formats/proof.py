@@ -41,10 +41,11 @@ def _examine(file: BinaryIO, size: int, *, extension: str, closed: bool) -> Verd
         return incomplete("begins with nothing but zero bytes")
     if extension.endswith(".gz"):
         content = extension.removesuffix(".gz")
-        return compressed.prove(
+        verdict = compressed.prove(
             file, inner=lambda inner, length: _examine_content(inner, length, extension=content)
         )
-    verdict = _prove(file, size, extension=extension, closed=closed)
+    else:
+        verdict = _prove(file, size, extension=extension, closed=closed)
     if verdict.proof is Proof.WRONG and not is_stranger(first) and ends_in_zeros(file, size):
         return incomplete("begins like nothing known and ends with zero bytes")
     return verdict
