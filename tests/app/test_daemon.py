@@ -152,7 +152,7 @@ class Service:
 def _join_threads() -> None:
     """Wait for threads that a daemon has abandoned: the state file is closed under them next."""
     for thread in threading.enumerate():
-        if thread.name.startswith(("worker-", "inbox-", "housekeeper")):
+        if thread.name.startswith(("worker-", "inbox-", "housekeeper", "sounding-")):
             thread.join(15)
 
 

@@ -1,8 +1,8 @@
 """The daemon: threads around the parts, signals, and the end.
 
 The main thread schedules, takes signals, obeys words and shows a snapshot, and never asks a folder;
-one thread looks after each inbox, one keeps house; bounded workers run one attempt each. They share
-the database, queues and events.
+one thread looks after each inbox, one asks each folder whether it answers, one keeps the notes;
+bounded workers run one attempt each. They share the database, queues and events.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from functools import partial
+from itertools import chain
 from random import SystemRandom
 from typing import TYPE_CHECKING
 
@@ -30,32 +31,29 @@ from vpe_watcher.app.assembly import (
     Stopping,
     assemble,
     build_engine,
-    candidate_rules,
     folders_of,
     open_store,
 )
 from vpe_watcher.app.housekeeper import Housekeeper
 from vpe_watcher.app.signals import Signals, taken_signals
+from vpe_watcher.app.silence import SILENT_AFTER_S, Silence, Turn
 from vpe_watcher.app.snapshot import Snapshot
-from vpe_watcher.app.wake import Wake
-from vpe_watcher.app.watching import Watching
-from vpe_watcher.core.errors import ConfigError, EnvironmentFault, TryAgainLater
-from vpe_watcher.core.grouping import Rules, ignored_by
-from vpe_watcher.core.model import Kind, State
+from vpe_watcher.app.soundings import Soundings
+from vpe_watcher.app.start import START_AGAIN_S, counted_start
+from vpe_watcher.app.watching import Watching, ignores_of
+from vpe_watcher.core.errors import ConfigError, EnvironmentFault
+from vpe_watcher.core.model import State
 from vpe_watcher.flow.breakers import Log
 from vpe_watcher.flow.disk_guard import DiskGuard
 from vpe_watcher.flow.inbox import Inbox
-from vpe_watcher.flow.roots import check_identity
 
 if TYPE_CHECKING:
     from vpe_watcher.adapters.settings import Settings
-    from vpe_watcher.adapters.store import Store
 
 EXIT_OK, EXIT_TRY_AGAIN = 0, 75
 TICK_S = 0.5
 WORD_PERIOD_S = 0.5
 MIND_PERIOD_S = 1.0
-START_AGAIN_S = 1.0
 FIRST_LOOK_AT_MOST_S = 2.0
 
 
@@ -85,8 +83,8 @@ def _run(settings: Settings, *, log: Log, once: bool, signals: Signals) -> int:
     except EnvironmentFault as fault:
         raise ConfigError(fault.message, code=fault.code, hint=fault.hint) from fault
     with closing(store.database), closing(build_engine(settings, now=clock.now)) as engine:
-        starts = _count_start(settings, store, disk, log=log, once=once, signals=signals)
-        if starts is None:
+        start = counted_start(settings, store, disk, log=log, once=once, signals=signals)
+        if start is None:
             return EXIT_OK
         parts = assemble(
             settings,
@@ -98,47 +96,14 @@ def _run(settings: Settings, *, log: Log, once: bool, signals: Signals) -> int:
             log=log,
             random=SystemRandom(),
         )
+        parts.roots.doubt(start.unchecked)
         daemon = Daemon(settings, parts, clock=clock, stopping=stopping, log=log, signals=signals)
-        log("daemon.started", version=__version__, pid=os.getpid(), starts=starts)
+        log("daemon.started", version=__version__, pid=os.getpid(), starts=start.number)
         exit_code = daemon.run(once=once)
         log("daemon.stopped", pid=os.getpid())
         if daemon.has_abandoned:
             os._exit(exit_code)  # stopping is crashing politely: the attempt is found at start
         return exit_code
-
-
-def _count_start(
-    settings: Settings, store: Store, disk: Disk, *, log: Log, once: bool, signals: Signals
-) -> int | None:
-    """Check that folders and state file belong together, and count this start.
-
-    Waits for a state file that cannot be used now; None: a signal came first.
-    """
-    inboxes = {name: recipe.inbox for name, recipe in settings.recipes.items()}
-    wake, is_waiting = Wake(), False
-    signals.wake = wake.set
-    while not signals.is_stopping:
-        try:
-            check_identity(disk, store, folders_of(settings), inboxes)
-            _, starts = store.record_start(fresh_id=os.urandom(6).hex())
-        except EnvironmentFault as fault:
-            if once:
-                raise TryAgainLater(fault.message, code=fault.code, hint=fault.hint) from fault
-            if not is_waiting:
-                log(
-                    "breaker.opened",
-                    breaker=fault.breaker,
-                    reason=fault.message,
-                    hint=fault.hint,
-                    code=fault.code,
-                )
-            is_waiting = True
-            wake.wait(START_AGAIN_S)
-        else:
-            if is_waiting:
-                log("breaker.closed", breaker="state")
-            return starts
-    return None
 
 
 class Daemon:
@@ -153,6 +118,7 @@ class Daemon:
         stopping: Stopping,
         log: Log,
         signals: Signals,
+        silent_after_s: float = SILENT_AFTER_S,
     ) -> None:
         self._settings = settings
         self._parts = parts
@@ -167,21 +133,32 @@ class Daemon:
             {name: recipe.intake.watch for name, recipe in settings.recipes.items()},
             parts.disk,
             table=self._table,
-            ignores=_ignores(settings),
+            ignores=ignores_of(settings),
             monotonic=clock.monotonic,
             log=log,
         )
         self._snapshot = Snapshot(parts, since=clock.now(), version=__version__)
-        disk_guard = DiskGuard(
+        self._disk_guard = DiskGuard(parts.breakers, min_free=settings.retention.min_free)
+        self._housekeeper = Housekeeper(parts, clock=clock, stopping=stopping, log=log)
+        roots = folders_of(settings)
+        self._soundings = Soundings(
             parts.disk,
-            parts.breakers,
-            folders=[
-                settings.state_file.parent,
-                *(path for paths in folders_of(settings).values() for path in paths),
-            ],
-            min_free=settings.retention.min_free,
+            dict.fromkeys([settings.state_file.parent, *chain.from_iterable(roots.values())]),
+            table=self._table,
+            clock=clock,
+            stopping=stopping,
+            on_first_answers=parts.wake.set,
         )
-        self._housekeeper = Housekeeper(parts, disk_guard, clock=clock, stopping=stopping, log=log)
+        self._silence = Silence(
+            roots,
+            self._soundings,
+            breakers=parts.breakers,
+            schedule=parts.schedule,
+            monotonic=clock.monotonic,
+            after_s=silent_after_s,
+        )
+        self._turns: dict[str, Turn] = {}
+        self._workers = 0
         self.has_abandoned = False  # a thread still runs: nothing may be closed under it
         self._next_words_at = 0.0
         self._next_mind_at = 0.0
@@ -280,19 +257,28 @@ class Daemon:
     # --- threads ----------------------------------------------------------------------------------
 
     def _start_threads(self) -> None:
-        limits = self._settings.limits
-        workers = limits.uploads + limits.downloads + CALLS_AT_ONCE + DISK_STEPS_AT_ONCE
-        for number in range(workers):
-            self._start(f"worker-{number}", self._work)
+        self._hire()
         self._start("housekeeper", self._housekeeper.keep)
+        for number, folder in enumerate(self._soundings.folders):
+            self._start(f"sounding-{number}", partial(self._soundings.keep_asking, folder))
         self._await_first_look()
+        self._disk_guard.judge(self._soundings.free_bytes())
         for name, inbox in self._parts.inboxes.items():
             self._start(f"inbox-{name}", partial(self._look_after, inbox))
+
+    def _hire(self) -> None:
+        """Have a worker for each place in the lanes, and one for each that hangs, within bounds."""
+        limits = self._settings.limits
+        places = limits.uploads + limits.downloads + CALLS_AT_ONCE + DISK_STEPS_AT_ONCE
+        stuck = min(self._parts.schedule.count_stuck(), places)
+        while self._workers < places + stuck:
+            self._start(f"worker-{self._workers}", self._work)
+            self._workers += 1
 
     def _await_first_look(self) -> None:
         """Take no scan before free space was looked at, unless a share hangs."""
         deadline = self._clock.monotonic() + FIRST_LOOK_AT_MOST_S
-        while not self._housekeeper.has_looked and not self._signals.is_stopping:
+        while not self._soundings.has_looked() and not self._signals.is_stopping:
             left_s = deadline - self._clock.monotonic()
             if left_s <= 0:
                 return
@@ -304,11 +290,14 @@ class Daemon:
         self._threads[name] = (thread, target)
 
     def _mind_threads(self) -> None:
-        """Start a thread again that ended, whatever ended it: without it work would stand still."""
+        """See to those who hang, and start a thread again that ended, whatever ended it."""
         now = self._clock.monotonic()
         if now < self._next_mind_at:
             return
         self._next_mind_at = now + MIND_PERIOD_S
+        self._disk_guard.judge(self._soundings.free_bytes())
+        self._silence.mind(dict(self._turns))
+        self._hire()
         for name, (thread, target) in list(self._threads.items()):
             if not thread.is_alive():
                 self._log("thread.defect", reason=f"{name} ended and is started again")
@@ -329,12 +318,14 @@ class Daemon:
 
     def _look_after(self, inbox: Inbox) -> None:
         while not self._stopping.event.is_set():
+            self._turns[inbox.name] = Turn(self._clock.monotonic(), threading.get_native_id())
             self._watching.keep(inbox)
             try:
                 wait_s = inbox.turn()
             except Exception as error:  # noqa: BLE001 - the top of a thread: it must not die
                 self._log("thread.defect", recipe=inbox.options.recipe, error=error)
                 wait_s = 5.0
+            self._turns.pop(inbox.name, None)
             self._parts.wake.set()
             inbox.wake.wait(min(max(wait_s, 0.02), 5.0))
 
@@ -354,12 +345,3 @@ class Daemon:
             self.has_abandoned = True
         else:
             self._table.close()
-
-
-def _ignores(settings: Settings) -> dict[str, Callable[[str], bool]]:
-    """Return by recipe whether a name directly in its inbox is never touched."""
-
-    def of(rules: Rules) -> Callable[[str], bool]:
-        return lambda name: bool(ignored_by(name, Kind.FOLDER, rules))
-
-    return {name: of(candidate_rules(settings, one)) for name, one in settings.recipes.items()}

@@ -8,13 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vpe_watcher.adapters.files import Disk
 from vpe_watcher.adapters.mounts import MountTable
 from vpe_watcher.adapters.watch import Trouble, Watch
+from vpe_watcher.app.assembly import candidate_rules
+from vpe_watcher.core.grouping import Rules, ignored_by
 from vpe_watcher.core.model import Kind
 from vpe_watcher.flow.breakers import Log
 from vpe_watcher.flow.inbox import Inbox
+
+if TYPE_CHECKING:
+    from vpe_watcher.adapters.settings import Settings
 
 AGAIN_S = 30.0
 EVENTS, POLL, NONE = "events", "poll", "none"
@@ -145,3 +151,12 @@ class Watching:
 
 def _scanned(inbox: Inbox) -> str:
     return f"scanned every {inbox.options.scan_every_s:g} s"
+
+
+def ignores_of(settings: Settings) -> dict[str, Callable[[str], bool]]:
+    """Return by recipe whether a name directly in its inbox is never touched."""
+
+    def of(rules: Rules) -> Callable[[str], bool]:
+        return lambda name: bool(ignored_by(name, Kind.FOLDER, rules))
+
+    return {name: of(candidate_rules(settings, one)) for name, one in settings.recipes.items()}

@@ -7,8 +7,11 @@ at which it was last written, so that a lost or outdated state file is noticed b
 from __future__ import annotations
 
 import json
+import queue
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +22,9 @@ from vpe_watcher.core.model import Kind
 from vpe_watcher.flow.places import EVIDENCE, HIDDEN
 
 MARKER = "marker.json"
+ANSWER_WITHIN_S = 10.0
+_NEWER = "The {} was last used with a newer state file."
+_RECOVER = "Put the right state file back from a backup; without one, run `vpe-watcher recover`."
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +55,19 @@ class Roots:
         self._folders = dict(folders)
         self._daemon_id, self._starts = store.identity()
         self._learned: set[tuple[str, Path]] = set()
+        self._doubted: set[Path] = set()
         self._locks = {folder: threading.Lock() for below in folders.values() for folder in below}
+
+    def doubt(self, folders: Iterable[Path]) -> None:
+        """Check these, of which `check_identity` could not tell, before their first use."""
+        self._doubted.update(folders)
 
     def guard(self, name: str) -> None:
         """Check that a root is there and ours; adopt it if it never had a marker.
 
         Raises:
-            EnvironmentFault: it is missing, lost its marker, or belongs to another daemon.
+            EnvironmentFault: it is missing, lost its marker, belongs to another daemon, or knows
+                more than the state file: then nothing is done in it before a person has come.
         """
         for folder in self._folders[name]:
             with self._locks[folder], blamed(name):
@@ -68,11 +80,28 @@ class Roots:
         marker = read_marker(self._disk, folder)
         if marker is None and self._is_known(name, folder):
             raise _lost(name)
+        self._check_late(name, folder, marker)
         if marker is not None and marker.daemon_id != self._daemon_id:
             raise _foreign(name)
         if marker is None or marker.starts != self._starts:
             self._mark(folder)
         self._learn(name, folder)
+
+    def _check_late(self, name: str, folder: Path, marker: Marker | None) -> None:
+        """Ask what the start could not: the marker still is as the last daemon left it."""
+        is_ours = marker is not None and marker.daemon_id == self._daemon_id
+        if folder not in self._doubted:
+            if marker is not None and is_ours and marker.starts > self._starts:
+                raise _outdated(name, _NEWER.format(f"folder of {name}"))
+            return
+        before = self._starts - 1  # as it was counted when the other roots were checked
+        known_id = self._daemon_id if before else ""
+        claims = folder / HIDDEN / known_id if name.startswith("inbox:") else None
+        report = _Report(folder, marker, _claims_in(self._disk, claims) if claims else ())
+        what = _contradiction(report, self._store, known_id, before, called=f"folder of {name}")
+        if what:
+            raise _outdated(name, what)
+        self._doubted.discard(folder)
 
     def _is_known(self, name: str, folder: Path) -> bool:
         return f"{name} {folder}" in self._store.known_roots()
@@ -103,25 +132,86 @@ def read_marker(disk: Disk, folder: Path) -> Marker | None:
         return Marker("", 0)
 
 
+@dataclass(frozen=True, slots=True)
+class _Report:
+    """What a root says of the state file that it belongs to; claims by case id."""
+
+    folder: Path
+    marker: Marker | None
+    claims: tuple[tuple[str, PaidJob | None], ...] = ()
+
+
 def check_identity(
-    disk: Disk, store: Store, folders: Mapping[str, tuple[Path, ...]], inboxes: Mapping[str, Path]
-) -> None:
+    disk: Disk,
+    store: Store,
+    folders: Mapping[str, tuple[Path, ...]],
+    inboxes: Mapping[str, Path],
+    *,
+    within_s: float = ANSWER_WITHIN_S,
+) -> frozenset[Path]:
     """Refuse to start on a lost or outdated state file. Source: the contract, "Never lose".
+
+    Returns the folders that say nothing now: not there, without a marker, or without an answer
+    within a time that all have together. `Roots.doubt` checks them when they are used.
 
     Raises:
         ConfigError: a marker or a claim knows more than the state file does.
     """
     daemon_id, starts = store.identity()
-    for folder in {path for paths in folders.values() for path in paths}:
-        marker = _marker_or_none(disk, folder)
-        if marker is None:
-            continue
-        if not daemon_id:
-            raise _needs_recovery(f"The folder {folder} belongs to a daemon with another state.")
-        if marker.daemon_id == daemon_id and marker.starts > starts:
-            raise _needs_recovery(f"The folder {folder} was last used with a newer state file.")
-    for inbox in inboxes.values():
-        _check_claims(disk, store, inbox / HIDDEN / daemon_id)
+    claims = {inbox: inbox / HIDDEN / daemon_id for inbox in inboxes.values()}
+    places = {path: claims.get(path) for paths in folders.values() for path in paths}
+    reports = _reports(disk, {**places, **claims}, within_s=within_s)
+    for report in reports:
+        what = _contradiction(report, store, daemon_id, starts, called=f"folder {report.folder}")
+        if what:
+            raise _needs_recovery(what)
+    return frozenset(places) - {report.folder for report in reports if report.marker is not None}
+
+
+def _reports(
+    disk: Disk, places: Mapping[Path, Path | None], *, within_s: float
+) -> tuple[_Report, ...]:
+    """Ask each root on a thread of its own; leave out those that do not answer in time."""
+    answers: queue.SimpleQueue[_Report | BaseException] = queue.SimpleQueue()
+
+    def ask(folder: Path, claims: Path | None) -> None:
+        try:
+            found = _claims_in(disk, claims) if claims else ()
+            answers.put(_Report(folder, _marker_or_none(disk, folder), found))
+        except BaseException as error:  # noqa: BLE001 - raised again by the one who asked
+            answers.put(error)
+
+    for one in sorted(places.items()):
+        threading.Thread(target=ask, args=one, name="identity", daemon=True).start()
+    deadline, reports = time.monotonic() + within_s, []
+    with suppress(queue.Empty):
+        for _ in places:
+            answer = answers.get(timeout=max(0.0, deadline - time.monotonic()))
+            if isinstance(answer, BaseException):
+                raise answer
+            reports.append(answer)
+    return tuple(reports)
+
+
+def _contradiction(
+    report: _Report, store: Store, daemon_id: str, starts: int, *, called: str
+) -> str:
+    """Say in words what a root knows better than the state file; "" when nothing."""
+    marker = report.marker
+    if marker is not None and not daemon_id:
+        return f"The {called} belongs to a daemon with another state."
+    if marker is not None and marker.daemon_id == daemon_id and marker.starts > starts:
+        return _NEWER.format(called)
+    for case_id, paid in report.claims:
+        case = store.load(case_id)
+        if case is None:
+            return "A claim folder holds a scan that the state file does not know."
+        if paid and not store.knows_payment(case.case_id, paid.job_id):
+            return (
+                f"The claim of case {case.case_id} says that it may be paid; the state file "
+                "does not know of it."
+            )
+    return ""
 
 
 def _marker_or_none(disk: Disk, folder: Path) -> Marker | None:
@@ -131,23 +221,17 @@ def _marker_or_none(disk: Disk, folder: Path) -> Marker | None:
         return None  # a root that cannot be read now opens its breaker later
 
 
-def _check_claims(disk: Disk, store: Store, claims: Path) -> None:
+def _claims_in(disk: Disk, claims: Path) -> tuple[tuple[str, PaidJob | None], ...]:
+    """Return the claims of a daemon, with what their evidence says."""
     try:
         entries = [entry for entry in disk.listing(claims) if not entry.name.startswith(".")]
     except OSError:
-        return
-    for entry in entries:
-        if entry.kind is not Kind.FOLDER or entry.name.endswith(".arriving"):
-            continue
-        case = store.load(entry.name)
-        if case is None:
-            raise _needs_recovery("A claim folder holds a scan that the state file does not know.")
-        paid = _paid_job(disk, claims / entry.name / EVIDENCE)
-        if paid and not store.knows_payment(case.case_id, paid.job_id):
-            raise _needs_recovery(
-                f"The claim of case {case.case_id} says that it may be paid; the state file "
-                "does not know of it."
-            )
+        return ()
+    return tuple(
+        (entry.name, _paid_job(disk, claims / entry.name / EVIDENCE))
+        for entry in entries
+        if entry.kind is Kind.FOLDER and not entry.name.endswith(".arriving")
+    )
 
 
 def _paid_job(disk: Disk, path: Path) -> PaidJob | None:
@@ -168,7 +252,16 @@ def _needs_recovery(what: str) -> ConfigError:
     return ConfigError(
         f"{what} The state file is lost, older than the folders, or not theirs.",
         code="state_outdated",
-        hint="Put the right state file back from a backup; without one, run `vpe-watcher recover`.",
+        hint=_RECOVER,
+    )
+
+
+def _outdated(name: str, what: str) -> EnvironmentFault:
+    return EnvironmentFault(
+        f"{what} The state file is lost, older than the folders, or not theirs.",
+        code="state_outdated",
+        hint=f"Nothing is done there meanwhile. Stop the daemon. {_RECOVER}",
+        breaker=name,
     )
 
 

@@ -28,7 +28,19 @@ LANES: Mapping[State, str] = {
     State.ARCHIVING: "disk",
 }
 IN_FLIGHT = frozenset({State.UPLOADING, State.NOTIFYING, State.WAITING, State.FETCHING})
-OUTSIDE_KINDS = frozenset({"scan", "main", "notes", "state", "free space"})
+SILENCE = "silence"
+OUTSIDE_KINDS = frozenset({"scan", "main", "notes", "state", "free space", SILENCE})
+# The folders that a step asks, by the names of their breakers.
+USES: Mapping[State, tuple[str, ...]] = {
+    State.CLAIMING: ("inbox:{recipe}",),
+    State.SUBMITTING: ("inbox:{recipe}",),
+    State.UPLOADING: ("inbox:{recipe}",),
+    State.NOTIFYING: ("inbox:{recipe}",),
+    State.WAITING: (),
+    State.FETCHING: ("outbox",),
+    State.DELIVERING: ("outbox", "inbox:{recipe}"),
+    State.ARCHIVING: ("archive", "failed", "inbox:{recipe}", "outbox"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +64,33 @@ class Due:
     waits_for_same: bool = False  # an earlier case of the same scan has to end first
 
 
+@dataclass(slots=True)
+class _Room:
+    """What is free in the lanes, while steps are taken in hand."""
+
+    limits: Limits
+    used: Counter[str]
+    by_recipe: Counter[tuple[str, str]]
+    in_flight: int
+
+    def has(self, due: Due, *, is_shared: bool) -> bool:
+        """Tell whether a step may begin; `is_shared`: leave a place to the other recipes."""
+        lane = LANES[due.state]
+        limit, own = self.limits.lanes[lane], self.by_recipe[lane, due.recipe]
+        if self.used[lane] >= limit or (is_shared and limit > 1 and own >= limit - 1):
+            return False
+        if lane == "disk" and own >= self.limits.disk_steps_a_root:
+            return False  # a share that hangs must leave workers to the others
+        return due.state is not State.SUBMITTING or self.in_flight < self.limits.jobs_in_flight
+
+    def take(self, due: Due) -> None:
+        """Count a step that begins."""
+        lane = LANES[due.state]
+        self.used[lane] += 1
+        self.by_recipe[lane, due.recipe] += 1
+        self.in_flight += due.state is State.SUBMITTING
+
+
 class Schedule:
     """The cases that are not at rest. Its methods may be called from any thread."""
 
@@ -72,6 +111,7 @@ class Schedule:
         self._should_stop = should_stop
         self._due: dict[str, Due] = {}
         self._in_hand: dict[str, State] = {}
+        self._silent: frozenset[str] = frozenset()
         self._lock = threading.RLock()
 
     def refresh(self) -> None:
@@ -88,32 +128,66 @@ class Schedule:
                     now = self._monotonic()
                     self._due[case_id] = Due(now, state, recipe, is_counted)
 
+    def set_silent(self, roots: frozenset[str]) -> None:
+        """Say which roots do not answer now: what needs them is not begun.
+
+        Steps that hang there use up no lane, up to as many again as the lane has places.
+        """
+        with self._lock:
+            self._silent = roots
+
+    def count_stuck(self) -> int:
+        """Return how many steps in hand hang on a silent root."""
+        with self._lock:
+            return sum(map(self._is_stuck, self._in_hand))
+
     def take_ready(self) -> list[tuple[str, State]]:
-        """Take in hand every step that is due, may pass its breakers and has room in its lane."""
+        """Take in hand every step that is due, may pass its breakers and has room in its lane.
+
+        One place of each lane goes to one recipe only while no other recipe can use it.
+        """
         now = self._monotonic()
         with self._lock:
             kinds = frozenset(str(due.state) for due in self._due.values())
             self._breakers.close_orphans(kinds | OUTSIDE_KINDS)
-            used = Counter(LANES[state] for state in self._in_hand.values())
-            by_root = Counter(self._root_of(one) for one in self._in_hand)
-            in_flight = self._count_in_flight()
-            taken = []
-            for case_id, due, needed in self._startable(now):
-                lane = LANES[due.state]
-                if used[lane] >= self._limits.lanes[lane]:
-                    continue
-                if lane == "disk" and by_root[due.recipe] >= self._limits.disk_steps_a_root:
-                    continue  # a share that hangs must leave workers to the others
-                if due.state is State.SUBMITTING and in_flight >= self._limits.jobs_in_flight:
-                    continue
-                if not self._breakers.may_pass(case_id, due.state, needed):
-                    continue
-                used[lane] += 1
-                by_root[due.recipe] += lane == "disk"
-                in_flight += due.state is State.SUBMITTING
-                self._in_hand[case_id] = due.state
-                taken.append((case_id, due.state))
+            room = self._room()
+            startable = self._startable(now)
+            taken: list[tuple[str, State]] = []
+            for is_shared in (True, False):
+                for case_id, due, needed in startable:
+                    if case_id in self._in_hand or not room.has(due, is_shared=is_shared):
+                        continue
+                    if not self._breakers.may_pass(case_id, due.state, needed):
+                        continue
+                    room.take(due)
+                    self._in_hand[case_id] = due.state
+                    taken.append((case_id, due.state))
         return taken
+
+    def _room(self) -> _Room:
+        in_flight = self._count_in_flight()
+        room = _Room(self._limits, Counter(), Counter(), in_flight)
+        stuck: Counter[str] = Counter()
+        for case_id, state in self._in_hand.items():
+            lane, due = LANES[state], self._due.get(case_id)
+            if self._is_stuck(case_id) and stuck[lane] < self._limits.lanes[lane]:
+                stuck[lane] += 1
+                continue
+            room.used[lane] += 1
+            room.by_recipe[lane, due.recipe if due is not None else ""] += 1
+        return room
+
+    def _is_stuck(self, case_id: str) -> bool:
+        due = self._due.get(case_id)
+        if due is None or not self._silent:
+            return False
+        return bool(self._silent_for(case_id, replace(due, state=self._in_hand[case_id])))
+
+    def _silent_for(self, case_id: str, due: Due) -> frozenset[str]:
+        """Name the silent roots that a step would ask."""
+        used = frozenset(name.format(recipe=due.recipe) for name in USES[due.state])
+        silent = used & self._silent
+        return self._only_its_rest(case_id, due, silent) if silent else silent
 
     def _startable(self, now: float) -> list[tuple[str, Due, frozenset[str]]]:
         """Return what is due with what it needs, asked before anything is taken in hand.
@@ -123,13 +197,15 @@ class Schedule:
         startable = [
             (case_id, due, self._needs(case_id, due))
             for case_id, due in self._due.items()
-            if due.at <= now and self._may_begin(case_id)
+            if due.at <= now and self._may_begin(case_id, due)
         ]
         return sorted(startable, key=lambda one: one[1].at)
 
-    def _may_begin(self, case_id: str) -> bool:
-        """Tell whether a case is neither in a step nor waiting for a person's cancel of one."""
-        return case_id not in self._in_hand and not self._should_stop(case_id)
+    def _may_begin(self, case_id: str, due: Due) -> bool:
+        """Tell whether a case is not in a step, nor about to be cancelled, nor needs the silent."""
+        if case_id in self._in_hand or self._should_stop(case_id):
+            return False
+        return not self._silent_for(case_id, due)
 
     def next_due_in_s(self) -> float | None:
         """Return the seconds until something may be due; None when nothing is on the schedule."""
@@ -138,7 +214,7 @@ class Schedule:
             moments = [
                 max(due.at, self._breakers.next_probe_at(due.state, self._needs(case_id, due)))
                 for case_id, due in self._due.items()
-                if self._may_begin(case_id)
+                if self._may_begin(case_id, due)
             ]
         soonest = min(moments, default=float("inf"))
         return None if soonest == float("inf") else max(0.0, soonest - now)
@@ -150,7 +226,7 @@ class Schedule:
         """
         now = self._monotonic()
         with self._lock:
-            if self._in_hand:
+            if not all(map(self._is_stuck, self._in_hand)):
                 return False
             gated = self._gated()
             return all(
@@ -177,12 +253,6 @@ class Schedule:
         with self._lock:
             return case_id in self._in_hand
 
-    def _root_of(self, case_id: str) -> str:
-        """Return the recipe whose folders a running disk step uses; "" for other steps."""
-        due = self._due.get(case_id)
-        is_disk_step = due is not None and LANES[self._in_hand[case_id]] == "disk"
-        return due.recipe if due is not None and is_disk_step else ""
-
     def _count_in_flight(self) -> int:
         flying = sum(due.state in IN_FLIGHT for due in self._due.values())
         return flying + sum(state is State.SUBMITTING for state in self._in_hand.values())
@@ -194,17 +264,23 @@ class Schedule:
         if prefix and any(b.name.startswith(prefix) for b in self._breakers.all()):
             case = self._store.load(case_id)
             hosts = hosts_of(case, prefix) if case else hosts
-        needed = needed_by(due.state, due.recipe, hosts)
+        needed = needed_by(due.state, due.recipe, hosts) | self._silent_for(case_id, due)
         if self._breakers.was_met(f"inbox:{due.recipe}", due.state):
             needed |= {f"inbox:{due.recipe}"}
         budgets = {"budget", f"budget:{due.recipe}"} & needed
         if due.is_counted:
             needed -= budgets  # a new job of a case that the budget has seen
-        if due.state is not State.ARCHIVING or not self._breakers.is_open("archive", "failed"):
+        if not self._breakers.is_open("archive", "failed"):
             return needed
+        return self._only_its_rest(case_id, due, needed)
+
+    def _only_its_rest(self, case_id: str, due: Due, roots: frozenset[str]) -> frozenset[str]:
+        """Leave out of the names of roots that of `archive` and `failed` where it does not go."""
+        if due.state is not State.ARCHIVING or not roots & {"archive", "failed"}:
+            return roots
         case = self._store.load(case_id)
         failing = case is not None and case.verdict in {State.FAILED, State.CANCELLED}
-        return needed - {"archive" if failing else "failed"}
+        return roots - {"archive" if failing else "failed"}
 
     def put_off(self, case_id: str, until: float) -> None:
         """Let a case's step be due no sooner than a monotonic moment."""

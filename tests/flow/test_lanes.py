@@ -1,0 +1,169 @@
+"""How many steps run at once: places for other recipes, and roots that do not answer."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from vpe_watcher.adapters.store import Store
+from vpe_watcher.core.errors import EnvironmentFault
+from vpe_watcher.core.machine import Patience
+from vpe_watcher.core.model import State
+from vpe_watcher.flow.breakers import Breakers
+from vpe_watcher.flow.schedule import LANES, SILENCE, USES, Limits, Schedule
+
+LIMITS = Limits(
+    lanes={"uploads": 2, "downloads": 4, "calls": 4, "disk": 4},
+    jobs_in_flight=32,
+    disk_steps_a_root=2,
+    budgets={},
+)
+
+
+class Rows:
+    """The rows of cases that are under way."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, tuple[str, State]] = {}
+        self.verdicts: dict[str, State] = {}
+
+    def due(self) -> list[tuple[str, str, State, bool]]:
+        """Return what is not at rest."""
+        return [(case_id, *row, True) for case_id, row in self.rows.items()]
+
+    def load(self, case_id: str) -> Any:
+        """Return of a case what the schedule asks."""
+        return SimpleNamespace(verdict=self.verdicts.get(case_id), inputs=(), outputs=())
+
+
+def _nobody(_event: str, /, **_fields: object) -> None:
+    """Take a log event and forget it."""
+
+
+class Desk:
+    """A schedule with rows and breakers."""
+
+    def __init__(self) -> None:
+        self.rows = Rows()
+        self.breakers = Breakers(
+            patience=Patience(),
+            monotonic=lambda: 1000.0,
+            now=lambda: 0.0,
+            chance=lambda: 0.5,
+            log=_nobody,
+        )
+        self.schedule = Schedule(
+            cast("Store", self.rows),
+            self.breakers,
+            LIMITS,
+            monotonic=lambda: 1000.0,
+            should_stop=lambda case_id: False,
+        )
+
+    def add(self, recipe: str, state: State, count: int) -> None:
+        """Let cases of a recipe come to a state."""
+        for _ in range(count):
+            self.rows.rows[f"{recipe}-{len(self.rows.rows)}"] = (recipe, state)
+        self.schedule.refresh()
+
+    def take(self) -> dict[str, int]:
+        """Take what may begin; count by recipe."""
+        taken = [case_id.partition("-")[0] for case_id, _ in self.schedule.take_ready()]
+        return {recipe: taken.count(recipe) for recipe in sorted(set(taken))}
+
+    def silence(self, *roots: str) -> None:
+        """Let roots be silent."""
+        for root in roots:
+            fault = EnvironmentFault("silent", code="folder_silent", breaker=root)
+            self.breakers.open(fault, kind=SILENCE)
+        self.schedule.set_silent(frozenset(roots))
+
+
+@pytest.fixture
+def desk() -> Desk:
+    """Return an empty schedule."""
+    return Desk()
+
+
+@pytest.mark.parametrize("state", list(LANES))
+def test_a_place_is_left_to_another_recipe_that_waits(desk: Desk, state: State) -> None:
+    """However many cases of the first came before; of disk steps a recipe has half at most."""
+    desk.add("teeth", state, 9)
+    desk.add("default", state, 1)
+    places = LIMITS.lanes[LANES[state]]
+    own = 2 if LANES[state] == "disk" else places - 1
+    assert desk.take() == {"default": 1, "teeth": own}
+
+
+@pytest.mark.parametrize("state", list(LANES))
+def test_without_another_recipe_all_places_are_used(desk: Desk, state: State) -> None:
+    """No place lies idle for somebody who does not come."""
+    desk.add("teeth", state, 9)
+    places = LIMITS.lanes[LANES[state]]
+    assert desk.take() == {"teeth": 2 if LANES[state] == "disk" else places}
+    assert desk.take() == {}
+
+
+def test_a_recipe_behind_a_breaker_keeps_no_place_free(desk: Desk) -> None:
+    """It could not use it."""
+    desk.add("teeth", State.SUBMITTING, 9)
+    desk.add("default", State.SUBMITTING, 1)
+    fault = EnvironmentFault("refused", code="refused", breaker="recipe:default")
+    desk.breakers.open(fault, kind=State.SUBMITTING)
+    assert desk.take() == {"teeth": 4}
+
+
+@pytest.mark.parametrize("state", [state for state in LANES if USES[state]])
+def test_steps_that_hang_use_up_no_lane(desk: Desk, state: State) -> None:
+    """When their root is known to be silent, others get as many places again; then no more."""
+    root = USES[state][0].format(recipe="teeth")
+    desk.add("teeth", state, 9)
+    hanging = desk.take()["teeth"]
+    assert desk.schedule.count_stuck() == 0
+    desk.silence(root)
+    assert desk.schedule.count_stuck() == hanging
+    if root == "inbox:teeth":
+        desk.add("default", state, 9)
+        places = LIMITS.lanes[LANES[state]]
+        assert desk.take() == {"default": 2 if LANES[state] == "disk" else places}
+    assert desk.take() == {}
+    desk.silence()
+    assert desk.schedule.count_stuck() == 0
+    assert desk.take() == {}
+
+
+def test_nothing_is_begun_on_a_silent_root(desk: Desk) -> None:
+    """Not even as a probe: its own answer tells when it is well. Polls ask no folder."""
+    desk.silence("inbox:teeth")
+    for state in LANES:
+        desk.add("teeth", state, 1)
+    assert {state for _, state in desk.schedule.take_ready()} == {State.WAITING, State.FETCHING}
+    assert desk.schedule.next_due_in_s() is None
+    assert desk.schedule.has_gated_work()
+    desk.silence()
+    desk.breakers.close("inbox:teeth", kind=SILENCE)
+    assert {state for _, state in desk.schedule.take_ready()} == set(LANES) - {
+        State.WAITING,
+        State.FETCHING,
+        State.ARCHIVING,  # the third disk step of one recipe
+    }
+
+
+@pytest.mark.parametrize(("verdict", "may"), [(State.DONE, 1), (State.FAILED, 0)])
+def test_only_its_own_place_of_rest_holds_a_case_up(desk: Desk, verdict: State, may: int) -> None:
+    """`failed` is silent: what goes to the archive goes there."""
+    desk.silence("failed")
+    desk.add("teeth", State.ARCHIVING, 1)
+    desk.rows.verdicts = {"teeth-0": verdict}
+    assert desk.take() == ({"teeth": 1} if may else {})
+
+
+def test_a_run_once_does_not_wait_for_steps_that_hang(desk: Desk) -> None:
+    """What hangs in hand is as idle as what is gated."""
+    desk.add("teeth", State.UPLOADING, 1)
+    assert desk.take() == {"teeth": 1}
+    assert not desk.schedule.is_idle(within_s=300)
+    desk.silence("inbox:teeth")
+    assert desk.schedule.is_idle(within_s=300)

@@ -1,0 +1,105 @@
+"""Roots that do not answer: their breakers, and what must not wait for them.
+
+A root is silent when it owes a simple answer for a minute, an inbox also when a look at it stands
+still for as long. Called by the main thread; never asks a folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from vpe_watcher.adapters.threads import busy_ns
+from vpe_watcher.app.soundings import Soundings
+from vpe_watcher.core.errors import EnvironmentFault
+from vpe_watcher.flow.breakers import Breakers
+from vpe_watcher.flow.schedule import SILENCE, Schedule
+
+SILENT_AFTER_S = 60.0
+ALIVE_NS = 1_000_000  # of processor time: a call that hangs takes none, a slow share some
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A look at an inbox that is under way: since when (monotonic), and on which thread."""
+
+    began: float
+    native_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Sign:
+    """The last sign of life of a turn."""
+
+    turn: Turn
+    at: float
+    busy_ns: int | None
+
+
+class Silence:
+    """The roots (`inbox:<recipe>`, `outbox`, …) that are silent now."""
+
+    def __init__(
+        self,
+        roots: Mapping[str, tuple[Path, ...]],
+        soundings: Soundings,
+        *,
+        breakers: Breakers,
+        schedule: Schedule,
+        monotonic: Callable[[], float],
+        after_s: float = SILENT_AFTER_S,
+    ) -> None:
+        """Prepare; nobody is silent."""
+        self._roots = dict(roots)
+        self._soundings = soundings
+        self._breakers = breakers
+        self._schedule = schedule
+        self._monotonic = monotonic
+        self._after_s = after_s
+        self._signs: dict[str, _Sign] = {}
+        self._silent: frozenset[str] = frozenset()
+
+    def mind(self, turns: Mapping[str, Turn]) -> None:
+        """Open and close breakers; `turns` are the looks under way, by the root's name."""
+        silent = {name for name in self._roots if self._silent_folder(name) is not None}
+        silent |= {name for name, turn in turns.items() if self._stands_still(name, turn)}
+        for name in sorted(silent):
+            if name not in self._silent or not self._breakers.is_open(name):
+                self._breakers.open(self._fault(name), kind=SILENCE)
+        self._schedule.set_silent(frozenset(silent))
+        for name in sorted(self._silent - silent):
+            self._breakers.close(name, kind=SILENCE)
+        self._silent = frozenset(silent)
+
+    def _silent_folder(self, name: str) -> Path | None:
+        folders = self._roots[name]
+        return next(
+            (one for one in folders if self._soundings.silent_for_s(one) >= self._after_s), None
+        )
+
+    def _stands_still(self, name: str, turn: Turn) -> bool:
+        """Tell whether a turn has not even computed for too long: a long look is no silence."""
+        sign, busy, now = self._signs.get(name), busy_ns(turn.native_id), self._monotonic()
+        if sign is None or sign.turn != turn:
+            sign = self._signs[name] = _Sign(turn, turn.began, None)
+        if busy is not None and (sign.busy_ns is None or busy - sign.busy_ns > ALIVE_NS):
+            at = turn.began if sign.busy_ns is None else now
+            sign = self._signs[name] = _Sign(turn, at, busy)
+        return now - sign.at >= self._after_s
+
+    def _fault(self, name: str) -> EnvironmentFault:
+        culprit = next(filter(self._silent_folder, (name, *self._roots)), name)
+        folder = self._silent_folder(culprit) or self._roots[name][0]
+        mount = self._soundings.mount_of(folder)
+        what = f"The folder of {name} has not answered for {self._after_s:g} s."
+        if culprit != name:
+            what = f"A look at {name} waits for the folder of {culprit}, which does not answer."
+        return EnvironmentFault(
+            what,
+            code="folder_silent",
+            hint=f"That folder lies on {mount.source} ({mount.fs_type}) at {mount.mount_point}: "
+            "look after that share or disk, or unmount it. When it answers, work goes on by "
+            "itself.",
+            breaker=name,
+        )

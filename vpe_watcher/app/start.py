@@ -1,0 +1,64 @@
+"""The start of a daemon: whose folders these are, and which start this is on the state file."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vpe_watcher.adapters.files import Disk
+from vpe_watcher.app.assembly import folders_of
+from vpe_watcher.app.signals import Signals
+from vpe_watcher.app.wake import Wake
+from vpe_watcher.core.errors import EnvironmentFault, TryAgainLater
+from vpe_watcher.flow.breakers import Log
+from vpe_watcher.flow.roots import check_identity
+
+if TYPE_CHECKING:
+    from vpe_watcher.adapters.settings import Settings
+    from vpe_watcher.adapters.store import Store
+
+START_AGAIN_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A start on this state file: its number, and the folders that said nothing of theirs."""
+
+    number: int
+    unchecked: frozenset[Path]
+
+
+def counted_start(
+    settings: Settings, store: Store, disk: Disk, *, log: Log, once: bool, signals: Signals
+) -> Start | None:
+    """Check that folders and state file belong together, and count this start.
+
+    Waits for a state file that cannot be used now; None: a signal came first.
+    """
+    inboxes = {name: recipe.inbox for name, recipe in settings.recipes.items()}
+    wake, is_waiting = Wake(), False
+    signals.wake = wake.set
+    while not signals.is_stopping:
+        try:
+            unchecked = check_identity(disk, store, folders_of(settings), inboxes)
+            _, starts = store.record_start(fresh_id=os.urandom(6).hex())
+        except EnvironmentFault as fault:
+            if once:
+                raise TryAgainLater(fault.message, code=fault.code, hint=fault.hint) from fault
+            if not is_waiting:
+                log(
+                    "breaker.opened",
+                    breaker=fault.breaker,
+                    reason=fault.message,
+                    hint=fault.hint,
+                    code=fault.code,
+                )
+            is_waiting = True
+            wake.wait(START_AGAIN_S)
+        else:
+            if is_waiting:
+                log("breaker.closed", breaker="state")
+            return Start(starts, unchecked)
+    return None
