@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from functools import cache
 from typing import Any
+from unittest import mock
 
 from vpe_watcher.core.model import Verdict
 from vpe_watcher.formats import examine
@@ -213,6 +214,15 @@ def encapsulated_dicom() -> bytes:
     return whole
 
 
+def zip64_by_zipfile() -> bytes:
+    """Return an archive for which zipfile itself writes Zip64 records, as if all were too large."""
+    with (
+        mock.patch.object(zipfile, "ZIP64_LIMIT", 1),
+        mock.patch.object(zipfile, "ZIP_FILECOUNT_LIMIT", 1),
+    ):
+        return archive({"1.dcm": VOXELS, "2.dcm": VOXELS})
+
+
 def enhanced_dicom(frames: int = 2) -> bytes:
     """Return an enhanced CT image: the place of each frame in nested sequences without lengths."""
     from pydicom.dataset import Dataset
@@ -281,6 +291,7 @@ def provable() -> dict[str, tuple[str, bytes]]:
         "zip streamed stored": (".zip", streamed_archive(zipfile.ZIP_STORED)),
         "zip with a comment": (".zip", commented_archive(b"from the scanner")),
         "zip64": (".zip", zip64_archive()),
+        "zip64 by zipfile": (".zip", zip64_by_zipfile()),
         "zip in zip": (".zip", archive({"b.zip": zip64_archive()}, zipfile.ZIP_STORED)),
         "nii.gz": (".nii.gz", gzip.compress(nifti_1())),
         "nii.gz of nifti-2": (".nii.gz", gzip.compress(nifti_2())),

@@ -7,6 +7,7 @@ import io
 import os
 import struct
 import tracemalloc
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -143,6 +144,24 @@ def test_large_files_stay_in_bounded_memory(extension: str, tmp_path: Path) -> N
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak <= 16 * MIB
+
+
+def test_an_archive_beyond_four_gibibytes(tmp_path: Path) -> None:
+    """Members behind 4 GiB are found by 64-bit numbers, and only what is looked at is read."""
+    path = tmp_path / "big.zip"
+    with path.open("w+b") as file, zipfile.ZipFile(file, "w") as target:
+        target.writestr("1.dcm", builders.VOXELS)
+        file.seek(5 << 30)
+        target.start_dir = file.tell()
+        target.writestr("2.dcm", builders.VOXELS)
+    size = path.stat().st_size
+    assert size > 5 << 30
+    with _CountedReads(os.fspath(path)) as raw:
+        assert examine(raw, extension=".zip", size=size).proof is Proof.COMPLETE
+        assert raw.total <= 2 * MIB
+    with path.open("r+b") as file:
+        file.truncate(size - 1)
+        assert examine(file, extension=".zip", size=size - 1).proof is Proof.INCOMPLETE
 
 
 def test_fragments_of_a_gibibyte_are_stepped_over(tmp_path: Path) -> None:
