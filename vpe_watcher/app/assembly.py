@@ -32,6 +32,7 @@ from vpe_watcher.core.grouping import Rules as CandidateRules
 from vpe_watcher.core.machine import Patience
 from vpe_watcher.core.model import Modality
 from vpe_watcher.flow.breakers import Breakers, Log
+from vpe_watcher.flow.exports import Exports
 from vpe_watcher.flow.inbox import Inbox, Options
 from vpe_watcher.flow.places import Places
 from vpe_watcher.flow.ports import Engine, Ports, RecipeRules, Rules
@@ -141,6 +142,18 @@ def folders_of(settings: Settings) -> dict[str, tuple[Path, ...]]:
         "archive": (settings.archive,),
         "failed": (settings.failed,),
     }
+
+
+def marked_folders_of(settings: Settings) -> dict[str, tuple[Path, ...]]:
+    """Return the roots by breaker name that bear our marker: not those where nothing is written."""
+    in_place = {f"inbox:{one.name}" for one in settings.recipes.values() if one.leave_in_place}
+    return {name: paths for name, paths in folders_of(settings).items() if name not in in_place}
+
+
+def exports_of(settings: Settings, disk: Disk, store: Store) -> Exports:
+    """Return what guards the inboxes where nothing is written."""
+    inboxes = {one.name: one.inbox for one in settings.recipes.values() if one.leave_in_place}
+    return Exports(disk, store, inboxes, mount_of=mounts.filesystem_of)
 
 
 def places_of(settings: Settings, daemon_id: str) -> Places:
@@ -293,7 +306,12 @@ def assemble(
     daemon_id, _ = store.identity()
     wake = Wake()
     transfers: dict[str, tuple[str, int, int | None]] = {}
-    roots = Roots(disk, store, folders_of(settings))
+    exports = exports_of(settings, disk, store)
+    roots = Roots(disk, store, marked_folders_of(settings))
+
+    def guard(name: str) -> None:
+        (exports if exports.holds(name) else roots).guard(name)
+
     patience = {name: patience_of(settings, one) for name, one in settings.recipes.items()}
     breakers = Breakers(
         patience=patience["default"],
@@ -314,7 +332,7 @@ def assemble(
         places=places_of(settings, daemon_id),
         rules=rules_of(settings),
         now=clock.now,
-        guard=roots.guard,
+        guard=guard,
         should_stop=stopping.should_stop,
         progress=progress,
         openness=lambda recipe, path: asked[recipe].openness(path),
@@ -363,7 +381,11 @@ def assemble(
 
     def take(path: str) -> None:
         for inbox in inboxes.values():
-            if Path(path).parent == inbox.options.folder:
+            folder = inbox.options.folder
+            is_below = (
+                ports.places.is_in_place(inbox.options.recipe) and folder in Path(path).parents
+            )
+            if is_below or Path(path).parent == folder:
                 inbox.want(path)
 
     words = Words(ports, schedule, cancelling=stopping.cancelling, on_take=take, log=log)

@@ -100,15 +100,14 @@ def _other_content(earlier_id: str) -> Problem:
 def remember_known(case: Case, ports: Ports) -> None:
     """Remember files that were left in place and hold what an earlier case holds."""
     inbox = ports.places.inboxes[case.recipe]
-    digests = {file.path: file.sha256 for file in files_of(case, ports)}
     found = []
     for move in case.moves:
         path = Path(move.source)
         seen = ports.disk.look(path)
         if seen is not None:
             name = path.relative_to(inbox).as_posix()
-            mark, owner = seen.mark, case.duplicate_of or ""
-            found.append(Remembered(name, mark.size, mark.mtime_ns, owner, digests.get(path)))
+            owner = case.duplicate_of or ""
+            found.append(Remembered(name, seen.mark.size, seen.mark.mtime_ns, owner))
     ports.store.remember(root_key(case.recipe, inbox), found)
 
 

@@ -43,6 +43,7 @@ BLOCKED_AGAIN_S = 60.0
 NEVER = float("inf")
 SCAN = "scan"
 OPEN = "somebody has it open for writing"
+COMPARING = "compared with what was there before"
 PAUSED = "ready, but taking is paused: see the open breakers"
 
 
@@ -121,7 +122,9 @@ class Inbox:
         self._moved_in: set[str] = set()
         self._returned: dict[str, Problem | None] = {}
         self._blocked: dict[str, str] = {}
-        self._memory = Memory(options, ports) if self._rules.leaves_in_place else None
+        self._memory: Memory | None = None
+        if self._rules.leaves_in_place:
+            self._memory = Memory(options, ports, monotonic=monotonic)
         self._next_scan_at = monotonic()
         self._has_scanned = False
         self._reported = -1
@@ -143,9 +146,12 @@ class Inbox:
 
     def want(self, path: str) -> None:
         """Record that a person submitted a path: it is taken even if it lay there before."""
-        name = Path(path).name
-        self._ports.store.want(self._key, name)
-        self.hint(name)
+        relative = Path(path).relative_to(self.options.folder)
+        if self._memory is not None:
+            self._memory.forget(relative.as_posix())
+        else:
+            self._ports.store.want(self._key, relative.name)
+        self.hint(relative.parts[0])
 
     def look_anew(self) -> None:
         """Look at everything in the next turn: hints may have been missed."""
@@ -388,7 +394,10 @@ class Inbox:
         for candidate in joined(candidates, facts, self._rules, now=self._monotonic()):
             before = self._standing.get(candidate.group.key)
             judgement = self._judged(candidate, facts, before)
-            if judgement.plans and self._claim(candidate, judgement.plans):
+            if self._memory is not None:
+                judgement = self._recalled(self._memory, candidate, judgement, facts)
+            if judgement.plans:
+                self._claim(candidate, judgement.plans, facts)
                 continue
             standing[candidate.group.key] = self._stand(candidate, judgement, before)
         with self._lock:
@@ -414,6 +423,30 @@ class Inbox:
             return Judgement(CandidateState.SETTLING, PAUSED, 1.0)
         if judgement.plans and self._is_open_now(candidate):
             return Judgement(CandidateState.SETTLING, OPEN, max(self._rules.settle_s, 0.2))
+        return judgement
+
+    def _recalled(
+        self,
+        memory: Memory,
+        candidate: Candidate,
+        judgement: Judgement,
+        facts: dict[str, Facts | None],
+    ) -> Judgement:
+        """Compare what is left in place with what was seen; what holds no scan is remembered."""
+        if judgement.plans:
+            is_known = memory.is_known(candidate.group, facts)
+            if is_known is None:
+                return Judgement(CandidateState.SETTLING, COMPARING, 0.05)
+            if not is_known:
+                return judgement
+        quiet_s = self._monotonic() - candidate.since
+        is_no_scan = judgement.state in {None, CandidateState.NO_USABLE_FILE}
+        if judgement.plans or (is_no_scan and quiet_s >= self._rules.incomplete_after_s):
+            memory.keep(candidate.group, facts)
+            with self._lock:
+                for name in _tops(candidate.group):
+                    self._known.pop(name, None)
+            return Judgement()
         return judgement
 
     def _refusal_of(self, group: Group) -> str:
@@ -451,7 +484,9 @@ class Inbox:
             event, recipe=self.options.recipe, state=str(judgement.state), reason=judgement.reason
         )
 
-    def _claim(self, candidate: Candidate, plans: tuple[Plan, ...]) -> bool:
+    def _claim(
+        self, candidate: Candidate, plans: tuple[Plan, ...], facts: dict[str, Facts | None]
+    ) -> None:
         """Write the rows of cases; the rename is the effect of their first state."""
         cases = new_cases(
             plans,
@@ -463,7 +498,7 @@ class Inbox:
         if self._memory is None:
             remembered: tuple[str, Sequence[Remembered]] = ("", ())
         else:
-            remembered = (self._key, self._memory.taken(candidate.group, cases))
+            remembered = (self._key, self._memory.taken(candidate.group, cases, facts))
         self._ports.store.add_cases(
             cases, is_taken=lambda name: is_taken(name, self._ports), remembered=remembered
         )
@@ -471,7 +506,6 @@ class Inbox:
             for name in _tops(candidate.group):
                 self._known.pop(name, None)
         self._on_claim()
-        return True
 
 
 def _tops(group: Group) -> set[str]:

@@ -1,74 +1,162 @@
 """What was seen in an inbox where nothing is moved: by path, size and time of change.
 
 Keeps a scan of many unchanged files cheap: they are compared with what is remembered and never
-opened. Owned by the inbox's one thread.
+opened. What bears a new name or time is compared by content before it makes a case. Owned by the
+inbox's one thread.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vpe_watcher import formats
+from vpe_watcher.adapters.files import blamed
 from vpe_watcher.adapters.store import NewCase, Remembered
 from vpe_watcher.core.grouping import Group, Rules, Seen, ignored_by
 from vpe_watcher.core.model import Kind
+from vpe_watcher.core.plans import USABLE, Facts
 from vpe_watcher.flow.places import root_key
 from vpe_watcher.flow.ports import Ports
 
 if TYPE_CHECKING:
     from vpe_watcher.flow.inbox import Options
 
+COMPARE_AT_MOST_S = 2.0  # in one turn, so that the inbox stays awake
+FILES_AT_ONCE = 200
+GONE = "gone"
+
 
 class Memory:
     """The remembered files of one root. `unknown` is asked with what a look shows."""
 
-    def __init__(self, options: Options, ports: Ports) -> None:
+    def __init__(self, options: Options, ports: Ports, *, monotonic: Callable[[], float]) -> None:
         self._options = options
         self._ports = ports
+        self._monotonic = monotonic
         self._key = root_key(options.recipe, options.folder)
         self._known: dict[str, tuple[int, int]] | None = None
+        self._digests: dict[tuple[str, int, int], str] = {}
+
+    def forget(self, path: str) -> None:
+        """Forget what a person wants to be looked at again; `path` is relative to the root."""
+        self._ports.store.forget(self._key, path)
+        self.reload()
 
     def reload(self) -> None:
         """Read anew what is remembered: rows were taken back."""
         self._known = None
 
     def unknown(self, seen: Sequence[Seen], rules: Rules, *, is_full: bool) -> list[Seen]:
-        """Return what of a look was not seen before; remember all of it at the very first scan."""
-        known = self._loaded()
+        """Return the files of a look that were not seen before.
+
+        At the very first scan of a root all of it is remembered, unless existing files are taken.
+        """
         if is_full and not self._ports.store.is_scanned(self._key):
             self._record_first_scan(seen, rules)
-            known = self._loaded()
+        known = self._loaded()
         return [
             item
             for item in seen
-            if item.kind is not Kind.FILE
-            or known.get(item.path) != (item.mark.size, item.mark.mtime_ns)
+            if item.kind is Kind.FILE
+            and known.get(item.path) != (item.mark.size, item.mark.mtime_ns)
         ]
 
-    def taken(self, group: Group, cases: Sequence[NewCase]) -> list[Remembered]:
+    def taken(
+        self, group: Group, cases: Sequence[NewCase], facts: Mapping[str, Facts | None]
+    ) -> list[Remembered]:
         """Return what is to be remembered of a group that is taken; each file by its case."""
         owner = {
             name: case.case_id for case in cases for entry in case.inputs for name, _ in entry.files
         }
         found = [
-            Remembered(
-                seen.path,
-                seen.mark.size,
-                seen.mark.mtime_ns,
-                owner.get(seen.path, cases[0].case_id),
-            )
+            self._remembered(seen, facts.get(seen.path), owner.get(seen.path, cases[0].case_id))
             for seen in group.files
         ]
         self._loaded().update({one.path: (one.size, one.mtime_ns) for one in found})
         return found
 
+    def keep(self, group: Group, facts: Mapping[str, Facts | None]) -> None:
+        """Remember a group of which no case is made, with the case that has its content."""
+        found = [self._owned(seen, facts.get(seen.path)) for seen in group.files]
+        self._ports.store.remember(self._key, found)
+        self._loaded().update({one.path: (one.size, one.mtime_ns) for one in found})
+
+    # --- by content -------------------------------------------------------------------------------
+
+    def is_known(self, group: Group, facts: Mapping[str, Facts | None]) -> bool | None:
+        """Tell whether every scan of a group was seen before under another name or time.
+
+        None: not all files of the same sizes have been read yet; ask again in the next turn.
+        """
+        usable = [seen for seen in group.members if _is_usable(facts.get(seen.path))]
+        deadline = self._monotonic() + COMPARE_AT_MOST_S
+        for size in sorted({seen.mark.size for seen in usable}):
+            if not self._read_all_of(size, deadline):
+                return None
+        contents = {self._content(seen, facts.get(seen.path)) for seen in usable}
+        return contents <= self._ports.store.contents_known(self._key, contents)
+
+    def _read_all_of(self, size: int, deadline: float) -> bool:
+        """Read what tells the content of remembered files of a size; false when time is out."""
+        while unread := self._ports.store.unread(self._key, size, at_most=FILES_AT_ONCE):
+            if self._monotonic() >= deadline:
+                return False
+            contents = {one.path: self._content_of(one) for one in unread}
+            self._ports.store.set_contents(self._key, contents)
+        return True
+
+    def _content_of(self, one: Remembered) -> str:
+        path = self._options.folder / one.path
+        with blamed(f"inbox:{self._options.recipe}"):
+            entry = self._ports.disk.look(path)
+            if entry is None or (entry.mark.size, entry.mark.mtime_ns) != (one.size, one.mtime_ns):
+                return GONE
+            try:
+                return self._read(path)
+            except PermissionError:
+                return GONE  # nobody can tell: it counts as other content
+
+    def _content(self, seen: Seen, fact: Facts | None) -> str:
+        if fact is not None and fact.header is not None and fact.header.sop_instance_uid:
+            return _instance(fact.header.sop_instance_uid)
+        key = (seen.path, seen.mark.size, seen.mark.mtime_ns)
+        if key not in self._digests:
+            with blamed(f"inbox:{self._options.recipe}"):
+                self._digests[key] = self._read(self._options.folder / seen.path)
+        return self._digests[key]
+
+    def _read(self, path: Path) -> str:
+        """Return the SOP Instance UID of a DICOM file, and the digest of any other."""
+        with self._ports.disk.open(path) as file:
+            found = formats.read_facts(file)
+        if found is not None and found.sop_instance_uid:
+            return _instance(found.sop_instance_uid)
+        return f"sha256:{self._ports.disk.digest(path)}"
+
+    # --- rows -------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _remembered(seen: Seen, fact: Facts | None, case_id: str) -> Remembered:
+        content = None
+        if fact is not None and fact.header is not None and fact.header.sop_instance_uid:
+            content = _instance(fact.header.sop_instance_uid)
+        return Remembered(seen.path, seen.mark.size, seen.mark.mtime_ns, case_id, content)
+
+    def _owned(self, seen: Seen, fact: Facts | None) -> Remembered:
+        one = self._remembered(seen, fact, "")
+        content = one.content or self._digests.get((seen.path, seen.mark.size, seen.mark.mtime_ns))
+        owner = self._ports.store.case_with(self._key, content) if content else ""
+        return replace(one, case_id=owner, content=content)
+
     def _loaded(self) -> dict[str, tuple[int, int]]:
         if self._known is None:
-            rows = self._ports.store.remembered(self._key)
-            self._known = {path: (one.size, one.mtime_ns) for path, one in rows.items()}
+            self._known = self._ports.store.marks(self._key)
         return self._known
 
-    def _record_first_scan(self, seen: Sequence[Seen], rules: Rules) -> None:
+    def _record_first_scan(self, seen: Iterable[Seen], rules: Rules) -> None:
         if not self._options.takes_existing:
             files = [
                 Remembered(item.path, item.mark.size, item.mark.mtime_ns)
@@ -78,3 +166,11 @@ class Memory:
             self._ports.store.remember(self._key, files)
             self._known = None
         self._ports.store.record_first_scan(self._key, {})
+
+
+def _is_usable(fact: Facts | None) -> bool:
+    return fact is not None and fact.family in USABLE
+
+
+def _instance(uid: str) -> str:
+    return f"sop:{uid}"

@@ -6,11 +6,11 @@ Nothing here touches a case.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from vpe_watcher.adapters.store.statements import Verbs, remember
-from vpe_watcher.adapters.store.values import Remembered, Word
+from vpe_watcher.adapters.store.statements import Verbs
+from vpe_watcher.adapters.store.values import Word
 from vpe_watcher.core.moments import iso
 
 
@@ -46,6 +46,16 @@ class DaemonVerbs(Verbs):
                 (name, path, iso(self._now())),
             )
 
+    def mount_of(self, name: str) -> str | None:
+        """Return what a root lay on when it was first seen; None when it never was."""
+        rows = self.database.read("SELECT mount FROM roots WHERE name = ?", (name,))
+        return str(rows[0]["mount"]) if rows else None
+
+    def set_mount(self, name: str, mount: str) -> None:
+        """Record what a root lies on that bears no marker."""
+        with self.database.transaction() as connection:
+            connection.execute("UPDATE roots SET mount = ? WHERE name = ?", (mount, name))
+
     def is_scanned(self, name: str) -> bool:
         """Tell whether a root had its very first scan."""
         rows = self.database.read("SELECT first_scan_at FROM roots WHERE name = ?", (name,))
@@ -80,26 +90,6 @@ class DaemonVerbs(Verbs):
         """Return what was not wanted at a root's very first scan (path: sight; "": wanted)."""
         rows = self.database.read("SELECT path, sight FROM existing WHERE root = ?", (name,))
         return {row["path"]: row["sight"] for row in rows}
-
-    def remembered(self, root: str) -> dict[str, Remembered]:
-        """Return all that was seen in a root where nothing is moved, by path."""
-        rows = self.database.read(
-            "SELECT path, size, mtime_ns, case_id, sha256 FROM remembered WHERE root = ?", (root,)
-        )
-        return {row["path"]: Remembered(*row) for row in rows}
-
-    def remember(self, root: str, files: Iterable[Remembered]) -> None:
-        """Record files that were seen; what was known of the same paths is replaced."""
-        with self.database.transaction() as connection:
-            remember(connection, root, files)
-
-    def forget(self, root: str, paths: Iterable[str]) -> None:
-        """Forget files that are gone, or that a person wants to be looked at again."""
-        with self.database.transaction() as connection:
-            connection.executemany(
-                "DELETE FROM remembered WHERE root = ? AND path = ?",
-                [(root, path) for path in paths],
-            )
 
     def put_snapshot(self, body: Mapping[str, Any]) -> None:
         """Replace what other processes may read of the daemon's memory."""

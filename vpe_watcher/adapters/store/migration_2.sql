@@ -3,6 +3,7 @@
 ALTER TABLE cases ADD COLUMN hold TEXT;
 ALTER TABLE cases ADD COLUMN split_of TEXT NOT NULL DEFAULT '';
 ALTER TABLE cases ADD COLUMN late_for TEXT NOT NULL DEFAULT '';
+ALTER TABLE roots ADD COLUMN mount TEXT NOT NULL DEFAULT '';
 ALTER TABLE inputs ADD COLUMN series_uid TEXT NOT NULL DEFAULT '';
 
 CREATE INDEX inputs_by_series ON inputs (series_uid) WHERE series_uid <> '';
@@ -25,8 +26,10 @@ CREATE TABLE remembered (
     size INTEGER NOT NULL,
     mtime_ns INTEGER NOT NULL,
     case_id TEXT NOT NULL DEFAULT '',
-    sha256 TEXT,
+    content TEXT,
     PRIMARY KEY (root, path)
 ) STRICT, WITHOUT ROWID;
 
+CREATE INDEX remembered_by_content ON remembered (root, content) WHERE content IS NOT NULL;
+CREATE INDEX remembered_unread ON remembered (root, size) WHERE content IS NULL;
 CREATE INDEX remembered_by_case ON remembered (case_id) WHERE case_id <> '';

@@ -103,7 +103,7 @@ class Queries:
     def remembered(self, root: str, path: str) -> Remembered | None:
         """Return what is remembered of a file left in place; `path` is relative to its root."""
         rows = self.database.read(
-            "SELECT path, size, mtime_ns, case_id, sha256 FROM remembered "
+            "SELECT path, size, mtime_ns, case_id, content FROM remembered "
             "WHERE root = ? AND path = ?",
             (root, path),
         )

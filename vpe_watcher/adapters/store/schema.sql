@@ -12,7 +12,8 @@ CREATE TABLE roots (
     name TEXT PRIMARY KEY,
     path TEXT NOT NULL,
     marked_at TEXT NOT NULL,
-    first_scan_at TEXT
+    first_scan_at TEXT,
+    mount TEXT NOT NULL DEFAULT ''
 ) STRICT;
 
 -- What lay in a root at its very first scan and is not wanted (`existing = "ignore"`). A row that
@@ -146,18 +147,20 @@ CREATE TABLE slices (
     PRIMARY KEY (case_id, position)
 ) STRICT, WITHOUT ROWID;
 
--- What lies in a root where nothing is moved, and was seen: sent by a case, or not wanted (''). The
--- digest is there once somebody had to read the file.
+-- What lies in a root where nothing is moved, and was seen: sent by a case, or not wanted (''). Its
+-- content (an SOP Instance UID, or a digest) is there once somebody had to read the file.
 CREATE TABLE remembered (
     root TEXT NOT NULL,
     path TEXT NOT NULL,
     size INTEGER NOT NULL,
     mtime_ns INTEGER NOT NULL,
     case_id TEXT NOT NULL DEFAULT '',
-    sha256 TEXT,
+    content TEXT,
     PRIMARY KEY (root, path)
 ) STRICT, WITHOUT ROWID;
 
+CREATE INDEX remembered_by_content ON remembered (root, content) WHERE content IS NOT NULL;
+CREATE INDEX remembered_unread ON remembered (root, size) WHERE content IS NULL;
 CREATE INDEX remembered_by_case ON remembered (case_id) WHERE case_id <> '';
 
 -- All uploads of a job end before its first notification begins: that is where paying starts.

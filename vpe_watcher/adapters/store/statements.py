@@ -173,9 +173,9 @@ def put_inputs(connection: sqlite3.Connection, case_id: str, inputs: tuple[Input
 def remember(connection: sqlite3.Connection, root: str, files: Iterable[Remembered]) -> None:
     """Record what was seen in a root where nothing is moved; what was known there is replaced."""
     connection.executemany(
-        "INSERT OR REPLACE INTO remembered (root, path, size, mtime_ns, case_id, sha256) "
+        "INSERT OR REPLACE INTO remembered (root, path, size, mtime_ns, case_id, content) "
         "VALUES (?, ?, ?, ?, ?, ?)",
-        [(root, one.path, one.size, one.mtime_ns, one.case_id, one.sha256) for one in files],
+        [(root, one.path, one.size, one.mtime_ns, one.case_id, one.content) for one in files],
     )
 
 

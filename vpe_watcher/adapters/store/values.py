@@ -36,14 +36,15 @@ class NewCase:
 class Remembered:
     """A file of a root where nothing is moved, as it was when it was seen; `case_id` "" if unsent.
 
-    `path` is relative to the root, `size` in bytes, `mtime_ns` in ns since 1970.
+    `path` is relative to the root, `size` in bytes, `mtime_ns` in ns since 1970; `content` is what
+    tells it from other content, None until it was read.
     """
 
     path: str
     size: int
     mtime_ns: int
     case_id: str = ""
-    sha256: str | None = None
+    content: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

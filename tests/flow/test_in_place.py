@@ -1,0 +1,200 @@
+"""Exports that are read where they lie: nothing moved, nothing marked, nothing sent twice."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.flow.house import House, binary_stl, nifti
+from tests.flow.series import slice_bytes, write_series
+from vpe_watcher.core.model import State
+
+Build = Callable[..., House]
+QUICK = {"series_settle_s": 6, "series_max_wait_s": 60, "settle_s": 2}
+
+
+@pytest.fixture
+def export(ground: Path) -> Path:
+    """Return the folder that a PACS exports into."""
+    folder = ground / "export"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def house(build: Build, export: Path) -> House:
+    """Return a house with one recipe that leaves its inputs in place; nothing lies there yet."""
+    return start(build, export)
+
+
+def start(build: Build, export: Path, **recipe: object) -> House:
+    """Build a house around an export."""
+    pacs = {"inbox": str(export), "leave_in_place": True, **recipe}
+    house = build(intake=QUICK, recipes={"pacs": pacs})
+    house.live(1)
+    return house
+
+
+def tree(folder: Path) -> dict[str, tuple[int, int, int]]:
+    """Return all below a folder with size, time of change and inode."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        status = path.lstat()
+        found[str(path.relative_to(folder))] = (status.st_size, status.st_mtime_ns, status.st_ino)
+    return found
+
+
+def study(export: Path, number: int, *, slices: int = 12) -> list[Path]:
+    """Export a study as PACS do: patient, study, series, files without extension."""
+    folder = export / f"PAT{number}" / "ST1" / "SE1"
+    return write_series(folder, range(1, slices + 1), name="IM{}", series=f"1.2.{number}")
+
+
+def test_a_new_study_is_sent_and_nothing_is_touched(house: House, export: Path) -> None:
+    """One case; the export is as it was, and the archive holds the manifest alone."""
+    study(export, 1)
+    before = tree(export)
+    house.live_until_rest()
+    assert house.states() == {"PAT1": State.DONE}
+    assert tree(export) == before
+    assert house.files("archive") == ["PAT1/result.json"]
+    house.live(60)
+    assert house.started() == 1
+    assert len(house.cases()) == 1
+
+
+def test_what_lies_there_at_first_is_not_sent(build: Build, export: Path) -> None:
+    """Fifty studies are remembered; one new one is sent."""
+    for number in range(50):
+        study(export, number)
+    house = start(build, export)
+    house.live(30)
+    assert house.cases() == []
+    study(export, 77)
+    house.live_until_rest()
+    assert house.states() == {"PAT77": State.DONE}
+
+
+def test_a_second_study_of_a_known_patient_is_sent(house: House, export: Path) -> None:
+    """Only the new files are looked at."""
+    study(export, 1)
+    house.live_until_rest()
+    write_series(export / "PAT1" / "ST2", series="1.2.99", SeriesNumber="4", name="IM{}")
+    house.live(60)
+    assert sorted(house.states()) == ["PAT1", "PAT1"] or len(house.cases()) == 2
+    assert [case.state for case in house.cases()] == [State.DONE, State.DONE]
+    assert len(house.cases()[1].inputs[0].slices) == 12
+
+
+def test_a_re_export_elsewhere_makes_no_case(house: House, export: Path) -> None:
+    """The same instances under another path and time are known."""
+    study(export, 1)
+    house.live_until_rest()
+    shutil.copytree(export / "PAT1", export / "COPY")
+    house.live(60)
+    assert len(house.cases()) == 1
+
+
+def test_a_re_export_of_what_was_ignored_makes_no_case(build: Build, export: Path) -> None:
+    """What lay there at first is compared by content, too."""
+    study(export, 1)
+    study(export, 2)
+    (export / "scan.nii").write_bytes(nifti(seed=4))
+    house = start(build, export)
+    shutil.copytree(export / "PAT1", export / "AGAIN")
+    shutil.copy(export / "scan.nii", export / "other.nii")
+    for path in (export / "PAT2").rglob("IM*"):
+        os.utime(path, (1, 1))
+    house.live(60)
+    assert house.cases() == []
+
+
+def test_changed_content_under_an_old_name_is_sent(build: Build, export: Path) -> None:
+    """Another scan in the place of an old one is a new scan."""
+    (export / "scan.nii").write_bytes(nifti(seed=4))
+    house = start(build, export)
+    (export / "scan.nii").write_bytes(nifti(seed=5))
+    house.live_until_rest()
+    assert house.states() == {"scan": State.DONE}
+
+
+def test_a_restart_sends_nothing_again(house: House, export: Path) -> None:
+    """What was seen is in the state file."""
+    study(export, 1)
+    house.live_until_rest()
+    house.restart()
+    house.live(60)
+    assert len(house.cases()) == 1
+
+
+def test_a_failure_leaves_only_its_documents(house: House, export: Path) -> None:
+    """`failed/<name>/` holds error.json and error.txt; the export keeps the file."""
+    (export / "cut.nii").write_bytes(nifti()[:-9])
+    house.live(800, step_s=10)
+    assert house.states() == {"cut": State.FAILED}
+    assert house.files("failed") == ["cut/error.json", "cut/error.txt"]
+    assert (export / "cut.nii").exists()
+    house.live(100, step_s=10)
+    assert len(house.cases()) == 1
+
+
+def test_meshes_of_a_folder_go_together(house: House, export: Path) -> None:
+    """A folder of an export is a case folder, read where it lies."""
+    folder = export / "Anna"
+    folder.mkdir()
+    (folder / "upper.stl").write_bytes(binary_stl(seed=1))
+    (folder / "lower.stl").write_bytes(binary_stl(seed=2))
+    house.live_until_rest()
+    assert house.states() == {"Anna": State.DONE}
+    assert {entry["modality"] for entry in house.result("Anna")["inputs"]} == {
+        "ios_upper",
+        "ios_lower",
+    }
+
+
+def test_a_file_that_changes_under_way_starts_again(house: House, export: Path) -> None:
+    """Rewritten before the upload: the new content is sent, once."""
+    (export / "scan.nii").write_bytes(nifti(seed=1))
+    house.live_until("scan", State.UPLOADING)
+    (export / "scan.nii").write_bytes(nifti(seed=2))
+    house.live_until_rest()
+    assert house.states() == {"scan": State.DONE}
+    (entry,) = house.result("scan")["inputs"]
+    assert entry["sha256"] == house.disk.digest(export / "scan.nii")
+    assert house.started() == 1
+
+
+def test_several_series_are_a_case_each(house: House, export: Path) -> None:
+    """Nothing is taken out of anything: each case reads its own files."""
+    write_series(export / "Anna" / "a")
+    write_series(export / "Anna" / "b", series="1.2.3", SeriesNumber="5", SeriesDescription="Bone")
+    house.live_until_rest()
+    assert house.states() == {"Anna--2-Jaw": State.DONE, "Anna--5-Bone": State.DONE}
+
+
+def test_late_slices_are_held_in_place(house: House, export: Path) -> None:
+    """They stay where they are, too; retry sends the union."""
+    study(export, 1)
+    house.live_until_rest()
+    (export / "PAT1" / "ST1" / "SE1" / "IM13").write_bytes(slice_bytes(13, series="1.2.1"))
+    house.live(40)
+    late = house.cases()[1]
+    assert (late.state, len(late.inputs[0].slices)) == (State.HELD, 1)
+    house.say("retry", late)
+    house.live_until_rest()
+    assert house.cases()[1].state is State.DONE
+    assert len(house.cases()[1].inputs[0].slices) == 13
+
+
+def test_no_scan_is_remembered_in_the_end(house: House, export: Path) -> None:
+    """A report alone is no candidate for ever."""
+    (export / "note.txt").write_text("hello")
+    folder = export / "Old"
+    folder.mkdir()
+    (folder / "report.pdf").write_bytes(b"%PDF")
+    house.live(900, step_s=10)
+    assert house.parts.inboxes["pacs"].candidates() == []

@@ -1,0 +1,74 @@
+"""The verbs on what lies in roots where nothing is moved, and was seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from vpe_watcher.adapters.store.statements import Verbs, remember
+from vpe_watcher.adapters.store.values import Remembered
+
+AT_ONCE = 500  # values in one query
+
+
+class MemoryVerbs(Verbs):
+    """Files by root and path; a root is named as in `roots`."""
+
+    def marks(self, root: str) -> dict[str, tuple[int, int]]:
+        """Return size in bytes and time of change in ns of all that was seen, by path."""
+        rows = self.database.read(
+            "SELECT path, size, mtime_ns FROM remembered WHERE root = ?", (root,)
+        )
+        return {row["path"]: (row["size"], row["mtime_ns"]) for row in rows}
+
+    def remember(self, root: str, files: Iterable[Remembered]) -> None:
+        """Record files that were seen; what was known of the same paths is replaced."""
+        with self.database.transaction() as connection:
+            remember(connection, root, files)
+
+    def unread(self, root: str, size: int, *, at_most: int) -> list[Remembered]:
+        """Return files of a size in bytes whose content nobody has read yet."""
+        rows = self.database.read(
+            "SELECT path, size, mtime_ns, case_id, content FROM remembered "
+            "WHERE root = ? AND size = ? AND content IS NULL LIMIT ?",
+            (root, size, at_most),
+        )
+        return [Remembered(*row) for row in rows]
+
+    def set_contents(self, root: str, contents: Mapping[str, str]) -> None:
+        """Record what tells the content of files, by path."""
+        with self.database.transaction() as connection:
+            connection.executemany(
+                "UPDATE remembered SET content = ? WHERE root = ? AND path = ?",
+                [(content, root, path) for path, content in contents.items()],
+            )
+
+    def forget(self, root: str, path: str) -> None:
+        """Forget a file, or all below a folder, that a person wants to be looked at again."""
+        with self.database.transaction() as connection:
+            connection.execute(
+                "DELETE FROM remembered WHERE root = ?1 AND "
+                "(path = ?2 OR substr(path, 1, length(?2) + 1) = ?2 || '/')",
+                (root, path),
+            )
+
+    def case_with(self, root: str, content: str) -> str:
+        """Return the newest case that took some content from a root; "" when there is none."""
+        rows = self.database.read(
+            "SELECT case_id FROM remembered JOIN cases USING (case_id) "
+            "WHERE root = ? AND content = ? ORDER BY seq DESC LIMIT 1",
+            (root, content),
+        )
+        return str(rows[0]["case_id"]) if rows else ""
+
+    def contents_known(self, root: str, contents: Iterable[str]) -> set[str]:
+        """Return which of some contents were seen in a root."""
+        wanted, found = sorted(set(contents)), set()
+        for start in range(0, len(wanted), AT_ONCE):
+            some = wanted[start : start + AT_ONCE]
+            marks = ", ".join("?" * len(some))
+            rows = self.database.read(
+                f"SELECT DISTINCT content FROM remembered WHERE root = ? AND content IN ({marks})",  # noqa: S608 - only question marks
+                (root, *some),
+            )
+            found |= {row["content"] for row in rows}
+        return found
