@@ -168,12 +168,14 @@ class House:
         self, is_so: Callable[[], object], complaint: str, *, timeout_s: float = 60
     ) -> None:
         """Wait until `is_so` says something true; fail with the daemon's last words."""
-        deadline = time.monotonic() + timeout_s
+        began = time.monotonic()
         while not is_so():
-            if time.monotonic() > deadline:
+            asked_s = time.monotonic() - began
+            if asked_s > timeout_s:
                 words = f"{complaint}. The log ends:\n{self.log()[-4000:]}"
                 pytest.fail(words, pytrace=False)
-            time.sleep(0.1)
+            # Whoever waits longer asks less often: commands cost what the daemon could use.
+            time.sleep(min(0.1 + asked_s / 20, 1.0))
 
     def wait_for_rest(self, count: int, *, timeout_s: float = 60) -> list[dict[str, Any]]:
         """Wait until there are `count` cases, all of them at rest; return them."""

@@ -55,7 +55,10 @@ def run_clinic(tmp_path: Path) -> Iterator[Clinic]:
         mounted_share(share, folder) as mounted,
         running_house(tmp_path, plan) as house,
     ):
-        yield Clinic(house, share, mounted)
+        try:
+            yield Clinic(house, share, mounted)
+        finally:
+            share.thaw()  # no signal ends a process that waits for a FUSE server
 
 
 def test_the_share_is_polled_and_the_reason_is_logged(clinic: Clinic) -> None:
