@@ -77,7 +77,9 @@ def judged(
     if not all(_is_text(seen.path) for seen in group.files):
         return Judgement(CandidateState.BLOCKED, "a name that is not valid UTF-8: rename it")
     if rules.ready_marker and not group.is_marked:
-        return Judgement(CandidateState.WAITING_MARKER, _marker_awaited(group, rules))
+        # What happens inside a folder is not told by events.
+        again_s = max(rules.settle_s, 1.0) if group.is_folder else None
+        return Judgement(CandidateState.WAITING_MARKER, _marker_awaited(group, rules), again_s)
     if candidate.is_open:
         reason = "somebody has it open for writing"
         return Judgement(CandidateState.SETTLING, reason, max(rules.settle_s, 0.2))

@@ -231,7 +231,7 @@ class Inbox:
             return
         if is_full:
             self._rules = self._rules_now()
-        self._look(None if is_full else hints | due | set(returned))
+        self._look(None if is_full else self._with_companions(hints) | due | set(returned))
         self._judge_all()
         self._blocked.clear()
         if is_full:
@@ -239,6 +239,19 @@ class Inbox:
             self._next_scan_at = now + max(self.options.scan_every_s, spent_s / SCAN_DUTY)
             self._has_scanned = True
             self._report_scan(spent_s)
+
+    def _with_companions(self, names: set[str]) -> set[str]:
+        """Add what a marker or a sidecar belongs to: its own name is that of no candidate."""
+        found = set(names)
+        marker = self._rules.ready_marker.lower()
+        for name in names:
+            lower = name.lower()
+            if marker and lower.endswith(marker):
+                found.add(name[: -len(marker)])
+            if lower.endswith(SIDECAR):
+                stem = lower.removesuffix(SIDECAR)
+                found |= {path for path in self._known if path.lower().startswith(stem)}
+        return found
 
     def _report_scan(self, spent_s: float) -> None:
         """Log a full scan when it found another number of candidates than the last one."""
