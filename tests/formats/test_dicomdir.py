@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pydicom
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID
 
@@ -142,3 +144,19 @@ def test_records_are_read_one_by_one() -> None:
     assert found == Directory(("A/B",) * (5_000))
     assert peak <= 2 << 20
     assert read_dicomdir(io.BytesIO(data), most_records=4_999) is None
+
+
+@given(
+    changes=st.lists(st.tuples(st.integers(0, 11_000), st.binary(max_size=8)), max_size=5),
+    cut=st.integers(0, 200),
+    name=st.sampled_from([path.name for path in DIRECTORIES]),
+)
+@settings(max_examples=200, deadline=None)
+def test_mutated_ones_never_raise(changes: list[tuple[int, bytes]], cut: int, name: str) -> None:
+    """Overwritten and cut, it lists something or nothing."""
+    data = bytearray((BUNDLED / name).read_bytes())
+    for place, piece in changes:
+        at = place % len(data)
+        data[at : at + len(piece)] = piece
+    found = read_dicomdir(io.BytesIO(bytes(data[: len(data) - cut])))
+    assert found is None or all(isinstance(name, str) for name in found.files)

@@ -23,6 +23,7 @@ from vpe_watcher.formats import (
     examine,
     identifiers,
     mesh_members,
+    read_dicomdir,
     read_facts,
 )
 
@@ -40,6 +41,7 @@ def look_at_everything(data: bytes, extension: str) -> None:
     assert isinstance(judge(data, extension, closed=True), Verdict)
     identifiers(io.BytesIO(data), extension)
     read_facts(io.BytesIO(data))
+    read_dicomdir(io.BytesIO(data))
     mesh_members(io.BytesIO(data))
 
 
