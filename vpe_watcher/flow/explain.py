@@ -24,7 +24,7 @@ from vpe_watcher.core.grouping import (
     is_marker_inside,
 )
 from vpe_watcher.core.joining import joined
-from vpe_watcher.core.model import Input, Kind
+from vpe_watcher.core.model import Case, Input, Kind
 from vpe_watcher.core.plans import SLICE, Facts, Plan
 from vpe_watcher.flow.facts import read_facts
 from vpe_watcher.flow.looks import seen_in
@@ -69,23 +69,35 @@ def _history(path: Path, queries: Queries | None) -> Iterable[str]:
     if queries is None:
         yield "The daemon has never run on this state file."
         return
-    case_id = queries.case_by_source(str(path))
-    if case_id is None:
+    first = queries.case_by_source(str(path))
+    if first is None:
         return
-    row = queries.case_row(case_id)
-    yield f"It was taken as case {case_id}, which is {row['state']} now."
+    parts = queries.parts_of(first)
+    found = [case for one in (first, *parts) if (case := queries.case(one)) is not None]
+    holders = [case for case in found if _holds(case, path)] or found
+    for case in holders:
+        yield from _fate(case, queries)
+    for case in found:
+        for entry in case.skipped:
+            if path.as_posix().endswith(f"/{entry['name']}"):
+                yield f"In case {case.case_id} it was skipped: {entry['reason']}."
+
+
+def _holds(case: Case, path: Path) -> bool:
+    """Tell whether a case sends the file that lay at a path."""
+    names = [name for entry in case.inputs for name, _ in entry.files]
+    return any(path.as_posix().endswith(f"/{name}") for name in names)
+
+
+def _fate(case: Case, queries: Queries) -> Iterable[str]:
+    row = queries.case_row(case.case_id)
+    yield f"It was taken as case {case.case_id}, which is {row['state']} now."
     if row["error"]:
         yield f"{row['error']['message']} {row['error']['hint']}".strip()
     elif row["wait_reason"]:
         yield row["wait_reason"]
-    case = queries.case(case_id)
-    if case is not None and case.duplicate_of:
+    if case.duplicate_of:
         yield f"It is a duplicate of case {case.duplicate_of}."
-    if case is not None:
-        inside = path.name if not case.content else path.as_posix()
-        for entry in case.skipped:
-            if inside.endswith(entry["name"]):
-                yield f"In that case it was skipped: {entry['reason']}."
 
 
 def _place_of(path: Path, inboxes: Iterable[Place]) -> Place | None:

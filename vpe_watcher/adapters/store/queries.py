@@ -87,10 +87,14 @@ class Queries:
         return [dict(row) for row in rows]
 
     def case_by_source(self, source: str) -> str | None:
-        """Return the newest case that took this inbox path, or a folder above it."""
+        """Return the newest case that took this inbox path, a folder above it, or files below it.
+
+        What is a part of a folder belongs to the folder's first case here.
+        """
         rows = self.database.read(
             "SELECT case_id FROM moves JOIN cases USING (case_id) "
             "WHERE source = ?1 OR substr(?1, 1, length(source) + 1) = source || '/' "
+            "OR substr(source, 1, length(?1) + 1) = ?1 || '/' "
             "ORDER BY seq DESC LIMIT 1",
             (source,),
         )
@@ -108,6 +112,13 @@ class Queries:
             (root, path),
         )
         return Remembered(*rows[0]) if rows else None
+
+    def parts_of(self, case_id: str) -> list[str]:
+        """Return the ids of the other cases that came of the same folder, oldest first."""
+        rows = self.database.read(
+            "SELECT case_id FROM cases WHERE split_of = ? ORDER BY seq", (case_id,)
+        )
+        return [row["case_id"] for row in rows]
 
     def say(self, word: str, subjects: list[str], *, may_cost: bool = False) -> None:
         """Leave words for the daemon, all or none of them.

@@ -34,6 +34,7 @@ class Parcel:
     source: Path
     target: Path
     sidecars: tuple[tuple[Path, Path], ...] = ()
+    is_in_place: bool = False  # it lies in the inbox already, and nothing is ever written there
 
     @property
     def targets(self) -> tuple[Path, ...]:
@@ -46,6 +47,8 @@ def parcel_of(source: Path, recipe: str, settings: Settings) -> Parcel:
     inbox = settings.recipes[recipe].inbox
     named = source.absolute()
     _check_text(named.name)
+    if settings.recipes[recipe].leave_in_place:
+        return _left_in_place(named, inbox)
     try:
         source = source.resolve(strict=True)
         _check_content(source, named.name, candidate_rules(settings, settings.recipes[recipe]))
@@ -62,11 +65,27 @@ def parcel_of(source: Path, recipe: str, settings: Settings) -> Parcel:
     return parcel
 
 
+def _left_in_place(named: Path, inbox: Path) -> Parcel:
+    """Accept only what lies in the export already: a person wants it although it was seen."""
+    real = Path(os.path.realpath(named))
+    folder = Path(os.path.realpath(inbox))
+    if not real.exists() or real == folder or not real.is_relative_to(folder):
+        raise Refusal(
+            f"{named} does not lie in {inbox}, where nothing is ever written (leave_in_place).",
+            code="never_written_to",
+            hint="Name a file or folder of that export, or submit to another recipe.",
+        )
+    return Parcel(real, inbox / real.relative_to(folder), is_in_place=True)
+
+
 def deliver(parcel: Parcel, announce: Callable[[], None]) -> None:
     """Copy a parcel into its inbox; `announce` is called just before it becomes visible.
 
     Raises `Refusal`; then nothing of it is left in the inbox.
     """
+    if parcel.is_in_place:
+        announce()
+        return
     disk = Disk()
     placed: list[Path] = []
     with _told(parcel, disk, placed):

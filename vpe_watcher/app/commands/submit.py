@@ -39,7 +39,8 @@ def submit(config: Path | None, paths: tuple[Path, ...], *, recipe: str, wait: b
         if wait:
             return _wait(settings, queries, watched)
     lines = tuple(str(parcel.target) for parcel in parcels)
-    told = f"{text.count(len(parcels), 'scan')} copied into the inbox."
+    done = "looked at again where it lies" if parcels[0].is_in_place else "copied into the inbox"
+    told = f"{text.count(len(parcels), 'scan')} {done}."
     later = () if is_running else ("No daemon is running: they wait for its next start.",)
     return Result(lines=lines, messages=(told, *later))
 
