@@ -1,0 +1,263 @@
+"""State files of earlier versions: what was in them is in them afterwards, whatever happens.
+
+`old/version_1.sql` is a state file of version 1 with a case in every state, as that version wrote
+it; `old/version_1.json` is what that version read from it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.adapters.store.builders import House
+from vpe_watcher.adapters.store import Database, Queries
+from vpe_watcher.adapters.store.database import SCHEMA_VERSION
+from vpe_watcher.core.model import Modality, Slice, State
+from vpe_watcher.core.plans import KnownSeries
+
+OLD = Path(__file__).parent / "old"
+AS_BEFORE: dict[str, Any] = json.loads((OLD / "version_1.json").read_text("utf-8"))
+CASES = tuple(AS_BEFORE)
+# What later versions say of a case that an earlier one took.
+ADDED: dict[str, Any] = {
+    "hold": None,
+    "split_of": "",
+    "late_for": "",
+    "series_uid": "",
+    "slices": [],
+}
+
+# Opens a state file, and dies like a machine whose power goes off before its n-th statement.
+DIE_BEFORE = """
+import os, sys
+from pathlib import Path
+from vpe_watcher.adapters.store import Database
+
+class Mortal(Database):
+    def _connect(self):
+        left = int(sys.argv[2])
+
+        def count(statement):
+            nonlocal left
+            left -= 1
+            if left == 0:
+                os._exit(9)
+
+        connection = super()._connect()
+        connection.set_trace_callback(count)
+        return connection
+
+Mortal(Path(sys.argv[1])).close()
+"""
+
+
+@pytest.fixture
+def old_file(tmp_path: Path) -> Path:
+    """Make a state file as version 1 left it."""
+    path = tmp_path / "state.sqlite3"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        script = (OLD / "version_1.sql").read_text("utf-8")
+        connection.executescript(f"BEGIN; {script} COMMIT;")
+    return path
+
+
+@pytest.fixture
+def house(old_file: Path) -> Iterator[House]:
+    """Open it with the program of today."""
+    house = House(old_file)
+    yield house
+    house.close()
+
+
+def plain(value: Any) -> Any:
+    """Return values as JSON has them."""
+    return json.loads(json.dumps(value))
+
+
+def without_new_fields(value: Any) -> Any:
+    """Leave out what version 1 did not know, after a look that it says nothing."""
+    if isinstance(value, list):
+        return [without_new_fields(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    assert {key: value[key] for key in ADDED if key in value}.items() <= ADDED.items()
+    return {key: without_new_fields(item) for key, item in value.items() if key not in ADDED}
+
+
+def rows_of(path: Path) -> dict[str, list[dict[str, Any]]]:
+    """Return all rows by table, as any program may read them."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.row_factory = sqlite3.Row
+        names = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
+        return {
+            name: [dict(row) for row in connection.execute(f"SELECT * FROM {name}")]  # noqa: S608
+            for name in [row["name"] for row in names]
+        }
+
+
+def checks_of(sql: str) -> Iterator[str]:
+    """Yield the CHECK clauses of a table, up to the bracket that closes each."""
+    for found in re.finditer(r"CHECK \(", sql):
+        depth = 0
+        for place in range(found.end() - 1, len(sql)):
+            depth += {"(": 1, ")": -1}.get(sql[place], 0)
+            if not depth:
+                yield re.sub(r"\s+", " ", sql[found.start() : place + 1])
+                break
+
+
+def shape_of(path: Path) -> dict[str, Any]:
+    """Return what a state file is made of. The order of columns may differ."""
+    with closing(sqlite3.connect(path)) as connection:
+        objects = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema")
+        shape: dict[str, Any] = {}
+        for kind, name, table, sql in objects.fetchall():
+            if kind == "table":
+                columns = connection.execute(f"PRAGMA table_info({name})").fetchall()
+                keys = connection.execute(f"PRAGMA foreign_key_list({name})").fetchall()
+                options = connection.execute(f"PRAGMA table_list({name})").fetchall()
+                shape[name] = {tuple(column[1:]) for column in columns}, keys, options
+                shape[f"checks of {name}"] = sorted(checks_of(sql or ""))
+            else:
+                shape[name] = kind, table, re.sub(r"\s+", " ", sql or "")
+        for name in ("user_version", "application_id", "journal_mode"):
+            shape[name] = connection.execute(f"PRAGMA {name}").fetchone()
+        return shape
+
+
+def test_the_fixture_holds_every_state() -> None:
+    """Nothing that an old file may hold is left out."""
+    assert {row["state"] for row in AS_BEFORE.values()} == set(State)
+
+
+@pytest.mark.parametrize("case_id", CASES)
+def test_every_case_is_read_as_before(house: House, case_id: str) -> None:
+    """Each field of it says what the old program read, and new ones say nothing."""
+    assert without_new_fields(plain(asdict(house.case(case_id)))) == AS_BEFORE[case_id]
+
+
+def test_every_row_keeps_its_columns(old_file: Path) -> None:
+    """No table loses a row or a value: jobs, events, words, roots and names too."""
+    before = rows_of(old_file)
+    Database(old_file).close()
+    after = rows_of(old_file)
+    for table, rows in before.items():
+        assert len(after[table]) == len(rows) > 0
+        kept = [{name: row[name] for name in rows[0]} for row in after[table]]
+        assert kept == rows
+
+
+def test_the_schema_is_that_of_a_new_file(old_file: Path, tmp_path: Path) -> None:
+    """Columns, defaults, keys, indexes, triggers and checks: there is one schema, not two."""
+    new_file = tmp_path / "new.sqlite3"
+    Database(new_file).close()
+    Database(old_file).close()
+    assert shape_of(old_file) == shape_of(new_file)
+
+
+def test_a_migrated_file_is_sound(house: House) -> None:
+    """SQLite finds no fault with it."""
+    assert [tuple(row) for row in house.database.read("PRAGMA integrity_check")] == [("ok",)]
+    assert house.database.read("PRAGMA foreign_key_check") == []
+
+
+def test_a_second_open_changes_nothing(old_file: Path) -> None:
+    """A migration that was done is not done again."""
+    Database(old_file).close()
+    before = old_file.read_bytes(), rows_of(old_file), shape_of(old_file)
+    Database(old_file).close()
+    assert (old_file.read_bytes(), rows_of(old_file), shape_of(old_file)) == before
+
+
+def test_a_reader_may_be_the_first(old_file: Path) -> None:
+    """`cases` of the new program before its daemon started shows all of them."""
+    database = Database(old_file, create=False)
+    found = [row["case_id"] for row in Queries(database, now=float).cases()]
+    database.close()
+    assert sorted(found) == sorted(CASES)
+
+
+def test_two_that_come_first_at_once(old_file: Path) -> None:
+    """Daemon and command start together: one migrates, the other finds it done."""
+    barrier = threading.Barrier(4, timeout=30)
+    failures: list[BaseException] = []
+
+    def open_it() -> None:
+        barrier.wait()
+        try:
+            Database(old_file).close()
+        except BaseException as error:  # noqa: BLE001 - told to the test
+            failures.append(error)
+
+    threads = [threading.Thread(target=open_it) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert failures == []
+    assert shape_of(old_file)["user_version"] == (SCHEMA_VERSION,)
+
+
+def test_new_things_fit_into_an_old_file(house: House) -> None:
+    """A series with its slices is written beside the old cases and read back."""
+    case = house.case("submitting1")
+    (entry,) = case.inputs
+    one = Slice("1.dcm", entry.mark, "1.2.3", None, "")
+    added = house.add("new1", inputs=(entry_of_series(entry, one),), split_of="done1")
+    assert added.inputs[0].slices == (one,)
+    assert added.split_of == "done1"
+    known = house.store.known_series("default", ["1.2"])
+    assert known == {"1.2": KnownSeries("new1", frozenset({"1.2.3"}))}
+    assert house.case("submitting1") == case
+
+
+def entry_of_series(entry: Any, one: Slice) -> Any:
+    """Return an input that is a series of one slice."""
+    changes = {"modality": Modality.CBCT, "extension": ".zip", "series_uid": "1.2"}
+    return type(entry)(**(asdict(entry) | changes | {"mark": entry.mark, "slices": (one,)}))
+
+
+def test_old_cases_go_on(house: House) -> None:
+    """What was due is due, and a person's word on a case at rest works."""
+    due = {case_id for case_id, _, _, _ in house.store.due()}
+    assert due == {
+        case_id for case_id, row in AS_BEFORE.items() if not State(row["state"]).is_at_rest
+    }
+    house.work(State.SUBMITTING, "submitting1")
+    assert house.case("submitting1").state is State.UPLOADING
+    assert [begun.case.case_id for begun in house.store.abandon_open_attempts()] == ["notifying2"]
+    assert [word.subject for word in house.store.words()] == ["failed1", "waiting1"]
+
+
+def die_before(path: Path, statement: int) -> bool:
+    """Open a state file in a process that dies before a statement; False if it had done all."""
+    command = [sys.executable, "-c", DIE_BEFORE, str(path), str(statement)]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    assert process.returncode in {0, 9}, process.stderr
+    return process.returncode == 9
+
+
+def test_power_may_go_off_at_any_statement(old_file: Path, tmp_path: Path) -> None:
+    """Before each statement in turn: the file is the old or the new one whole, and opens."""
+    new_file = tmp_path / "new.sqlite3"
+    Database(new_file).close()
+    before, new_shape = shape_of(old_file), shape_of(new_file)
+    deaths = 0
+    while die_before(old_file, deaths + 1):
+        deaths += 1
+        assert shape_of(old_file) in (before, new_shape)
+        assert len(rows_of(old_file)["cases"]) == len(CASES)
+    assert deaths > 10
+    assert shape_of(old_file) == new_shape
