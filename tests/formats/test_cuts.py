@@ -179,6 +179,15 @@ def test_a_cut_between_gzip_members_shows_in_the_content() -> None:
     assert verdict.reason.startswith("its decompressed content")
 
 
+def test_a_detached_header_never_passes_when_cut() -> None:
+    """Before the line that names the data file it is short, behind it wrong."""
+    whole = builders.nrrd(extra="data file: a.raw\n", data=b"")
+    named = whole.index(b"data file: a") + len(b"data file: a")
+    proofs = [judge(whole[:cut], ".nrrd").proof for cut in range(1, len(whole) + 1)]
+    assert set(proofs[: named - 2]) == {Proof.INCOMPLETE}
+    assert set(proofs[named - 1 :]) == {Proof.WRONG}
+
+
 @pytest.mark.parametrize(
     ("extension", "whole"),
     [(".stl", builders.STL_ASCII), (".obj", builders.OBJ), (".ply", builders.ply_ascii())],

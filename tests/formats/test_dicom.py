@@ -136,6 +136,18 @@ def test_dimensions_demand_their_pixels() -> None:
     assert judge(dicom(NumberOfFrames=1), ".dcm").proof is Proof.COMPLETE
 
 
+@pytest.mark.parametrize(
+    ("space", "length"), [("RGB", 120), ("YBR_FULL_422", 80), ("YBR_PARTIAL_422", 80)]
+)
+def test_shared_colours_demand_less(space: str, length: int) -> None:
+    """Where two pixels share their colour a third of the bytes is not there, and is not missed."""
+    whole = dicom(
+        SamplesPerPixel=3, BitsAllocated=8, PhotometricInterpretation=space, PixelData=bytes(length)
+    )
+    assert judge(whole, ".dcm").proof is Proof.COMPLETE
+    assert judge(whole[:-1], ".dcm").proof is Proof.INCOMPLETE
+
+
 def test_without_preamble_it_cannot_tell() -> None:
     """A bare data set is accepted by its first elements, and found short like any other."""
     bare = dicom("1.2.840.10008.1.2.1")[132:]

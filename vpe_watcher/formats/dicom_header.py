@@ -68,6 +68,8 @@ _FOR_FACTS = frozenset(_TEXTS.values()) | {
     _COLUMNS,
     _BITS,
 }
+# Two pixels share their colour (PS3.3 C.7.6.3.1.2).
+_SUBSAMPLED = (("YBR_FULL_422",), ("YBR_PARTIAL_422",))
 WANTED_FOR_PROOF = frozenset(
     {_SOP_CLASS, _SAMPLES, _PHOTOMETRIC, _FRAMES, _ROWS, _COLUMNS, _BITS, _PIXEL_DATA_URL}
 )
@@ -154,7 +156,7 @@ class Header:
         samples = self.short(_SAMPLES) or 1
         values = self.short(_ROWS) * self.short(_COLUMNS) * self.frames * samples
         length = (values * self.short(_BITS) + 7) // 8
-        is_subsampled = values_of(self.values.get(_PHOTOMETRIC, b"")) == ("YBR_FULL_422",)
+        is_subsampled = values_of(self.values.get(_PHOTOMETRIC, b"")) in _SUBSAMPLED
         return length * 2 // 3 if is_subsampled else length
 
     @property
