@@ -27,6 +27,8 @@ from pynetdicom.dsutils import encode
 
 from tests.app.desk import DAEMON_ID, Desk
 from tests.pacs import PATIENT, associated, fresh_instance, instance, status_of
+from vpe_watcher.adapters.files import Disk
+from vpe_watcher.adapters.settings import load_settings
 from vpe_watcher.app.receiving import REQUIREMENTS, Receiving
 
 VPE_WATCHER = [sys.executable, "-m", "vpe_watcher"]
@@ -239,6 +241,42 @@ def test_without_an_address_the_daemons_receiver_stays_still(desk: Desk) -> None
     assert here.stop() is True
     assert log == []
     assert not (desk.home / "state" / "receiver.lock").exists()
+
+
+def test_a_disk_that_hangs_does_not_hold_up_the_end(desk: Desk, inbox: Path) -> None:
+    """The one who asks learns that a thread hangs; nothing was acknowledged meanwhile."""
+    hang, is_hanging = threading.Event(), threading.Event()
+
+    class Hanging(Disk):
+        def rename(self, source: Path, target: Path) -> None:
+            is_hanging.set()
+            hang.wait(30)
+            super().rename(source, target)
+
+    overrides = {"dicom.listen": "127.0.0.1:0", "limits.stop_grace_s": 0.2}
+    settings = load_settings(desk.config, overrides=overrides, environ={})
+    log: dict[str, dict[str, Any]] = {}
+
+    def take_note(event: str, /, **fields: object) -> None:
+        log[event] = fields
+
+    here = Receiving(settings, daemon_id=lambda: DAEMON_ID, log=take_note, disk=Hanging())
+    here.start()
+    port = int(log["receive.started"]["listen"].rpartition(":")[2])
+    with associated(port) as association:
+        status: list[int] = []
+        sender = threading.Thread(target=lambda: status.append(status_of(association, instance())))
+        sender.start()
+        assert is_hanging.wait(20)
+        begun = time.monotonic()
+        here.begin_stop()
+        assert time.monotonic() - begun < 0.15
+        assert here.stop() is False
+        assert visible(inbox) == []
+        hang.set()
+        sender.join(20)
+    assert status == [-1]
+    until(lambda: [thread for thread in threading.enumerate() if "Acceptor" in thread.name] == [])
 
 
 @pytest.mark.slow

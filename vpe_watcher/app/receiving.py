@@ -5,13 +5,16 @@ One receiver a state file: its lock says that what lies half received in the inb
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vpe_watcher.adapters.files import Disk
-from vpe_watcher.adapters.lock import DaemonLock, lock_holder
+from vpe_watcher.adapters.lock import DaemonLock, lock_holder, lock_path
 from vpe_watcher.core.errors import ConfigError, TryAgainLater
 from vpe_watcher.flow.breakers import Log
 from vpe_watcher.flow.reception import Reception
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 LOCK_NAME = "receiver"
 REQUIREMENTS = ("pydicom>=3.0", "pynetdicom>=3.0,<4")
 SHORTEST_WAIT_S = 1.0
+LAST_WORDS_S = 3.0  # to abort who stays, and to see its threads end
 
 
 class Receiving:
@@ -47,6 +51,8 @@ class Receiving:
         self._lock_file = settings.state_file.with_name(LOCK_NAME)
         self._lock = DaemonLock(self._lock_file)
         self._receiver: Receiver | None = None
+        self._stopping: threading.Thread | None = None
+        self._is_over = False
         recipe = settings.recipes[settings.dicom.recipe]
         self._reception = Reception(
             disk or Disk(),
@@ -79,16 +85,27 @@ class Receiving:
         listen = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._log("receive.started", listen=listen, recipe=self._settings.dicom.recipe)
 
+    def begin_stop(self) -> None:
+        """Let nobody in from now on, and let who is have `stop_grace_s`; returns at once."""
+        if self._receiver is not None and self._stopping is None:
+            self._stopping = threading.Thread(
+                target=self._stop, args=(self._receiver,), name="receiving-stop", daemon=True
+            )
+            self._stopping.start()
+
     def stop(self) -> bool:
-        """Let nobody in, wait at most `stop_grace_s` for who is; false: a thread hangs."""
-        if self._receiver is None:
+        """Do the same and wait for it; false: a thread hangs, and so does what it holds."""
+        self.begin_stop()
+        if self._stopping is None:
             return True
-        is_over = self._receiver.stop(self._settings.limits.stop_grace_s)
-        self._receiver = None
-        self._log("receive.stopped")
-        if is_over:
+        self._stopping.join(self._settings.limits.stop_grace_s + LAST_WORDS_S)
+        return self._is_over
+
+    def _stop(self, receiver: Receiver) -> None:
+        if receiver.stop(self._settings.limits.stop_grace_s):
+            self._is_over = True
             self._lock.release()
-        return is_over
+        self._log("receive.stopped")
 
     def _acquire(self) -> None:
         try:
@@ -100,6 +117,7 @@ class Receiving:
                 code="already_receiving",
                 hint="Stop that one first; the daemon receives by itself when dicom.listen is set.",
             ) from error
+        _give_to_owner(lock_path(self._lock_file))
 
 
 def _receiver_of(
@@ -136,6 +154,13 @@ def _header(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str)
         sop_instance_uid=sop_instance_uid,
         transfer_syntax_uid=transfer_syntax_uid,
     )
+
+
+def _give_to_owner(lock_file: Path) -> None:
+    """Let the service receive after root did: the folder says who the service is."""
+    if os.geteuid() == 0:
+        owner = lock_file.parent.stat()
+        os.chown(lock_file, owner.st_uid, owner.st_gid)
 
 
 def _not_installed(module: str) -> ConfigError:

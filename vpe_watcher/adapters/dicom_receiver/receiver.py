@@ -25,6 +25,7 @@ REJECTED_PERMANENT, BY_SERVICE_USER, NO_REASON_GIVEN = 0x01, 0x01, 0x01
 LARGEST_PDU_BYTES = 128 * 1024
 STRANGERS = 20  # connections beside those that are let in: each is told why it is not
 COMMENT_LENGTH = 64
+ABORT_S = 1.0
 # What the Engine reads inside a DICOM file, the plainest first: it is what we choose of several.
 TRANSFER_SYNTAXES = (
     "1.2.840.10008.1.2.1",  # explicit little endian
@@ -122,8 +123,9 @@ class Receiver:
         for association in associations:
             if association.is_alive():
                 association.abort(block=False)
+        deadline = self._monotonic() + ABORT_S
         for association in associations:
-            association.join(1.0)
+            association.join(max(0.0, deadline - self._monotonic()))
         self._sweep()
         return not any(one.is_alive() or one.dul.is_alive() for one in associations)
 
@@ -165,6 +167,11 @@ class Receiver:
         association.dimse = Dimse(association, session.delivery, self._options.header)
         tame(association)
 
+    def _session_of(self, association: Association) -> _Session:
+        """Return an association's session; a new one if its connection ended under our hands."""
+        session = self._sessions.get(association)
+        return session or _Session(self._opened(), since=self._monotonic())
+
     def _closed(self, event: Event) -> None:
         """Wake the thread of a connection that ended before it asked for anything."""
         session = self._sessions.get(event.assoc)
@@ -175,7 +182,7 @@ class Receiver:
 
     def _requested(self, event: Event) -> None:
         association = event.assoc
-        session = self._sessions[association]
+        session = self._session_of(association)
         address = association.requestor.address
         request = association.requestor.primitive
         session.peer = f"{_harmless(getattr(request, 'calling_ae_title', ''))}@{address}"
@@ -191,12 +198,13 @@ class Receiver:
         return any(address in network for network in self._options.networks)
 
     def _accepted(self, event: Event) -> None:
-        session = self._sessions[event.assoc]
+        session = self._session_of(event.assoc)
         session.is_accepted = True
         self._log("association.accepted", peer=session.peer)
 
     def _rejected(self, event: Event) -> None:
-        session = self._sessions.pop(event.assoc)
+        session = self._session_of(event.assoc)
+        self._sessions.pop(event.assoc, None)
         answer: Any = event.assoc.acceptor.primitive
         why = _REASONS.get((answer.result_source, answer.diagnostic), "not acceptable")
         self._log("association.rejected", peer=session.peer, reason=why)
@@ -229,7 +237,7 @@ class Receiver:
     # --- one instance -----------------------------------------------------------------------------
 
     def _store(self, event: Event) -> Dataset:
-        session = self._sessions[event.assoc]
+        session = self._session_of(event.assoc)
         request: Any = event.request
         try:
             status, comment = self._keep(session, request)
