@@ -268,6 +268,7 @@ def provable() -> dict[str, tuple[str, bytes]]:
         "nrrd gzip": (".nrrd", nrrd("gzip", gzip.compress(VOXELS))),
         "nrrd bzip2": (".nrrd", nrrd("bzip2", bz2.compress(VOXELS))),
         "vti inline": (".vti", vti('<DataArray format="ascii">1 2 3</DataArray>').rstrip()),
+        "vti with a mark": (".vti", b"\xef\xbb\xbf" + vti_raw().rstrip()),
         "vti inline base64": (
             ".vti",
             vti(f'<DataArray format="binary">{_BASE64}</DataArray>').rstrip(),
@@ -285,6 +286,7 @@ def provable() -> dict[str, tuple[str, bytes]]:
         "stl": (".stl", stl(header=b"made by a scanner")),
         "ply little endian": (".ply", ply("<")),
         "ply big endian": (".ply", ply(">")),
+        "ply with a blank": (".ply", ply("<").replace(b"ply\n", b"ply \t\r\n")),
         "zip": (".zip", archive({"a/": b"", "a/1.dcm": VOXELS, "a/2.dcm": VOXELS * 3})),
         "zip stored": (".zip", archive({"1.dcm": VOXELS}, zipfile.ZIP_STORED)),
         "zip streamed": (".zip", streamed_archive()),

@@ -22,6 +22,7 @@ from vpe_watcher.formats.signature import FIRST_BYTES, not_a
 
 KIND = "a PLY mesh"
 LONGEST_HEADER = 1 << 16
+_START = re.compile(rb"ply[ \t]*[\r\n]|p(?:l(?:y[ \t]*)?)?\Z")
 _END_OF_HEADER = re.compile(rb"(?:^|[\r\n])end_header[ \t]*(?:\r\n|\n|\r)")
 _FORMATS = {"binary_little_endian": "<", "binary_big_endian": ">", "ascii": ""}
 _SCALARS = {
@@ -70,7 +71,7 @@ class _Element:
 def prove(file: BinaryIO, size: int) -> Verdict:
     """Judge a `.ply` file of `size` bytes."""
     head = read_at(file, 0, LONGEST_HEADER)
-    if not re.match(rb"ply[ \t]*[\r\n]", head) and head not in (b"p", b"pl", b"ply"):
+    if not _START.match(head):
         return not_a(KIND, head[:FIRST_BYTES])
     end = _END_OF_HEADER.search(head)
     if end is None:

@@ -68,7 +68,9 @@ def prove(file: BinaryIO, size: int) -> Verdict:
 def _root_attributes(head: bytes) -> dict[bytes, bytes]:
     """Return the attributes of the root element. Raises `Judged` where it is not that of VTK."""
     text = head[:LONGEST_PROLOGUE].removeprefix(_UTF8_MARK).lstrip()
-    if text and not text.startswith(b"<"):
+    if _UTF8_MARK.startswith(text):
+        raise Judged(incomplete("ends before its root element does"))
+    if not text.startswith(b"<"):
         raise Judged(not_a(KIND, head[:FIRST_BYTES]))
     root = _ROOT.search(text)
     if root is None:
