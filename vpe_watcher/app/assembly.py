@@ -44,6 +44,7 @@ from vpe_watcher.flow.words import Words
 SOFTWARE = f"vpe-watcher {__version__}"
 CALLS_AT_ONCE = 4
 DISK_STEPS_AT_ONCE = 4
+TRUSTED_FOR_S = 1.0
 # File systems that number a file once and for all; others may do so at each mount or look.
 KEEP_INODES = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "tmpfs", "overlay", "zfs", "f2fs"})
 
@@ -248,14 +249,29 @@ def candidate_rules(settings: Settings, recipe: Recipe) -> CandidateRules:
     )
 
 
-def leases_of(recipe: Recipe) -> Leases:
-    """Return who is asked about open files of a recipe's inbox; what is mounted may change."""
-    return Leases(
-        trusts=lambda: (
-            not recipe.exported_by_nfs
-            and mounts.filesystem_of(recipe.inbox).fs_type in leases.TRUSTED
-        )
-    )
+class Trust:
+    """Whether leases tell the truth in a recipe's inbox; what is mounted there may change.
+
+    Thread-safe: two threads that ask at once read the same table twice.
+    """
+
+    def __init__(self, recipe: Recipe, *, monotonic: Callable[[], float]) -> None:
+        self._recipe = recipe
+        self._monotonic = monotonic
+        self._known: tuple[float, bool] | None = None
+
+    def __call__(self) -> bool:
+        """Answer as of at most a second ago: it is asked for each file of a look."""
+        now = self._monotonic()
+        known = self._known
+        if known is None or not known[0] <= now < known[0] + TRUSTED_FOR_S:
+            known = self._known = (now, self._ask())
+        return known[1]
+
+    def _ask(self) -> bool:
+        if self._recipe.exported_by_nfs:
+            return False
+        return mounts.filesystem_of(self._recipe.inbox).fs_type in leases.TRUSTED
 
 
 def _patterns(recipe: Recipe) -> dict[Modality, tuple[str, ...]]:
@@ -324,7 +340,10 @@ def assemble(
     def progress(case_id: str, direction: str, done: int, total: int | None) -> None:
         transfers[case_id] = (direction, done, total)
 
-    asked = {name: leases_of(recipe) for name, recipe in settings.recipes.items()}
+    asked = {
+        name: Leases(trusts=Trust(recipe, monotonic=clock.monotonic))
+        for name, recipe in settings.recipes.items()
+    }
     ports = Ports(
         store=store,
         disk=disk,
