@@ -119,24 +119,27 @@ def rename_all(case: Case, ports: Ports) -> Problem | None:
         return None
     claims = ports.places.claims(case.recipe)
     root = f"inbox:{case.recipe}"
-    moved: set[Path] = set()
+    arrived: set[Path] = set()
+    left: set[Path] = set()
     for move in case.moves:
         source, target = Path(move.source), claims / move.target
         with blamed_for(case, ports, root):
             if ports.disk.exists(target):
+                arrived.add(target.parent)  # a life that ended may not have made it durable
                 if case.retries and ports.disk.exists(source):
                     remove_moved(ports.disk, source, target)
                 continue
             if not ports.disk.exists(source):
                 return Problem(FailureClass.INPUT, "gone", "It went before it could be taken.")
-            if target.parent not in moved:
+            if target.parent not in arrived:
                 ports.disk.make_folder(target.parent)
         problem = _rename(source, target, case, ports)
         if problem is not None:
             return problem
-        moved |= {target.parent, source.parent}
+        arrived.add(target.parent)
+        left.add(source.parent)
     with blamed_for(case, ports, root):
-        for folder in sorted(moved):
+        for folder in (*sorted(arrived), *sorted(left - arrived)):
             ports.disk.sync_folder(folder)
     return None
 
