@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -101,7 +102,7 @@ from vpe_watcher.adapters.mounts import MountTable
 table, folder = MountTable(), Path(sys.argv[1])
 def show():
     mount = table.at(folder / "link" / "scans")
-    is_same = mount == table.at(folder / "link") == table.above(folder / "share" / "x")
+    is_same = mount == table.at(folder / "link") == table.at(folder / "share" / "x")
     print(mount.fs_type, mount.source, is_same)
 base = table.at(folder)
 def is_base(): print(table.at(folder / "share") == base)
@@ -144,3 +145,38 @@ def test_a_table_answers_as_the_single_question_does(tmp_path: Path) -> None:
     for path in (tmp_path, Path("/proc/self"), Path("/"), Path("/dev/shm/x")):  # noqa: S108
         assert table.at(path) == table.at(path) == filesystem_of(path)
     table.close()
+
+
+def test_links_are_followed_as_the_system_does(tmp_path: Path) -> None:
+    """Absolute, relative, through others, to nothing, in a ring, up and down."""
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "absolute").symlink_to("/proc/self/..")
+    (tmp_path / "relative").symlink_to("a/../absolute")
+    (tmp_path / "dangling").symlink_to("/proc/none/x")
+    (tmp_path / "ring").symlink_to("ring")
+    proc = filesystem_of(Path("/proc"))
+    for name in ("absolute", "relative", "dangling", "relative/fs/x"):
+        assert filesystem_of(tmp_path / name) == proc, name
+    for name in ("a/b", "a/../a/x", "ring", "ring/x", "none"):
+        assert filesystem_of(tmp_path / name) == filesystem_of(tmp_path), name
+
+
+def test_a_share_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may hang: what lies below its top is taken as it is written."""
+    asked = []
+
+    def readlink(path: str) -> str:
+        asked.append(path)
+        if path == "/home":
+            return "/mnt/pacs"
+        raise OSError
+
+    monkeypatch.setattr(os, "readlink", readlink)
+    mounts = parse_mountinfo(SAMPLE)
+    monkeypatch.setattr(MountTable, "all", lambda self: mounts)
+    table = MountTable()
+    assert table.at(Path("/home/study/scan")).fs_type == "nfs4"
+    assert table.at(Path("/home/../home/x")).fs_type == "ext4"
+    assert table.at(Path("/srv/x/y")).fs_type == "fuse.sshfs"
+    assert table.at(Path("/mnt/twice/x")).fs_type == "tmpfs"
+    assert asked == ["/home", "/mnt", "/home", "/mnt", "/mnt", "/mnt/twice", "/mnt/twice/x"]

@@ -1,7 +1,7 @@
 """Owns the question on which kind of file system a path lies.
 
-Reads /proc/self/mountinfo and follows symbolic links; never opens, lists or writes what is on the
-mount.
+Reads /proc/self/mountinfo and follows symbolic links; never asks a share, which may hang, and never
+opens, lists or writes what is on a mount.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ NETWORK_TYPES = frozenset(
     | {"fuse.glusterfs", "fuse.gvfsd-fuse", "fuse.rclone", "fuse.s3fs", "fuse.smbnetfs"}
     | {"fuse.sshfs"}
 )
+LINKS_AT_MOST = 40
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
@@ -38,6 +39,11 @@ class Mount:
     def is_network(self) -> bool:
         """Tell whether the files live on another machine, or behind one: no events, no locks."""
         return self.fs_type in NETWORK_TYPES
+
+    @property
+    def may_hang(self) -> bool:
+        """Tell whether some program must answer a question about a file there, and may not."""
+        return self.is_network or self.fs_type.startswith(("fuse", "autofs"))
 
 
 def parse_mountinfo(text: str) -> tuple[Mount, ...]:
@@ -62,20 +68,46 @@ def mount_at(path: Path, mounts: tuple[Mount, ...]) -> Mount:
 
 
 def filesystem_of(path: Path) -> Mount:
-    """Say what a path lies on, whether it exists or not; links in it are followed."""
-    real = Path(os.path.realpath(path))
+    """Say what a path lies on, whether it exists or not; links are followed down to a share."""
     try:
-        table = MOUNTINFO.read_text(encoding="utf-8", errors="surrogateescape")
+        text = MOUNTINFO.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
-        table = ""
-    return mount_at(real, parse_mountinfo(table))
+        text = ""
+    return _filesystem_of(path, parse_mountinfo(text))
+
+
+def _filesystem_of(path: Path, mounts: tuple[Mount, ...]) -> Mount:
+    return mount_at(Path(_real(str(Path.cwd() / path), mounts)), mounts)
+
+
+def _real(path: str, mounts: tuple[Mount, ...]) -> str:
+    """Follow the links in an absolute path, but ask nothing below the top of a share."""
+    shares = {str(mount.mount_point) for mount in mounts if mount.may_hang}
+    place, pending, links = "/", path.split("/")[::-1], 0
+    while pending:
+        part = pending.pop()
+        if part in {"", "."}:
+            continue
+        here = os.path.normpath(os.path.join(place, part))  # noqa: PTH118 - texts, for speed
+        if here in shares and mount_at(Path(here), mounts).may_hang:
+            return os.path.normpath("/".join([here, *pending[::-1]]))
+        try:
+            target = os.readlink(here)  # noqa: PTH115 - paths are texts here, for speed
+        except OSError:
+            place = here  # no link, or nothing there
+            continue
+        links += 1
+        if links > LINKS_AT_MOST:
+            return here
+        place = "/" if target.startswith("/") else place
+        pending += target.split("/")[::-1]
+    return place
 
 
 class MountTable:
     """The kernel's table, read again only when the kernel says that it has changed.
 
-    For any thread. `at` follows links, which asks the folders above a path: only the thread that
-    looks after a root may call it; `above` asks no folder.
+    For any thread.
     """
 
     def __init__(self) -> None:
@@ -86,12 +118,8 @@ class MountTable:
         self._mounts: tuple[Mount, ...] = ()
 
     def at(self, path: Path) -> Mount:
-        """Say what a path lies on now, whether it exists or not; links in it are followed."""
-        return mount_at(Path(os.path.realpath(path)), self.all())
-
-    def above(self, path: Path) -> Mount:
-        """Say what an absolute path seems to lie on now, its links unasked."""
-        return mount_at(path, self.all())
+        """Say what a path lies on now, as `filesystem_of` does."""
+        return _filesystem_of(path, self.all())
 
     def all(self) -> tuple[Mount, ...]:
         """Return the mounts; none where the kernel tells nothing."""

@@ -32,6 +32,7 @@ from vpe_watcher.app.assembly import (
     assemble,
     build_engine,
     folders_of,
+    marked_folders_of,
     open_store,
 )
 from vpe_watcher.app.housekeeper import Housekeeper
@@ -55,6 +56,7 @@ TICK_S = 0.5
 WORD_PERIOD_S = 0.5
 MIND_PERIOD_S = 1.0
 FIRST_LOOK_AT_MOST_S = 2.0
+SOUNDING = "sounding-"
 
 
 def run(settings: Settings, *, once: bool) -> int:
@@ -260,9 +262,9 @@ class Daemon:
         self._hire()
         self._start("housekeeper", self._housekeeper.keep)
         for number, folder in enumerate(self._soundings.folders):
-            self._start(f"sounding-{number}", partial(self._soundings.keep_asking, folder))
+            self._start(f"{SOUNDING}{number}", partial(self._soundings.keep_asking, folder))
         self._await_first_look()
-        self._disk_guard.judge(self._soundings.free_bytes())
+        self._judge_free_space()
         for name, inbox in self._parts.inboxes.items():
             self._start(f"inbox-{name}", partial(self._look_after, inbox))
 
@@ -284,6 +286,12 @@ class Daemon:
                 return
             self._wait(left_s)
 
+    def _judge_free_space(self) -> None:
+        """Judge what is free where something is written."""
+        written = chain.from_iterable(marked_folders_of(self._settings).values())
+        folders = {self._settings.state_file.parent, *written}
+        self._disk_guard.judge(self._soundings.free_bytes(folders))
+
     def _start(self, name: str, target: Callable[[], None]) -> None:
         thread = threading.Thread(target=target, name=name, daemon=True)
         thread.start()
@@ -295,7 +303,7 @@ class Daemon:
         if now < self._next_mind_at:
             return
         self._next_mind_at = now + MIND_PERIOD_S
-        self._disk_guard.judge(self._soundings.free_bytes())
+        self._judge_free_space()
         self._silence.mind(dict(self._turns))
         self._hire()
         for name, (thread, target) in list(self._threads.items()):
@@ -337,7 +345,11 @@ class Daemon:
             inbox.wake.set()
         self._watching.stop()
         deadline = time.monotonic() + self._settings.limits.stop_grace_s
-        threads = [thread for thread, _ in self._threads.values()]
+        threads = [
+            thread  # soundings hold nothing: nobody waits for one that hangs
+            for name, (thread, _) in self._threads.items()
+            if not name.startswith(SOUNDING)
+        ]
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         if any(thread.is_alive() for thread in threads):

@@ -22,13 +22,21 @@ class Snapshot:
         self._version = version
         self._next_at = 0.0
         self._refresh_at = 0.0
+        self._may_write_at = 0.0
         self._last: object = None
+        self._breakers: object = None
 
     def show(self, now: float, watch_modes: Mapping[str, tuple[str, str]]) -> None:
-        """Write the snapshot if it is time to; `now` is monotonic."""
-        if now < self._next_at:
+        """Write the snapshot if it is time to; `now` is monotonic.
+
+        A breaker that opens or closes is shown at once: people look when work stands still.
+        """
+        breakers = {(one.name, one.reason) for one in self._parts.breakers.all()}
+        is_told = breakers == self._breakers or now < self._may_write_at
+        if is_told and now < self._next_at:
             return
         self._next_at = now + PERIOD_S
+        self._breakers = breakers
         self._write(now, watch_modes)
 
     def _write(self, now: float, watch_modes: Mapping[str, tuple[str, str]]) -> None:
@@ -38,6 +46,7 @@ class Snapshot:
             return
         self._last = shape
         self._refresh_at = now + REFRESH_S
+        self._may_write_at = now + PERIOD_S
         self._parts.store.put_snapshot(body)
 
     def show_last(self, now: float, watch_modes: Mapping[str, tuple[str, str]]) -> None:

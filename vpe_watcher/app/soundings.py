@@ -24,7 +24,6 @@ class _Folder:
     asked_at: float | None = None
     has_answered: bool = False
     free_bytes: int | None = None
-    mount: Mount | None = None
 
     def is_late(self, now: float) -> bool:
         """Tell whether its last answer is too old to go by."""
@@ -69,11 +68,12 @@ class Soundings:
         with self._lock:
             return all(one.has_answered for one in self._folders.values())
 
-    def free_bytes(self) -> tuple[int, ...]:
-        """Return what is free in the folders that say so, and said so lately."""
+    def free_bytes(self, folders: Iterable[Path]) -> tuple[int, ...]:
+        """Return what is free in those of some folders that say so, and said so lately."""
         with self._lock:
             now = self._monotonic()
-            found = [one for one in self._folders.values() if not one.is_late(now)]
+            asked = [self._folders[folder] for folder in folders]
+            found = [one for one in asked if not one.is_late(now)]
         return tuple(one.free_bytes for one in found if one.free_bytes is not None)
 
     def silent_for_s(self, folder: Path) -> float:
@@ -84,9 +84,7 @@ class Soundings:
 
     def mount_of(self, folder: Path) -> Mount:
         """Say what a folder lies on, without asking it."""
-        with self._lock:
-            mount = self._folders[folder].mount
-        return mount or self._table.above(folder)
+        return self._table.at(folder)
 
     def _ask(self, folder: Path) -> None:
         one = self._folders[folder]
@@ -96,11 +94,10 @@ class Soundings:
         try:
             self._disk.look(folder)
             free = self._disk.free_bytes(folder)
-            mount: Mount | None = self._table.at(folder)
         except OSError:
-            mount = None
+            free = None  # an answer, too
         with self._lock:
-            one.asked_at, one.free_bytes, one.mount = None, free, mount or one.mount
+            one.asked_at, one.free_bytes = None, free
             is_first, one.has_answered = not one.has_answered, True
         if is_first and self.has_looked():
             self._on_first_answers()

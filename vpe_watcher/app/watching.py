@@ -126,7 +126,7 @@ class Watching:
         if wish != "auto":
             return wish, "as configured"
         mount = self._table.at(folder)
-        if mount.is_network or mount.fs_type.startswith("fuse"):
+        if mount.may_hang:
             return POLL, f"{mount.fs_type} sends no events for what other machines write"
         return EVENTS, f"{mount.fs_type} is a local file system"
 

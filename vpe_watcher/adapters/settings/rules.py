@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
@@ -18,6 +19,7 @@ from vpe_watcher.adapters.settings.model import AuthSettings
 from vpe_watcher.adapters.settings.recipes import DEFAULT, Recipe, Settings
 from vpe_watcher.adapters.settings.secrets import fault_of
 
+ANSWER_WITHIN_S = 1.0
 NAME = re.compile(r"[A-Za-z0-9_-]+")
 NOT_YET = (
     ("retention", "archive_days"),
@@ -233,4 +235,9 @@ def _overlap(first: Path, second: Path) -> bool:
 
 
 def _real(path: Path) -> Path:
-    return Path(os.path.realpath(path))
+    """Follow the links in a path; on a share that does not answer it is taken as it is written."""
+    found: list[str] = []
+    asker = threading.Thread(target=lambda: found.append(os.path.realpath(path)), daemon=True)
+    asker.start()
+    asker.join(ANSWER_WITHIN_S)
+    return Path(found[0] if found else os.path.normpath(path))

@@ -25,6 +25,7 @@ CANDIDATE = ("path", "recipe", "state", "reason", "age_s")
 BREAKER = ("name", "open", "since", "reason", "hint")
 AT_MOST_LISTED = 20
 WATCH_EVERY_S = 1.0
+WELL = ("is a local file system", "as configured")  # how an inbox is watched that needs no word
 
 
 def status(config: Path | None) -> Result:
@@ -169,11 +170,16 @@ def _candidate_lines(candidates: list[dict[str, Any]], total: int, *, is_fresh: 
 
 
 def _root_lines(roots: list[dict[str, Any]]) -> list[str]:
-    polled = [root for root in roots if root.get("watch") == "poll"]
+    """Tell of the inboxes that are not simply watched by events, and why."""
+    how = {
+        "poll": "by looking again and again",
+        "none": "not now",
+        "events": "by events",
+    }
     return [
-        f"watching: {root['name']} by looking again and again"
-        + (f" ({root['reason']})" if root.get("reason") else "")
-        for root in polled
+        f"watching: {root['name']} {how.get(root.get('watch', ''), 'not now')} ({root['reason']})"
+        for root in roots
+        if root.get("reason") and not root["reason"].endswith(WELL)
     ]
 
 
