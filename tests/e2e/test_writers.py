@@ -17,9 +17,9 @@ import pytest
 from tests.conftest import SCHEDULES
 from tests.e2e.machine import Engine, Machine
 from tests.flow.scans import FORMS
-from tests.flow.schedules import KINDS, drawn_work
-from tests.flow.stage import name_of
-from tests.flow.writers import Acts, Filling, Writing, filled, written
+from tests.flow.schedules import FOLDERS, WRITERS, Work, drawn_work
+from tests.flow.stage import acts_of, name_of
+from tests.flow.writers import Acts, Dripping, Filling, Writing
 
 SETTLE_S = 0.3
 SHORTER_S, LONGER_S = 0.1, 1.0  # what pauses below and above `settle_s` are cut to
@@ -48,7 +48,7 @@ def test_twenty_writers_at_once_are_waited_for(
         with machine.daemon():
             running = [
                 pool.submit(played, inbox, kind, number)
-                for number, kind in enumerate(islice(cycle(KINDS), COUNT))
+                for number, kind in enumerate(islice(cycle([*WRITERS, *FOLDERS]), COUNT))
             ]
             time.sleep(RESTART_AFTER_S)
         with machine.daemon():
@@ -72,8 +72,7 @@ def played(inbox: Path, kind: str, number: int) -> list[Played]:
     while len(tries) < 5 and not any(one.is_kept for one in tries):
         seed = number + COUNT * len(tries) + 1
         work = tempered(drawn_work(Random(SEED + seed), kind, SETTLE_S, seed=seed))
-        acts = filled(inbox, work) if isinstance(work, Filling) else written(inbox, work)
-        tries.append(Played(kind, work, is_kept=keeps_its_pauses(acts)))
+        tries.append(Played(kind, work, is_kept=keeps_its_pauses(acts_of(inbox, work))))
     return tries
 
 
@@ -91,8 +90,9 @@ def keeps_its_pauses(acts: Acts) -> bool:
         time.sleep(pause_s)
 
 
-def tempered(work: Writing | Filling) -> Writing | Filling:
+def tempered(work: Work) -> Writing | Filling:
     """Cut pauses so that short ones stay short on a busy machine, and long ones are bearable."""
+    assert not isinstance(work, Dripping)
     if isinstance(work, Writing):
         return replace(work, pauses_s=cut(work.pauses_s), before_s=0.0)
     members = tuple(

@@ -13,6 +13,7 @@ from functools import cache
 from random import Random
 
 from tests.flow.house import binary_stl, nifti
+from tests.flow.series import SERIES, slice_bytes
 from tests.formats import builders
 
 
@@ -37,6 +38,23 @@ def file_name(form: str, seed: int) -> str:
     kind = FORMS[form]
     stem = {"cbct": "scan", "ios_upper": "upper", "ios_lower": "lower", "facial": "face"}
     return f"{stem[kind.modality]}-{form.replace(' ', '-')}-{seed}{kind.extension}"
+
+
+def series_uid(seed: int) -> str:
+    """Return the UID of a series of slices."""
+    return f"{SERIES}.{seed}"
+
+
+@cache
+def slice_of(seed: int, number: int, declared: int | None = None) -> bytes:
+    """Return one CT slice of a series, which may declare how many there are."""
+    return slice_bytes(
+        number,
+        series=series_uid(seed),
+        seed=seed,
+        SeriesNumber=str(seed),
+        ImagesInAcquisition=None if declared is None else str(declared),
+    )
 
 
 @cache

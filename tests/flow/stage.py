@@ -6,19 +6,31 @@ look that the daemon itself asked for.
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import tempfile
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tests.flow.house import FakeTime, House
 from tests.flow.scans import FORMS
-from tests.flow.schedules import Schedule, Shock
-from tests.flow.writers import Acts, Filling, Writing, filled, written
+from tests.flow.schedules import SERIES_SETTLE, Schedule, Shock, Work
+from tests.flow.writers import (
+    Acts,
+    Dripping,
+    Filling,
+    Writing,
+    dripped,
+    filled,
+    slice_name,
+    written,
+)
 from vpe_watcher.core.model import Case, State
 
+SETTLE_S = 2.0
 HOUR_S = 3600.0
 AT_REST_WITHIN_S = 90.0
 WISHES = {"options": {"mandible": {"smoothingIterations": 3}}}
@@ -38,9 +50,9 @@ class DaemonTime(FakeTime):
 
 @dataclass(slots=True)
 class _Actor:
-    """A writer at work: its name in the inbox, and the moment of its next act."""
+    """A writer at work, and the moment of its next act."""
 
-    name: str
+    work: Work
     acts: Acts
     at: float
 
@@ -60,8 +72,7 @@ class Stage:
         now = self.house.time.steady
         inbox = self.house.root / "inbox"
         for work in self.schedule.works:
-            acts = filled(inbox, work) if isinstance(work, Filling) else written(inbox, work)
-            self.actors.append(_Actor(work.name, acts, now))
+            self.actors.append(_Actor(work, acts_of(inbox, work), now))
             if self.schedule.has_wishes and isinstance(work, Writing):
                 (inbox / f"{work.name}.job.json").write_text(json.dumps(WISHES))
         self.shocks = sorted(self.schedule.shocks, key=lambda shock: shock.at_s)
@@ -95,9 +106,17 @@ class Stage:
             except StopIteration:
                 self.actors.remove(actor)
             if self.schedule.hears:
-                for inbox in self.house.parts.inboxes.values():
-                    inbox.hint(actor.name)
-                self.next_turn = min(self.next_turn, now + self.schedule.late_s)
+                self._hear(actor.work)
+
+    def _hear(self, work: Work) -> None:
+        """Tell the daemon that something happened, without saying whether it was the last act."""
+        names = [work.name]
+        if isinstance(work, Dripping) and not work.folder:
+            names = [slice_name(work, number) for number in work.order]
+        for inbox in self.house.parts.inboxes.values():
+            for name in names:
+                inbox.hint(name)
+        self.next_turn = min(self.next_turn, self.house.time.steady + self.schedule.late_s)
 
     def _turn_if_due(self) -> None:
         now = self.house.time.steady
@@ -117,15 +136,26 @@ class Stage:
 
     def _is_at_rest(self) -> bool:
         cases = self.house.cases()
-        return len(cases) >= len(self.schedule.works) and all(
-            case.state.is_at_rest for case in cases
-        )
+        if len(cases) < len(self.schedule.works) or self.house.files("inbox"):
+            return False
+        return all(case.state.is_at_rest for case in cases)
+
+
+def acts_of(inbox: Path, work: Work) -> Acts:
+    """Return what a writer does."""
+    if isinstance(work, Filling):
+        return filled(inbox, work)
+    return dripped(inbox, work) if isinstance(work, Dripping) else written(inbox, work)
 
 
 def play(schedule: Schedule, ground: Path) -> None:
     """Play a schedule in a house of its own, and check what became of it."""
     root = Path(tempfile.mkdtemp(dir=ground))
-    intake = {"incomplete_after_s": schedule.incomplete_after_s}
+    intake = {
+        "settle_s": SETTLE_S,
+        "series_settle_s": SETTLE_S * SERIES_SETTLE,
+        "incomplete_after_s": schedule.incomplete_after_s,
+    }
     house = House(root / "house", {"intake": intake})
     house.time = DaemonTime(engine=house.time)
     house.restart()
@@ -155,23 +185,28 @@ def check(house: House, schedule: Schedule) -> None:
     assert house.breakers() == set()
 
 
-def _check_case(house: House, work: Writing | Filling, *, wishes: dict[str, Any]) -> None:
-    members = work.members if isinstance(work, Filling) else (("", work),)
+def _check_case(house: House, work: Work, *, wishes: dict[str, Any]) -> None:
     (case,) = [case for case in house.cases() if case.case_name == name_of(work)]
     assert case.state is State.DONE
     assert case.attempts == 1
     (job,) = [job for job in house.sandbox.ledger.jobs.values() if job.id == case.job_id]
     assert job.started == 1
     sent = {name: entry.uploads[-1].path.read_bytes() for name, entry in job.inputs.items()}
+    if isinstance(work, Dripping):
+        assert sorted(unzipped(sent.pop("cbct"))) == work.contents
+        assert not sent
+        assert _archived(house, case) >= set(work.contents)
+        return
+    members = work.members if isinstance(work, Filling) else (("", work),)
     assert sent == {FORMS[one.form].modality: one.content for _, one in members}
     assert _archived(house, case) >= {one.content for _, one in members}
     if isinstance(work, Writing):
         assert {key: job.request[key] for key in wishes} == wishes
 
 
-def name_of(work: Writing | Filling) -> str:
+def name_of(work: Work) -> str:
     """Return the name of the case that a work becomes."""
-    if isinstance(work, Filling):
+    if not isinstance(work, Writing):
         return work.name
     return work.name.removesuffix(FORMS[work.form].extension)
 
@@ -179,3 +214,9 @@ def name_of(work: Writing | Filling) -> str:
 def _archived(house: House, case: Case) -> set[bytes]:
     folder = house.root / "archive" / case.folder
     return {path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def unzipped(archive: bytes) -> list[bytes]:
+    """Return the contents of an archive's members."""
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        return [opened.read(name) for name in opened.namelist()]

@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 
 from tests.conftest import SCHEDULES
 from tests.flow.schedules import KINDS, Schedule, drawn
-from tests.flow.stage import play
+from tests.flow.stage import SETTLE_S, play
 
-SETTLE_S = 2.0
-EXAMPLES = 50
+EXAMPLES = 28
 SOAK_EXAMPLES = 20_000 // len(KINDS) + 1
 SEED = 20_261_103
 Record = Callable[[str, object], None]

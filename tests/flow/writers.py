@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.flow.scans import content_of, file_name
+from tests.flow.scans import content_of, file_name, series_uid, slice_of
+from vpe_watcher.core.series import series_name
 
 LONG_AGO = (1_104_584_400.0, 1_104_584_400.0)  # January 2005
 Acts = Iterator[float]
@@ -81,6 +82,40 @@ class Filling:
     before_s: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Dripping:
+    """How the slices of a series come, loose or (with a `folder`) nested in one.
+
+    `order` are the instance numbers as they come; after each but the last comes one of `pauses_s`.
+    `way` is `whole`, `pieces` (cut at `cut`, closed in between) or `renamed` (from a `.part` name).
+    `is_counted`: each slice declares how many there are. `cover` is as for a `Filling`.
+    """
+
+    seed: int
+    order: tuple[int, ...]
+    pauses_s: tuple[float, ...]
+    way: str = "whole"
+    cut: int = 200
+    is_counted: bool = False
+    folder: str = ""
+    cover: str = ""
+    before_s: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """Return the case's name in the end."""
+        return self.folder or series_name(str(self.seed), series_uid(self.seed))
+
+    @property
+    def contents(self) -> list[bytes]:
+        """Return the slices' bytes, sorted."""
+        return sorted(self.content(number) for number in self.order)
+
+    def content(self, number: int) -> bytes:
+        """Return a slice's bytes."""
+        return slice_of(self.seed, number, len(self.order) if self.is_counted else None)
+
+
 def written(folder: Path, one: Writing) -> Acts:
     """Write a file into a folder."""
     yield one.before_s
@@ -113,6 +148,40 @@ def filled(inbox: Path, one: Filling) -> Acts:
         yield from _renamed_in(inbox / f"{one.name}.part", inbox / one.name, one)
     else:
         yield from _one_by_one(inbox / one.name, one)
+
+
+def dripped(inbox: Path, one: Dripping) -> Acts:
+    """Let the slices of a series come into an inbox."""
+    yield one.before_s
+    target = inbox / one.folder if one.folder else inbox
+    if one.cover == "outside":
+        draft = inbox.parent / f"{one.folder}-draft"
+    else:
+        draft = inbox / f"{one.folder}.part" if one.cover == "inside" else target
+    for place, number in enumerate(one.order):
+        folder = draft / f"scan/{number % 2}" if one.folder else draft
+        folder.mkdir(parents=True, exist_ok=True)
+        yield from _one_slice(folder, one, number)
+        if place + 1 < len(one.order):
+            yield one.pauses_s[place % len(one.pauses_s)]
+    if draft != target:
+        draft.rename(target)
+
+
+def slice_name(one: Dripping, number: int) -> str:
+    """Return the file name of a slice."""
+    return f"{one.seed}-{number:03d}.dcm"
+
+
+def _one_slice(folder: Path, one: Dripping, number: int) -> Acts:
+    content, path = one.content(number), folder / slice_name(one, number)
+    if one.way == "pieces":
+        path.write_bytes(content[: one.cut])
+        yield one.pauses_s[-1]
+    draft = path.with_name(f"{path.name}.part") if one.way == "renamed" else path
+    with draft.open("ab") as file:
+        file.write(content[path.stat().st_size if one.way == "pieces" else 0 :])
+    draft.rename(path)
 
 
 # --- one file -------------------------------------------------------------------------------------
