@@ -14,7 +14,10 @@ REFRESH_S = 10.0
 
 
 class Snapshot:
-    """Writes at most once a second, and only what has changed (ages at least every ten)."""
+    """Writes at most once a second, and only what has changed (ages at least every ten).
+
+    A breaker that opens or closes is shown at once: people look when work stands still.
+    """
 
     def __init__(self, parts: Parts, *, since: float, version: str) -> None:
         self._parts = parts
@@ -22,18 +25,13 @@ class Snapshot:
         self._version = version
         self._next_at = 0.0
         self._refresh_at = 0.0
-        self._may_write_at = 0.0
         self._last: object = None
         self._breakers: object = None
 
     def show(self, now: float, watch_modes: Mapping[str, tuple[str, str]]) -> None:
-        """Write the snapshot if it is time to; `now` is monotonic.
-
-        A breaker that opens or closes is shown at once: people look when work stands still.
-        """
+        """Write the snapshot if it is time to; `now` is monotonic."""
         breakers = {(one.name, one.reason) for one in self._parts.breakers.all()}
-        is_told = breakers == self._breakers or now < self._may_write_at
-        if is_told and now < self._next_at:
+        if breakers == self._breakers and now < self._next_at:
             return
         self._next_at = now + PERIOD_S
         self._breakers = breakers
@@ -46,7 +44,6 @@ class Snapshot:
             return
         self._last = shape
         self._refresh_at = now + REFRESH_S
-        self._may_write_at = now + PERIOD_S
         self._parts.store.put_snapshot(body)
 
     def show_last(self, now: float, watch_modes: Mapping[str, tuple[str, str]]) -> None:
