@@ -52,17 +52,17 @@ def head_ct() -> Scan:
 
 
 def write_series(
-    folder: Path, *, number: int = 1, declared: int | None = None, study: UID | None = None
+    folder: Path, *, number: int = 1, declared_in: str = "", study: UID | None = None
 ) -> Series:
     """Write the head as a fresh series into `folder`.
 
-    `declared` is the count that every header tells (0020,1002, images in acquisition).
+    `declared_in` is the keyword of an attribute that tells their number in every header.
     """
     scan = head_ct()
     folder.mkdir(parents=True, exist_ok=True)
     head = _series_head(scan, number=number, study=study or generate_uid())
-    if declared is not None:
-        head.ImagesInAcquisition = declared
+    if declared_in:
+        setattr(head, declared_in, SLICES)
     files = tuple(_write_slice(head, scan, index, folder) for index in range(len(scan.voxels)))
     return Series(str(head.SeriesInstanceUID), files)
 

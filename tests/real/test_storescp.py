@@ -91,9 +91,10 @@ def test_broken_off_and_repeated_at_once(ward: Ward, series: Series) -> None:
     _assert_whole(ward.house, series, sent_at=time.time())
 
 
-def test_broken_off_and_repeated_later(ward: Ward, tmp_path: Path) -> None:
+@pytest.mark.parametrize("keyword", ["ImagesInAcquisition", "NumberOfSeriesRelatedInstances"])
+def test_broken_off_and_repeated_later(keyword: str, ward: Ward, tmp_path: Path) -> None:
     """The headers tell 108: what there is of them is held back until the sender comes back."""
-    series = write_series(tmp_path / "modality", declared=SLICES)
+    series = write_series(tmp_path / "modality", declared_in=keyword)
     ward.receiver.send(series.files[:BROKEN_AT])
     ward.house.wait_until(
         lambda: [row for row in _rows(ward.house) if row["state"] == "held_back"],
@@ -123,3 +124,20 @@ def test_copied_with_a_gap_in_the_middle(ward: Ward, series: Series) -> None:
     assert ward.house.cases() == []
     shutil.copyfile(late, ward.house.inbox / late.name)
     _assert_whole(ward.house, series, sent_at=time.time())
+
+
+def test_broken_off_and_continued_too_late(ward: Ward, series: Series) -> None:
+    """Nothing told that more would come: the rest is held, and a person's word sends all of it."""
+    house = ward.house
+    ward.receiver.send(series.files[:BROKEN_AT])
+    house.wait_for_rest(1)
+    ward.receiver.send(series.files[BROKEN_AT:])
+    late, first = house.wait_for_rest(2)
+    assert (late["state"], first["state"]) == ("held", "done")
+    assert len(house.ledger()["jobs"]) == 1
+    house.tell("retry", late["case_id"])
+    house.wait_until(lambda: len(house.jobs()) == 2, "the retry made no job")
+    house.wait_for_rest(2)
+    sizes = [len(instances_of(house.unzipped(job))) for job in house.jobs()]
+    assert sizes == [BROKEN_AT, SLICES]
+    assert instances_of(house.unzipped(house.jobs()[1])) == sorted(series.instances)
