@@ -27,7 +27,14 @@ FIELDS = frozenset(
 )
 NAMES = frozenset({"name", "path"})
 WARNINGS = frozenset(
-    {"breaker.opened", "case.held", "case.failed", "step.interrupted", "library.warning"}
+    {
+        "breaker.opened",
+        "case.held",
+        "case.failed",
+        "step.interrupted",
+        "library.warning",
+        "receive.waiting",
+    }
     | {"association.rejected", "instance.refused"}
 )
 ERRORS = frozenset({"step.defect", "thread.defect", "receive.defect"})

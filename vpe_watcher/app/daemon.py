@@ -36,6 +36,8 @@ from vpe_watcher.app.assembly import (
     open_store,
 )
 from vpe_watcher.app.housekeeper import Housekeeper
+from vpe_watcher.app.listening import Listening
+from vpe_watcher.app.receiving import Receiving
 from vpe_watcher.app.signals import Signals, taken_signals
 from vpe_watcher.app.silence import SILENT_AFTER_S, Silence, Turn
 from vpe_watcher.app.snapshot import Snapshot
@@ -159,6 +161,8 @@ class Daemon:
             monotonic=clock.monotonic,
             after_s=silent_after_s,
         )
+        receiving = Receiving(settings, daemon_id=lambda: parts.places.daemon_id, log=log)
+        self._listening = Listening(receiving, log=log, monotonic=clock.monotonic)
         self._turns: dict[str, Turn] = {}
         self._workers = 0
         self.has_abandoned = False  # a thread still runs: nothing may be closed under it
@@ -173,6 +177,8 @@ class Daemon:
         if not self._resume():
             return EXIT_OK
         try:
+            if not once:
+                self._listening.keep()  # before anything else: it may be wrongly configured
             self._start_threads()
             while not self._signals.is_stopping:
                 if self._tick(once=once):
@@ -180,7 +186,9 @@ class Daemon:
         finally:
             self._stop_threads()
             with suppress(EnvironmentFault):
-                self._snapshot.show_last(self._clock.monotonic(), self._watching.modes)
+                self._snapshot.show_last(
+                    self._clock.monotonic(), self._watching.modes, self._listening.shown()
+                )
         return EXIT_TRY_AGAIN if once and self._has_left_work() else EXIT_OK
 
     def _resume(self) -> bool:
@@ -217,7 +225,9 @@ class Daemon:
             for job in self._parts.schedule.take_ready():
                 self._jobs.put(job)
             self._obey_words()
-            self._snapshot.show(self._clock.monotonic(), self._watching.modes)
+            self._snapshot.show(
+                self._clock.monotonic(), self._watching.modes, self._listening.shown()
+            )
             due_in_s = self._parts.schedule.next_due_in_s()
             is_over = once and self._is_idle()
         except EnvironmentFault as fault:
@@ -226,6 +236,8 @@ class Daemon:
             return False
         self._parts.breakers.close("state", kind="main")
         self._mind_threads()
+        if not once:
+            self._listening.keep()
         self._heed_hangups()
         if not is_over:
             self._wait(min(TICK_S, TICK_S if due_in_s is None else max(due_in_s, 0.01)))
@@ -339,6 +351,7 @@ class Daemon:
 
     def _stop_threads(self) -> None:
         self._stopping.event.set()
+        self._listening.begin_stop()
         for _ in self._threads:
             self._jobs.put(None)
         for inbox in self._parts.inboxes.values():
@@ -352,7 +365,8 @@ class Daemon:
         ]
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
-        if any(thread.is_alive() for thread in threads):
+        has_stopped_receiving = self._listening.stop()
+        if any(thread.is_alive() for thread in threads) or not has_stopped_receiving:
             self._log("daemon.abandoned", reason="a step did not end within stop_grace_s")
             self.has_abandoned = True
         else:

@@ -62,6 +62,11 @@ class Receiving:
             min_free=settings.retention.min_free,
         )
 
+    @property
+    def listen(self) -> str:
+        """Return the address as it was configured; "" when there is none."""
+        return self._settings.dicom.listen
+
     def start(self) -> None:
         """Listen, in threads of its own.
 

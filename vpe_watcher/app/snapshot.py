@@ -28,17 +28,30 @@ class Snapshot:
         self._last: object = None
         self._breakers: object = None
 
-    def show(self, now: float, watch_modes: Mapping[str, tuple[str, str]]) -> None:
-        """Write the snapshot if it is time to; `now` is monotonic."""
+    def show(
+        self,
+        now: float,
+        watch_modes: Mapping[str, tuple[str, str]],
+        receiver: Mapping[str, str] | None = None,
+    ) -> None:
+        """Write the snapshot if it is time to; `now` is monotonic.
+
+        A breaker that opens or closes is shown at once: people look when work stands still.
+        """
         breakers = {(one.name, one.reason) for one in self._parts.breakers.all()}
         if breakers == self._breakers and now < self._next_at:
             return
         self._next_at = now + PERIOD_S
         self._breakers = breakers
-        self._write(now, watch_modes)
+        self._write(now, watch_modes, receiver)
 
-    def _write(self, now: float, watch_modes: Mapping[str, tuple[str, str]]) -> None:
-        body = self._body(watch_modes)
+    def _write(
+        self,
+        now: float,
+        watch_modes: Mapping[str, tuple[str, str]],
+        receiver: Mapping[str, str] | None,
+    ) -> None:
+        body = {**self._body(watch_modes), "receiver": receiver}
         shape = _without_ages(body)
         if shape == self._last and (now < self._refresh_at or not body["candidates"]):
             return
@@ -46,10 +59,15 @@ class Snapshot:
         self._refresh_at = now + REFRESH_S
         self._parts.store.put_snapshot(body)
 
-    def show_last(self, now: float, watch_modes: Mapping[str, tuple[str, str]]) -> None:
+    def show_last(
+        self,
+        now: float,
+        watch_modes: Mapping[str, tuple[str, str]],
+        receiver: Mapping[str, str] | None = None,
+    ) -> None:
         """Write how things stand at the end."""
         self._last = None
-        self._write(now, watch_modes)
+        self._write(now, watch_modes, receiver)
 
     def _body(self, watch_modes: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
         candidates = [row for inbox in self._parts.inboxes.values() for row in inbox.candidates()]

@@ -93,7 +93,11 @@ def _look(
         "breakers": breakers if pid is not None else [],
     }
     total = max(int(snapshot.get("candidates_total") or 0), len(candidates))
-    return data, held, total, list(snapshot.get("roots") or ())
+    roots = list(snapshot.get("roots") or ())
+    receiver = snapshot.get("receiver") or {}
+    if receiver.get("reason"):
+        roots.append({**receiver, "name": receiver["listen"], "watch": "receiver"})
+    return data, held, total, roots
 
 
 def _daemon(snapshot: dict[str, Any], pid: int | None) -> dict[str, Any]:
@@ -176,11 +180,15 @@ def _root_lines(roots: list[dict[str, Any]]) -> list[str]:
         "none": "not now",
         "events": "by events",
     }
-    return [
-        f"watching: {root['name']} {how.get(root.get('watch', ''), 'not now')} ({root['reason']})"
-        for root in roots
-        if root.get("reason") and not root["reason"].endswith(WELL)
-    ]
+    lines = []
+    for root in roots:
+        reason = root.get("reason") or ""
+        watch = root.get("watch", "")
+        if watch == "receiver":
+            lines.append(f"receiving: not at {root['name']} ({reason})")
+        elif reason and not reason.endswith(WELL):
+            lines.append(f"watching: {root['name']} {how.get(watch, 'not now')} ({reason})")
+    return lines
 
 
 def _and_more(total: int) -> list[str]:
