@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 DEATHS = "deaths of the daemon"
 SCHEDULES = "schedules of writers"
+MEASURED = "measured"
 
 
 def pytest_terminal_summary(
@@ -22,7 +23,7 @@ def pytest_terminal_summary(
     for outcome in ("passed", "failed"):
         for report in terminalreporter.getreports(outcome):
             for name, value in report.user_properties:
-                if name in (DEATHS, SCHEDULES):
+                if name in (DEATHS, SCHEDULES, MEASURED):
                     terminalreporter.write_line(f"{name}: {value}")
     if "not real" in config.getoption("markexpr", default=""):
         terminalreporter.write_line("real-data suite left out: run make test-real", yellow=True)

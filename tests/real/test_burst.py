@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import MEASURED
 from tests.real.house import House, Plan, running_house
 from tests.real.small import move_in, write_small_mesh, write_small_scan
 
@@ -21,6 +22,7 @@ SCAN_EVERY_S = 5.0
 DUTY = 0.05
 # What is found is claimed; one job is enough, the others wait for tomorrow's budget.
 LIMITS = {"jobs_per_day": 1}
+Record = Callable[[str, object], None]
 RECIPES = "[recipes.teeth]\n[recipes.jaws]\n"
 ONE_WATCH = 'echo 1 > /proc/sys/user/max_inotify_watches && exec "$@"'
 # The limit holds in a user namespace of the daemon's own: nothing to restore.
@@ -36,7 +38,9 @@ def mount_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("prefix", [(), STARVED], ids=["watched", "one watch"])
-def test_a_burst_is_found_within_one_scan_period(prefix: tuple[str, ...], disk: Path) -> None:
+def test_a_burst_is_found_within_one_scan_period(
+    prefix: tuple[str, ...], disk: Path, record_property: Record
+) -> None:
     """Five thousand files and some trees are each seen once, within one period of their drop."""
     _make_inboxes(disk)
     count = _stage(disk / "staged", FILES, _mesh)
@@ -46,14 +50,14 @@ def test_a_burst_is_found_within_one_scan_period(prefix: tuple[str, ...], disk: 
         house.wait_until(lambda: len(house.events("candidate.seen")) >= count, "not all is found")
         seen = house.events("candidate.seen")
         found_after_s = max(_moment(line["timestamp"]) for line in seen) - dropped_at
-        print(f"{count} found {found_after_s:.1f} s after the last")  # noqa: T201 - a figure
+        record_property(MEASURED, f"{count} files found {found_after_s:.1f} s after the last came")
         assert found_after_s < _period_s(house)
         time.sleep(_period_s(house) + 1)
         assert len(house.events("candidate.seen")) == count
         assert house.cases() == []
 
 
-def test_of_a_burst_nothing_is_claimed_twice(disk: Path) -> None:
+def test_of_a_burst_nothing_is_claimed_twice(disk: Path, record_property: Record) -> None:
     """With one watch for three inboxes every file and every tree becomes one case."""
     _make_inboxes(disk)
     count = _stage(disk / "staged", CLAIMED, write_small_scan)
@@ -63,7 +67,7 @@ def test_of_a_burst_nothing_is_claimed_twice(disk: Path) -> None:
     with running_house(disk, plan) as house:
         dropped_at = _drop(house)
         house.wait_until(lambda: _is_empty(house), "something is left", timeout_s=150)
-        print(f"{count} claimed after {time.time() - dropped_at:.0f} s")  # noqa: T201 - a figure
+        record_property(MEASURED, f"{count} files claimed after {time.time() - dropped_at:.0f} s")
         house.wait_until(lambda: len(house.cases()) >= count, "a case is missing")
         assert Counter(case["case_name"] for case in house.cases()) == Counter(names)
 
