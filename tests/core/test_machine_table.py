@@ -87,7 +87,7 @@ delivering$  ok > archiving
 delivering$  lost > waiting
 delivering$  changed gone > held
 
-archiving    transient environment stopped interrupted > archiving
+archiving    pending transient environment stopped interrupted > archiving
 archiving    ok > verdict
 archiving$   transient environment stopped interrupted > archiving
 archiving$   ok > verdict

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tests.crash.lives import Stage
-from tests.crash.scenarios import Scenario
+from tests.crash.scenario import Scenario
 from vpe_watcher.core.model import Case, State
 from vpe_watcher.flow.places import HIDDEN
+from vpe_watcher.sandbox.ledger import Job, JobInput
 
 ROOTS = ("inbox", "outbox", "archive", "failed")
 RESTS = {"archive": ("result.json",), "failed": ("error.json", "error.txt")}
@@ -202,7 +205,11 @@ def _manifest(stage: Stage, case: Case, folder: Path, document: dict[str, Any]) 
     yield from _named_files(folder, document)
     if document["case_id"] != case.case_id:
         yield f"the manifest of {case.case_name} belongs to {document['case_id']}"
-    dropped = {hashlib.sha256(content).hexdigest() for content in stage.dropped.values()}
+    dropped: set[str | None] = {_digest(content) for content in stage.dropped.values()}
+    if case.state is State.DUPLICATE:
+        dropped.add(None)  # no ZIP of a series was made
+    else:
+        dropped |= _archives_of(stage.sandbox.ledger.jobs[case.job_id or ""])
     if not {entry["sha256"] for entry in document["inputs"]} <= dropped:
         yield f"the manifest of {case.case_name} names inputs that nobody dropped"
     copy = stage.root / "archive" / case.folder / "result.json"
@@ -234,8 +241,9 @@ def _engine(stage: Stage, scenario: Scenario, cases: list[Case]) -> Iterator[str
     dropped = {hashlib.sha256(content).hexdigest() for content in stage.dropped.values()}
     for job in started:
         seen = {entry.uploads[-1].sha256 for entry in job.inputs.values()}
-        if not seen <= dropped:
+        if not seen - _archives_of(job) <= dropped:
             yield "the Engine computed from bytes that nobody dropped"
+    yield from _archives(stage, scenario, cases, started)
     ids = {job.id for job in started}
     if strangers := [c.case_name for c in cases if c.job_id and c.job_id not in ids and c.paid]:
         yield f"jobs of {strangers} are not those that were started"
@@ -243,3 +251,35 @@ def _engine(stage: Stage, scenario: Scenario, cases: list[Case]) -> Iterator[str
         yield f"{ledger.tokens_issued} tokens in {stage.lives} lives"
     if ledger.as_json()["presigned_with_authorization"]:
         yield "a pre-signed URL was called with the token"
+
+
+def _archives(
+    stage: Stage, scenario: Scenario, cases: list[Case], started: list[Job]
+) -> Iterator[str]:
+    """Hold each ZIP that was paid for against the files that it must hold, each once."""
+    folders = {case.job_id: case.folder for case in cases if case.job_id}
+    sent = {
+        folders.get(job.id, job.id): [_members(entry) for entry in _zipped(job)]
+        for job in started
+        if _zipped(job)
+    }
+    wanted = {
+        folder: [Counter(_digest(stage.dropped[name]) for name in names)]
+        for folder, names in scenario.archives.items()
+    }
+    if sent != wanted:
+        found = {folder: [len(one) for one in archives] for folder, archives in sent.items()}
+        yield f"the Engine was sent archives that are not those of their cases: {found}"
+
+
+def _zipped(job: Job) -> list[JobInput]:
+    return [entry for entry in job.inputs.values() if entry.extension == ".zip"]
+
+
+def _archives_of(job: Job) -> set[str]:
+    return {entry.uploads[-1].sha256 for entry in _zipped(job)}
+
+
+def _members(entry: JobInput) -> Counter[str]:
+    with zipfile.ZipFile(entry.uploads[-1].path) as archive:
+        return Counter(_digest(archive.read(name)) for name in archive.namelist())

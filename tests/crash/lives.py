@@ -65,13 +65,15 @@ class Stage(House):
     """A house for daemons that die. `far` names folders on file systems of their own.
 
     `is_fine` counts more points (see `Points`); `known_settings` spares reading them again;
-    `meddle` is what somebody else does just before a rename.
+    `meddle` is what somebody else does just before a rename. `fails_for`: a job that was sent
+    these bytes fails at the Engine.
     """
 
     far: tuple[str, ...] = ()
     is_fine: bool = False
     known_settings: Settings | None = None
     meddle: Callable[[Path], None] = lambda _source: None
+    fails_for: bytes = b""
 
     def __post_init__(self) -> None:
         """Make the folders anew, and the Engine; no daemon lives yet."""
@@ -101,7 +103,7 @@ class Stage(House):
         self.events.clear()
         if fatal:
             return self._live_in_a_child(fatal)
-        return self._live(Points(is_fine=self.is_fine), self.sandbox.handle)
+        return self._live(Points(is_fine=self.is_fine), self.answer)
 
     def _live_in_a_child(self, fatal: int) -> Life:
         ours, theirs = Pipe()
@@ -130,7 +132,31 @@ class Stage(House):
                 continue
             now, *call = message
             self.time.advance(now - self.time.wall)
-            line.send(self.sandbox.handle(request_of(*call)))
+            line.send(self.answer(request_of(*call)))
+
+    def answer(self, request: Request) -> Response:
+        """Be the Engine for one request."""
+        if self.fails_for:
+            jobs = [job for job in self.sandbox.ledger.jobs.values() if job.id in request.url]
+            uploads = [one for job in jobs for e in job.inputs.values() for one in e.uploads]
+            is_bad = any(self.fails_for in one.path.read_bytes() for one in uploads)
+            self.sandbox.set_options(success=not is_bad)
+        return self.sandbox.handle(request)
+
+    def live_partly(self, is_enough: Callable[[], bool], *, only_look: bool = False) -> None:
+        """Let a daemon live until something has come about; then it ends between two steps.
+
+        `only_look`: it takes what is ready, and runs no step.
+        """
+        self.lives += 1
+        self.time.advance(BETWEEN_LIVES_S)
+        self.disk = self._disk(Points())
+        self.adapter = SandboxAdapter(self.sandbox)
+        self._start_with(Points())
+        while not is_enough():
+            self.look() if only_look else self.turn()
+            self.time.advance(1.0)
+        self.close()
 
     def drop(self, name: str, content: bytes | None = None, *, recipe: str = "") -> Path:
         """Put a file into the inbox, and remember it."""

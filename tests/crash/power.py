@@ -3,7 +3,8 @@
 Watches what reaches `fsync`. The state file is SQLite's to keep; of the folders that people see
 there stays what was durable: of a file its content at its last sync, of a folder its entries at
 its last sync. A rename is one change of a journal: the first sync that makes it durable does so in
-both folders. People's own files are durable from the start.
+both folders. Renames that wait for one sync together may have become durable without it, each by
+itself. People's own files are durable from the start.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -27,9 +29,17 @@ from vpe_watcher.core.model import FileMark
 from vpe_watcher.flow.places import EVIDENCE, HIDDEN
 from vpe_watcher.sandbox.messages import Request, Response
 
+FEW = 3
+Kept = tuple["Rename", ...]
+
 
 class PowerCut(BaseException):
-    """The machine is off: nothing but what is durable is left."""
+    """The machine is off: nothing but what is durable is left, and `kept` of what was under way."""
+
+    def __init__(self, what: str, kept: Kept = ()) -> None:
+        """Say what had just happened."""
+        super().__init__(what)
+        self.kept = kept
 
 
 class Outage(Points):
@@ -40,9 +50,39 @@ class Outage(Points):
 
     def reach(self, what: str, half: object = None) -> None:
         """Pass a moment, or be cut off there."""
+        self._pass(what, ())
+
+    def doubt(self, renames: Kept) -> None:
+        """Pass the moments at which some of these renames have become durable, and others not."""
+        for kept in _some_of(renames):
+            self._pass(f"kept {len(kept)} of {len(renames)} renames", kept)
+
+    def _pass(self, what: str, kept: Kept) -> None:
         self.passed += 1
         if self.passed == self.fatal:
-            raise PowerCut(what)
+            raise PowerCut(what, kept)
+
+
+def _some_of(renames: Kept) -> Iterator[Kept]:
+    """Return every choice of a few renames; of many each alone, all but each, and every other."""
+    if len(renames) > FEW:
+        yield from ((one,) for one in renames)
+        yield from (tuple(one for one in renames if one is not other) for other in renames)
+        yield renames[::2]
+        return
+    for count in range(1, len(renames)):
+        yield from combinations(renames, count)
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """A rename that no sync has made durable: folders and what was renamed by their inodes."""
+
+    source: int
+    old_name: str
+    target: int
+    name: str
+    inode: int
 
 
 class Platter:
@@ -57,6 +97,8 @@ class Platter:
         self._folders: dict[int, dict[str, int]] = {}
         self._pins: dict[int, int] = {}
         self._numbers: dict[int, int] = {}
+        self._renames: list[Rename] = []
+        self._are_new = False
 
     def close(self) -> None:
         """Let go of all inodes."""
@@ -88,6 +130,19 @@ class Platter:
             self._keep_file(opened)
         return True
 
+    def renamed(self, source: Path, target: Path) -> None:
+        """Take note of a rename that may become durable before it is synced."""
+        inode = target.lstat().st_ino
+        self._pin(target, inode)
+        folders = source.parent.stat().st_ino, target.parent.stat().st_ino
+        self._renames.append(Rename(folders[0], source.name, folders[1], target.name, inode))
+        self._are_new = True
+
+    def doubtful(self) -> Kept:
+        """Return the renames that wait for a sync, once for each that has come to them."""
+        are_new, self._are_new = self._are_new, False
+        return tuple(self._renames) if are_new else ()
+
     def _keep_file(self, path: Path) -> None:
         found = path.stat()
         self._pin(path, found.st_ino)
@@ -103,6 +158,7 @@ class Platter:
         for other, before in self._folders.items():
             self._folders[other] = {n: one for n, one in before.items() if one not in arrived}
         self._folders[inode] = entries
+        self._renames = [one for one in self._renames if one.target != inode]
 
     def _pin(self, path: Path, inode: int) -> None:
         if inode not in self._pins:
@@ -122,8 +178,12 @@ class Platter:
     def _is_folder(self, inode: int) -> bool:
         return stat.S_ISDIR(os.fstat(self._pins[inode]).st_mode)
 
-    def cut(self) -> None:
-        """Leave on the disk what is durable, and nothing else."""
+    def cut(self, kept: Kept = ()) -> None:
+        """Leave on the disk what is durable, with some renames that were not synced."""
+        for one in kept:
+            if self._folders.get(one.source, {}).get(one.old_name) == one.inode:
+                del self._folders[one.source][one.old_name]
+                self._folders.setdefault(one.target, {})[one.name] = one.inode
         numbers: dict[int, int] = {}
         for root in self._roots:
             inode = root.stat().st_ino
@@ -133,6 +193,7 @@ class Platter:
         self._numbers = numbers
         self._files.clear()
         self._folders.clear()
+        self._renames.clear()
         self.close()
         self.settle()
 
@@ -155,6 +216,11 @@ class SteadyDisk(MortalDisk):
         """Ask a platter which file is which."""
         self._platter = platter
         return self
+
+    def rename_unsynced(self, source: Path, target: Path) -> None:
+        """Rename, and let the platter know."""
+        super().rename_unsynced(source, target)
+        self._platter.renamed(source, target)
 
     def look(self, path: Path) -> Entry | None:
         """Return what lies at a path."""
@@ -193,14 +259,14 @@ class PoweredStage(Stage):
             with self._watched_syncs(points):
                 return self._live(points, self._heard)
         except PowerCut as cut:
-            self.platter.cut()
+            self.platter.cut(cut.kept)
             self.broken += broken_at_death(self)
             return Life(has_died=True, points=points.passed, words=str(cut))
 
     def _heard(self, request: Request) -> Response:
         """Be the Engine; what may cost must be written down durably before it is heard."""
         before = self._notifications()
-        response = self.sandbox.handle(request)
+        response = self.answer(request)
         if self._notifications() > before and not self._has_evidence():
             self.broken.append("a job was started without durable evidence")
         return response
@@ -223,6 +289,7 @@ class PoweredStage(Stage):
         fsync = os.fsync
 
         def watched(descriptor: int) -> None:
+            points.doubt(self.platter.doubtful())
             fsync(descriptor)
             if self.platter.synced(descriptor):
                 points.reach(f"synced {Path(f'/proc/self/fd/{descriptor}').readlink()}")

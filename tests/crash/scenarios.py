@@ -6,21 +6,15 @@ Each scenario's end is the same through any number of deaths.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
 
 from tests.crash.lives import Stage
-from tests.flow.house import binary_stl, merged, nifti
-from vpe_watcher.adapters.settings import Settings
+from tests.crash.scenario import Scenario
+from tests.crash.series import SERIES_SCENARIOS
+from tests.flow.house import binary_stl, nifti
 from vpe_watcher.core.model import State
 from vpe_watcher.sandbox.options import Options
 
-QUICK = {
-    "intake": {"settle_s": 1, "scan_every_s": 5, "incomplete_after_s": 10},
-    "limits": {"poll_every_s": 1, "retry_first_s": 1, "retry_at_most_s": 2},
-}
 TWO_MESHES = {
     "outputFiles": {
         "meshes": [
@@ -29,53 +23,7 @@ TWO_MESHES = {
         ]
     }
 }
-S = TypeVar("S", bound=Stage)
 DONE, FAILED, HELD = State.DONE, State.FAILED, State.HELD
-
-
-@dataclass(frozen=True, slots=True)
-class Scenario:
-    """A run and its end. `prepare` does what came before the lives that die.
-
-    `states` are the cases by name, `files` all visible files below the four folders, `jobs` how
-    many jobs the Engine started; `far` names folders on file systems of their own, `is_fine`
-    counts more points. `follow` is what people do after each death and again when all is at rest,
-    until it says that it is done; `more_cases` are those that come of it.
-    """
-
-    name: str
-    prepare: Callable[[Stage], None]
-    states: dict[str, State]
-    files: tuple[str, ...]
-    jobs: int = 1
-    overrides: dict[str, Any] = field(default_factory=dict)
-    options: Options = field(default_factory=Options)
-    far: tuple[str, ...] = ()
-    is_fine: bool = False
-    follow: Callable[[Stage], bool] | None = None
-    more_cases: tuple[tuple[str, State], ...] = ()
-
-    def settings(self, root: Path) -> Settings:
-        """Read what the daemon is told in `root`."""
-        return Stage(root, merged(QUICK, self.overrides)).settings
-
-    def stage(self, root: Path, *, settings: Settings | None = None) -> Stage:
-        """Set the scene in `root`, which is emptied."""
-        return self.stage_of(Stage, root, settings=settings)
-
-    def stage_of(self, kind: type[S], root: Path, *, settings: Settings | None = None) -> S:
-        """Set the scene on a stage of some kind."""
-        stage = kind(
-            root,
-            merged(QUICK, self.overrides),
-            self.options,
-            far=self.far,
-            is_fine=self.is_fine,
-            known_settings=settings,
-        )
-        self.prepare(stage)
-        return stage
-
 
 SCAN = (
     "archive/scan/result.json",
@@ -243,6 +191,7 @@ def dropped_anew(stage: Stage) -> bool:
 SCENARIOS = {
     scenario.name: scenario
     for scenario in (
+        *SERIES_SCENARIOS,
         Scenario("file", one_file, {"scan": DONE}, SCAN, is_fine=True),
         Scenario("folder", case_folder, {"anna": DONE}, CASE),
         Scenario("bad", bad_files, {"cut": FAILED, "text": FAILED}, BAD, jobs=0),

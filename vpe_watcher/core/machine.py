@@ -181,7 +181,8 @@ TABLE: dict[tuple[State, bool], dict[Label, Arrow]] = {
         L.LOST: Arrow(S.WAITING),
         L.GONE: _HELD,
     },
-    (S.ARCHIVING, UNPAID): _stay(S.ARCHIVING) | {L.OK: Arrow(None, to_verdict=True)},
+    (S.ARCHIVING, UNPAID): _stay(S.ARCHIVING)
+    | {L.OK: Arrow(None, to_verdict=True), L.PENDING: Arrow(S.ARCHIVING)},
     (S.ARCHIVING, PAID): _stay(S.ARCHIVING) | {L.OK: Arrow(None, to_verdict=True)},
     # At rest only a person's word moves a case.
     (S.FAILED, UNPAID): {L.RETRY_UNPAID: _AGAIN},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vpe_watcher.core.model import OK, Case, FailureClass, Outcome, Problem, State
+from vpe_watcher.core.model import OK, Case, FailureClass, Label, Outcome, Problem, State
 from vpe_watcher.core.moments import iso
 from vpe_watcher.core.wire import error_document
 from vpe_watcher.flow.blame import blamed_for
@@ -31,6 +31,8 @@ def archive(case: Case, ports: Ports) -> Outcome:
     ports.guard(root)
     ports.guard(f"inbox:{case.recipe}")
     _gather_once(case, ports)
+    if ports.store.is_waiting_for_family(case.case_id):
+        return Outcome(Label.PENDING)  # the parts of its folder are taken out of its claim first
     with blamed_for(case, ports, root, f"inbox:{case.recipe}"):
         if ports.places.is_in_place(case.recipe):
             _leave_documents(case, verdict, ports)

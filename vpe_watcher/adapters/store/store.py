@@ -68,6 +68,11 @@ class Store(DaemonVerbs, MemoryVerbs, ProgressVerbs):
             for row in rows
         ]
 
+    def is_waiting_for_family(self, case_id: str) -> bool:
+        """Tell whether a case cannot go on before another case of the same folder has."""
+        with self.database.reading() as connection:
+            return waits_for_family(connection, case_id)
+
     def claimed_sources(self) -> set[str]:
         """Return the inbox paths that a case is about to take; what it has taken is free again.
 
