@@ -1,4 +1,4 @@
-"""Loose files that go together: the slices of a series, and meshes that wait for one another.
+"""Loose files that go together: the slices of a series, and files that wait for one another.
 
 Works on candidates that are one file each; folders pass through. Pure, and made anew at each turn,
 so that nothing has to be kept true.
@@ -6,18 +6,15 @@ so that nothing has to be kept true.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from vpe_watcher.core.candidate import Candidate
 from vpe_watcher.core.grouping import Group, Rules
-from vpe_watcher.core.model import Modality
-from vpe_watcher.core.plans import SLICE, Facts, modalities_by_name
+from vpe_watcher.core.model import Modality, Proof
+from vpe_watcher.core.partners import bare_stem, partner_key, required_modality
+from vpe_watcher.core.plans import SLICE, Facts
 from vpe_watcher.core.series import series_name
-
-_MESHES = (".stl", ".ply", ".obj")
-_SEPARATORS = re.compile(r"[\s._+-]+")
 
 
 def joined(
@@ -31,6 +28,7 @@ def joined(
     rest: list[Candidate] = []
     slices: dict[str, list[Candidate]] = {}
     partners: dict[str, list[Candidate]] = {}
+    modalities: dict[str, Modality] = {}
     newcomers = 0.0
     for candidate in candidates:
         group = candidate.group
@@ -39,34 +37,49 @@ def joined(
             rest.append(candidate)
         elif fact is not None and fact.family == SLICE and fact.header is not None:
             slices.setdefault(fact.header.series_uid or group.path, []).append(candidate)
-        elif rules.require and _required_of(group, rules):
-            partners.setdefault(_stem(group, rules), []).append(candidate)
+        elif modality := required_modality(group, fact, rules):
+            modalities[group.path] = modality
+            key = partner_key(bare_stem(group.path, modality, rules))
+            partners.setdefault(key, []).append(candidate)
         else:
             rest.append(candidate)
-            if fact is None and _may_be_slice(candidate, rules, now):
-                newcomers = max(newcomers, candidate.since)
-    series = [_series(uid, members, facts, newcomers) for uid, members in slices.items()]
-    return rest + series + [_partners(members, rules) for members in partners.values()]
+        if _may_be_slice(candidate, fact, rules, now):
+            newcomers = max(newcomers, candidate.since)
+    series = [_series(uid, found, facts, rules, newcomers, now) for uid, found in slices.items()]
+    return rest + series + [_partners(found, modalities, rules) for found in partners.values()]
 
 
-def _may_be_slice(candidate: Candidate, rules: Rules, now: float) -> bool:
-    """Tell whether a file of which nothing is known yet may belong to a series that waits."""
-    extension = rules.split_name(candidate.group.path)[1]
-    return extension in {"", ".dcm"} and now - candidate.first_seen < rules.series_max_wait_s
+def _may_be_slice(candidate: Candidate, fact: Facts | None, rules: Rules, now: float) -> bool:
+    """Tell whether a file may belong to a series that waits: nothing says yet what it is."""
+    group = candidate.group
+    if group.is_folder or now - candidate.first_seen >= rules.series_max_wait_s:
+        return False
+    if fact is None or not group.members[0].mark.size:
+        return rules.split_name(group.path)[1] in {"", ".dcm"}
+    is_named = fact.header is not None and bool(fact.header.series_uid)
+    is_short = fact.verdict.proof is Proof.INCOMPLETE
+    return is_short and fact.extension == ".dcm" and not is_named
 
 
 def _series(
     uid: str,
     members: list[Candidate],
     facts: Mapping[str, Facts | None],
+    rules: Rules,
     newcomers: float,
+    now: float,
 ) -> Candidate:
-    """Return a series as one candidate. A file that may yet belong to it keeps it waiting."""
+    """Return a series as one candidate. Files that may yet belong to it keep it waiting a while.
+
+    Not for ever: others may come and come.
+    """
     one = _merged(members)
     fact = facts[one.group.path]
-    number = fact.header.series_number if fact and fact.header else ""
-    group = replace(one.group, series_uid=uid, name=series_name(number, uid))
-    return replace(one, group=group, since=max(one.since, newcomers))
+    header = fact.header if fact else None
+    name = series_name(header.series_number, uid) if header and header.series_uid else ""
+    group = replace(one.group, series_uid=uid, name=name)
+    is_waiting = now - one.since < rules.series_max_wait_s
+    return replace(one, group=group, since=max(one.since, newcomers) if is_waiting else one.since)
 
 
 def _merged(members: list[Candidate]) -> Candidate:
@@ -91,29 +104,12 @@ def _merged(members: list[Candidate]) -> Candidate:
 # --- required partners ---------------------------------------------------------------------------
 
 
-def _required_of(group: Group, rules: Rules) -> set[Modality]:
-    if not group.path.lower().endswith(_MESHES):
-        return set()
-    return set(modalities_by_name(group.path, rules)) & set(rules.require)
-
-
-def _stem(group: Group, rules: Rules) -> str:
-    """Return the stem that partners share: without the words of the patterns and separators."""
-    stem = rules.split_name(group.path)[0].lower()
-    for modality in rules.require:
-        for pattern in rules.patterns[modality]:
-            word = pattern.strip("*").lower()
-            if word and not set(word) & set("*?["):
-                stem = stem.replace(word, " ")
-    return _SEPARATORS.sub(" ", stem).strip()
-
-
-def _partners(members: list[Candidate], rules: Rules) -> Candidate:
+def _partners(
+    members: list[Candidate], modalities: Mapping[str, Modality], rules: Rules
+) -> Candidate:
+    """Return partners as one candidate, named as the first of them without its pattern's words."""
     one = _merged(members)
-    here = set().union(*(_required_of(member.group, rules) for member in members))
+    here = {modalities[member.group.path] for member in members}
     lacks = tuple(modality for modality in rules.require if modality not in here)
-    name = _stem(members[0].group, rules)
-    original = rules.split_name(one.group.path)[0]
-    start = original.lower().find(name)
-    shown = original[start : start + len(name)] if name and start >= 0 else (name or original)
-    return replace(one, group=replace(one.group, lacks=lacks, name=shown))
+    stem = bare_stem(one.group.path, modalities[one.group.path], rules)
+    return replace(one, group=replace(one.group, lacks=lacks, name=stem))
