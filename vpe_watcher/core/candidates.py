@@ -8,7 +8,7 @@ the contract's "When is it ready?".
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from vpe_watcher.core.candidate import Candidate
@@ -77,9 +77,7 @@ def judged(
     if not all(_is_text(seen.path) for seen in group.files):
         return Judgement(CandidateState.BLOCKED, "a name that is not valid UTF-8: rename it")
     if rules.ready_marker and not group.is_marked:
-        # What happens inside a folder is not told by events.
-        again_s = max(rules.settle_s, 1.0) if group.is_folder else None
-        return Judgement(CandidateState.WAITING_MARKER, _marker_awaited(group, rules), again_s)
+        return _unmarked(group, facts, rules)
     if candidate.is_open:
         reason = "somebody has it open for writing"
         return Judgement(CandidateState.SETTLING, reason, max(rules.settle_s, 0.2))
@@ -106,11 +104,21 @@ def _settling(settle_s: float, quiet_s: float) -> Judgement:
     return Judgement(CandidateState.SETTLING, reason, max(settle_s - quiet_s, 0.0))
 
 
-def _marker_awaited(group: Group, rules: Rules) -> str:
-    marker = rules.ready_marker
+def _unmarked(group: Group, facts: Mapping[str, Facts | None], rules: Rules) -> Judgement:
+    """Say which marker is awaited. What is known to be no scan, such as a marker, awaits none."""
+    again_s = None
     if group.is_folder:
-        return f"waits for its ready marker: {marker} in the folder, or beside it"
-    return f"waits for its ready marker: the same name with {marker} added"
+        where = f"{rules.ready_marker} in the folder, or beside it"
+        again_s = max(rules.settle_s, 1.0)  # what happens inside a folder is not told by events
+    elif all(_is_no_scan(facts.get(seen.path)) for seen in group.members):
+        return Judgement()
+    else:
+        where = f"the same name with {rules.ready_marker} added"
+    return Judgement(CandidateState.WAITING_MARKER, f"waits for its ready marker: {where}", again_s)
+
+
+def _is_no_scan(fact: Facts | None) -> bool:
+    return fact is not None and fact.family not in USABLE
 
 
 def _is_text(path: str) -> bool:
@@ -168,7 +176,9 @@ def _lists_all(group: Group, facts: Mapping[str, Facts]) -> bool:
 
 
 def _unlisted(group: Group, facts: Mapping[str, Facts]) -> str:
-    """Say what a DICOMDIR names that is not there; "" when there is nothing."""
+    """Say what the DICOMDIRs of a folder name that is not there; "" when there is nothing."""
+    if not group.is_folder:
+        return ""
     listed = _listed(group, facts)
     here = {_plain(seen.path) for seen in group.members}
     if not listed - here:
@@ -200,7 +210,8 @@ def _judged_by_facts(
     for fact in members.values():
         if fact.family in USABLE and fact.verdict.proof is Proof.INCOMPLETE:
             return _incomplete(candidate, in_a_sentence(fact.verdict), rules, quiet_s)
-    if group.lacks:
+    is_wrong = any(fact.verdict.proof is Proof.WRONG for fact in members.values())
+    if group.lacks and not is_wrong:
         partners = " and ".join(str(modality) for modality in group.lacks)
         return Judgement(CandidateState.WAITING_PARTNER, f"waits for {partners} of the same name")
     return _judged_by_content(candidate, members, rules, quiet_s, known)
@@ -221,6 +232,7 @@ def _judged_by_content(
 ) -> Judgement:
     group = candidate.group
     content = sorted_out(group, facts, rules, known)
+    content = replace(content, unlisted=_unlisted(group, facts))
     nothing = no_volume(content)
     if nothing and group.is_folder:
         return Judgement(CandidateState.NO_USABLE_FILE, nothing)
@@ -234,8 +246,7 @@ def _gap_of(content: Content, facts: Mapping[str, Facts]) -> str:
     """Say what is missing of the series; a DICOMDIR that lists exactly what is there settles it."""
     if _lists_all(content.group, facts):
         return ""
-    unlisted = _unlisted(content.group, facts) if content.group.is_folder else ""
-    return "; ".join(words for words in (content.missing, unlisted) if words)
+    return "; ".join(words for words in (content.missing, content.unlisted) if words)
 
 
 def _held_back(gap: str, left_s: float) -> Judgement:

@@ -101,6 +101,7 @@ class Content:
     refused: tuple[Series, ...]
     few: tuple[Series, ...]  # too short to be a volume, beside one that is
     lateness: Mapping[str, KnownSeries]  # by series UID
+    unlisted: str = ""  # what a DICOMDIR names that is not there, in words
 
     def late(self, series: Series) -> tuple[str, ...]:
         """Return the paths whose instances came after their series had been claimed."""
@@ -139,8 +140,9 @@ def sorted_out(
     found = gathered(headers, min_slices=rules.min_slices)
     refused = tuple(series for series in found if series.refusal)
     volumes = [series for series in found if not series.refusal]
-    few = [s for s in volumes if len(s.slices) < rules.min_slices and s.uid not in known]
-    if not group.is_folder or len(few) == len(volumes):
+    few = [s for s in volumes if s.uid not in known and _is_short(s, headers, rules)]
+    is_beside_one = len(few) < len(volumes) or any(_is_dicom_volume(one) for one in facts.values())
+    if not group.is_folder or not is_beside_one:
         few = []
     return Content(
         group=group,
@@ -150,6 +152,18 @@ def sorted_out(
         few=tuple(few),
         lateness=known,
     )
+
+
+def _is_short(series: Series, headers: Mapping[str, SliceHeader], rules: Rules) -> bool:
+    """Tell whether all of a series is here, as far as it says, and that is too little."""
+    if len(series.slices) >= rules.min_slices:
+        return False
+    here = {path: headers[path] for path in (*series.slices, *(p for p, _ in series.skipped))}
+    return not any(one.missing for one in gathered(here, min_slices=1))
+
+
+def _is_dicom_volume(fact: Facts) -> bool:
+    return fact.family == VOLUME and fact.header is not None
 
 
 def no_volume(content: Content) -> str:
@@ -186,7 +200,10 @@ def plans_of(content: Content, rules: Rules, *, gap: str) -> tuple[Plan, ...]:
         return (doomed(content.group, _no_volume(content), rules),)
     if sum(piece.is_plain for piece in volumes) and len(pieces) > 1:
         return (doomed(content.group, _two_of(Modality.CBCT), rules),)
-    return _cases(content, pieces, meshes, rules)
+    plans = _cases(content, pieces, meshes, rules)
+    if gap and content.unlisted:
+        return tuple(plan if plan.late_for else replace(plan, hold=_gap(gap)) for plan in plans)
+    return plans
 
 
 # --- pieces: what becomes a case of its own ------------------------------------------------------
@@ -349,9 +366,10 @@ def _name_of(group: Group, rules: Rules) -> str:
 def _part(content: Content, name: str, piece: _Piece, rules: Rules) -> Plan:
     """Return the plan of a further series: its files are taken out of the first one's claim."""
     group = content.group
+    files = frozenset(piece.files)
     part = replace(
         group,
-        members=tuple(seen for seen in group.members if seen.path in set(piece.files)),
+        members=tuple(seen for seen in group.members if seen.path in files),
         sidecars=(),
     )
     skipped = tuple(_row(group, path, reason, rules) for path, reason in piece.skipped)
