@@ -55,7 +55,7 @@ class MemoryVerbs(Verbs):
         """Return the newest case that took some content from a root; "" when there is none."""
         rows = self.database.read(
             "SELECT case_id FROM remembered JOIN cases USING (case_id) "
-            "WHERE root = ? AND content = ? ORDER BY seq DESC LIMIT 1",
+            "WHERE root = ? AND remembered.content = ? ORDER BY seq DESC LIMIT 1",
             (root, content),
         )
         return str(rows[0]["case_id"]) if rows else ""
