@@ -52,6 +52,7 @@ class OddDisk(Disk):
         self.deadly: Path | None = None
         self.is_released = threading.Event()
         self.has_hung = threading.Event()
+        self.hung: set[str] = set()  # the threads that did
 
     def look(self, path: Path) -> Entry | None:
         """Look, unless the folder is odd."""
@@ -75,6 +76,7 @@ class OddDisk(Disk):
     def _hang(self, path: Path) -> None:
         if path == self.hanging:
             self.has_hung.set()
+            self.hung.add(threading.current_thread().name)
             self.is_released.wait()
 
 
@@ -209,7 +211,7 @@ def test_a_share_that_hangs_stops_no_other_scan(service: Service) -> None:
         service.house.sandbox.set_faults([{"on": "poll", "times": 1, "do": {"status": 403}}])
         service.disk.hanging = service.house.root / "failed"
         service.house.drop("held.nii")
-        service.wait(service.disk.has_hung.is_set)
+        service.wait(lambda: "housekeeper" in service.disk.hung)
         service.house.drop("scan.nii", nifti(seed=1))
         service.wait(lambda: service.is_delivered("scan"))
         service.stop()
