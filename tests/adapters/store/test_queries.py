@@ -98,14 +98,16 @@ def test_whom_a_person_means(house: House, word: str, found: list[str]) -> None:
 
 
 def test_which_case_took_a_path(house: House) -> None:
-    """The newest that moved it, or a folder above it; never a mere beginning of a name."""
+    """The newest that moved it, a folder above or files below it; no mere beginning of a name."""
     house.add("c1", moves=(Move("/in/a", "c1/a"),))
     house.add("c2", moves=(Move("/in/folder", "c2/folder"),))
     house.add("c3", moves=(Move("/in/a", "c3/a"),))
     assert house.queries.case_by_source("/in/a") == "c3"
     assert house.queries.case_by_source("/in/folder/sub/x.dcm") == "c2"
-    assert house.queries.case_by_source("/in/folder2") is None
-    assert house.queries.case_by_source("/in") is None
+    for path in ("/in/folder2", "/in/fold", "/i", "/other"):
+        assert house.queries.case_by_source(path) is None
+    house.add("c4", moves=(Move("/pacs/study/1", "c4/1"), Move("/pacs/study/2", "c4/2")))
+    assert house.queries.case_by_source("/pacs/study") == "c4"
 
 
 def test_a_whole_case_for_show(house: House) -> None:
