@@ -43,6 +43,16 @@ def test_a_taken_file_leads_to_its_case(desk: Desk) -> None:
     assert f"case {case_id}, which is done" in out
 
 
+def test_the_inbox_itself_is_no_case(desk: Desk) -> None:
+    """What was taken out of it does not make it one, nor the folder above it."""
+    desk.finish(desk.add())
+    for folder in (desk.settings.inbox, desk.settings.inbox.parent):
+        ran = desk.run("explain", str(folder))
+        assert ran.code == 0
+        assert "taken as case" not in ran.out
+    assert "It is the inbox itself." in desk.run("explain", str(desk.settings.inbox)).out
+
+
 def test_another_way_to_the_same_inbox(
     desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

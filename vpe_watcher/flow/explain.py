@@ -46,8 +46,10 @@ def explain(path: Path, *, inboxes: Iterable[Place], queries: Queries | None) ->
     Raises:
         OSError: the path's folder cannot be read by this user.
     """
-    lines = list(_history(path, queries))
-    place = _place_of(path, inboxes)
+    places = list(inboxes)
+    holds_inbox = any(place.folder.is_relative_to(path) for place in places)
+    lines = [] if holds_inbox else list(_history(path, queries))
+    place = _place_of(path, places)
     if place is None:
         lines.append("It does not lie below an inbox of this configuration: never looked at.")
         return tuple(lines)
