@@ -235,7 +235,8 @@ def _series_piece(series: Series, content: Content, rules: Rules, gap: str) -> _
     )
     skipped = series.skipped
     if late and known is not None:
-        again = (path for path in series.slices if path not in late)
+        new = frozenset(late)
+        again = (path for path in series.slices if path not in new)
         skipped += tuple((path, f"known from case {known.case_id}") for path in again)
     return _Piece(
         entry=Input(
