@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from vpe_watcher.adapters import leases
-from vpe_watcher.adapters.leases import TRUSTED, Leases, Openness, ask
+from vpe_watcher.adapters.leases import TRUSTED, Leases, Openness, ask, is_written_whole
 from vpe_watcher.adapters.mounts import filesystem_of
 
 LEASES = Leases(trusts=True)
@@ -264,3 +264,30 @@ def _timed_us(question: object) -> float:
     began = time.perf_counter()
     assert question() is Openness.CLOSED
     return (time.perf_counter() - began) * 1e6
+
+
+@pytest.mark.parametrize(
+    "reserve", [os.ftruncate, lambda fd, size: os.posix_fallocate(fd, 0, size)]
+)
+def test_a_file_that_got_its_size_first_is_not_whole(
+    tmp_path: Path, reserve: Callable[[int, int], None]
+) -> None:
+    """Pages that were never written are told, until they are; the place in the file stays."""
+    path = tmp_path / "scan.dcm"
+    size = 64 * 1024
+    with path.open("wb+") as file:
+        reserve(file.fileno(), size)
+        os.pwrite(file.fileno(), b"x" * (size // 2), 0)
+        os.lseek(file.fileno(), 7, os.SEEK_SET)
+        assert not is_written_whole(file.fileno())
+        assert os.lseek(file.fileno(), 0, os.SEEK_CUR) == 7
+        os.pwrite(file.fileno(), b"x" * (size // 2), size // 2)
+        assert is_written_whole(file.fileno())
+
+
+def test_an_empty_file_has_no_holes(tmp_path: Path) -> None:
+    """Nothing is missing where there is nothing."""
+    path = tmp_path / "empty"
+    path.touch()
+    with path.open("rb") as file:
+        assert is_written_whole(file.fileno())

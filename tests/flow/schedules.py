@@ -209,7 +209,7 @@ def _fills(draw: Drawing, cover: str) -> Filling:
 # --- one series ---
 
 SLICES = 12
-WAYS = ("whole", "renamed")
+WAYS = ("whole", "renamed", "pieces")
 
 
 def _drips(draw: Drawing) -> Dripping:
@@ -225,7 +225,7 @@ def _drips_counted(draw: Drawing) -> Dripping:
 def _drips_into_a_folder(draw: Drawing) -> Dripping:
     one = replace(_series(draw, SHORT), folder=f"case-{draw.seed}")
     cover = draw.chance.choice(("", "", "inside", "outside"))
-    way = draw.chance.choice((*WAYS, "pieces"))
+    way = draw.chance.choice(WAYS)
     return replace(one, cover=cover, way=way, is_counted=draw.chance.choice((True, False)))
 
 
@@ -264,14 +264,12 @@ def drawn(chance: Random, kind: str, *, settle_s: float) -> Schedule:
     return Schedule(
         works=works,
         shocks=tuple(shocks),
-        hears=chance.choice((True, False)) or kind in HEARD,
+        hears=chance.choice((True, False)),
         late_s=settle_s * chance.choice((0.0, 0.0, 0.1, 0.7)),
         has_wishes=chance.choice((False, False, True)),
     )
 
 
-# A slice that no event tells of is found only at the next scan, and its series may be gone by then.
-HEARD = ("loose slices",)
 SHOCKS = ("restart", "back", "forth")
 FOLDERS = {f"folder, {cover or 'pauses only'}": cover for cover in COVERS}
 KINDS = [*WRITERS, *FOLDERS, *SERIES]

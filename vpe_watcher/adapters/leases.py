@@ -82,6 +82,21 @@ def ask(descriptor: int) -> Openness:
     return Openness.OPEN if ctypes.get_errno() == errno.EAGAIN else Openness.UNKNOWN
 
 
+def is_written_whole(descriptor: int) -> bool:
+    """Tell whether every page of a file was written, as far as its file system says.
+
+    A copier that makes the full size first and closes the file in between leaves holes, or blocks
+    that were reserved and never written, which read as zeros. Source: lseek(2), SEEK_HOLE.
+    """
+    size, before = os.fstat(descriptor).st_size, os.lseek(descriptor, 0, os.SEEK_CUR)
+    try:
+        return size == 0 or os.lseek(descriptor, 0, os.SEEK_HOLE) >= size
+    except OSError:
+        return True  # this file system does not say
+    finally:
+        os.lseek(descriptor, before, os.SEEK_SET)
+
+
 @cache
 def _control() -> Callable[[int, int, int], int]:
     """Return fcntl(2) as a call that keeps the interpreter's lock.

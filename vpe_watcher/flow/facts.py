@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from vpe_watcher import formats
 from vpe_watcher.adapters.files import Disk
+from vpe_watcher.adapters.leases import is_written_whole
 from vpe_watcher.core.grouping import JOB_JSON
 from vpe_watcher.core.model import Proof, Verdict
 from vpe_watcher.core.plans import DIRECTORY, MESH, SLICE, VOLUME, ZIP, Facts
@@ -31,13 +32,14 @@ def read_facts(
     """Read what the rules need to know of a file; None when it is gone.
 
     A file that cannot be read gives facts that say so. `is_closed`: a trusted lease said that
-    nobody has it open for writing.
+    nobody has it open for writing; one with holes may be closed and still be written.
     """
     stem, extension = formats.split_name(path.name)
     if path.name.lower().endswith(JOB_JSON):
         extension = WISHES
     try:
         with disk.open(path) as file:
+            is_closed = is_closed and is_written_whole(file.fileno())
             facts = _facts(file, stem, extension, is_closed=is_closed, pulse=pulse)
             return replace(facts, is_closed=is_closed)
     except (FileNotFoundError, NotADirectoryError):

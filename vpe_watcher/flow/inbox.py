@@ -127,6 +127,7 @@ class Inbox:
             self._memory = Memory(options, ports, monotonic=monotonic)
         self._next_scan_at = monotonic()
         self._has_scanned = False
+        self._is_to_look_anew = False
         self._reported = -1
         self._lock = threading.Lock()
         self.wake = threading.Event()
@@ -155,7 +156,7 @@ class Inbox:
 
     def look_anew(self) -> None:
         """Look at everything in the next turn: hints may have been missed."""
-        self._next_scan_at = self._monotonic()
+        self._is_to_look_anew = True
         self.wake.set()
 
     def returned(self, case: Case, problem: Problem | None) -> None:
@@ -220,7 +221,8 @@ class Inbox:
             returned, self._returned = self._returned, {}
         self._take_back(returned)
         now = self._monotonic()
-        is_full = now >= self._next_scan_at
+        is_full = self._is_to_look_anew or now >= self._next_scan_at
+        self._is_to_look_anew = False
         due = {
             name
             for one in self._standing.values()
@@ -262,7 +264,7 @@ class Inbox:
 
     def _seconds_to_next_turn(self) -> float:
         with self._lock:
-            if self._hints or self._returned:
+            if self._hints or self._returned or self._is_to_look_anew:
                 return 0.0
         moments = [self._next_scan_at, *(one.again_at for one in self._standing.values())]
         return max(0.0, min(moments) - self._monotonic())
@@ -277,7 +279,10 @@ class Inbox:
     # --- looking ----------------------------------------------------------------------------------
 
     def _look(self, names: set[str] | None) -> None:
-        """Look at the whole inbox, or only at some names directly in it."""
+        """Look at the whole inbox, or only at some names directly in it and at what is new there.
+
+        A series must not be taken without a slice that lies beside it, whose event was lost.
+        """
         with blamed(self.name):
             seen = self._seen(names)
         if self._memory is not None:
@@ -297,7 +302,7 @@ class Inbox:
                 if path not in groups:
                     del self._known[path]
             for path, group in groups.items():
-                if names is None or path in names:
+                if names is None or path in names or path not in self._known:
                     one = self._update(path, group, now, wall, moved_in=path in moved_in)
                     one.is_existing = existing.get(path) == _lasting(group)
 
@@ -306,6 +311,8 @@ class Inbox:
 
         def wants(entry: Entry) -> bool:
             if names is None or entry.name in names:
+                return True
+            if self._memory is None and entry.name not in self._known:
                 return True
             lower = entry.name.lower()
             return lower.endswith(SIDECAR) or bool(marker and lower.endswith(marker))
