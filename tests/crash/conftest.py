@@ -12,6 +12,7 @@ import pytest
 from tests.crash.trials import Graveyard
 
 PAIRS = 320
+SHARE = 0.15  # of the points of the scenarios that are sampled; a soak tries all
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -26,8 +27,9 @@ def pairs_wanted(pytestconfig: pytest.Config) -> int:
 
 
 @pytest.fixture(scope="session")
-def graveyard() -> Iterator[Graveyard]:
+def graveyard(pairs_wanted: int) -> Iterator[Graveyard]:
     """Return what runs trials: fresh processes without threads, so that they may fork."""
+    share = 1.0 if pairs_wanted > PAIRS else SHARE
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(os.cpu_count() or 1, 4), mp_context=context) as pool:
-        yield Graveyard(pool)
+        yield Graveyard(pool, share=share)

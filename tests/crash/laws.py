@@ -17,6 +17,7 @@ from vpe_watcher.flow.places import HIDDEN
 from vpe_watcher.sandbox.ledger import Job, JobInput
 
 ROOTS = ("inbox", "outbox", "archive", "failed")
+PLACES = (*ROOTS, "export")  # nothing may ever be written into the last
 RESTS = {"archive": ("result.json",), "failed": ("error.json", "error.txt")}
 DELIVERED = {State.DONE, State.PARTIAL, State.DUPLICATE}
 DIFFERS = ("case_id", "job_id", "duplicate_of", "times", "when", "engine_result")
@@ -41,13 +42,20 @@ def broken_at_death(stage: Stage) -> list[str]:
 
 
 def _nothing_lost(stage: Stage) -> Iterator[str]:
-    """Find each input; where inputs are deleted, find it or the result that was had from it."""
-    found = {_digest(content) for content in _contents(stage)}
+    """Find each input once; where inputs are deleted, it or the result that was had from it.
+
+    Between file systems there may be a copy under way beside it.
+    """
+    found = Counter(_digest(content) for content in _contents(stage))
+    dropped = Counter(_digest(content) for content in stage.dropped.values())
     if stage.settings.retention.on_success == "delete":
-        found |= _delivered_inputs(stage)
+        found |= Counter(_delivered_inputs(stage))
     for name, content in stage.dropped.items():
-        if not {_digest(content), _digest(stage.written_first.get(name, content))} & found:
+        last, first = _digest(content), _digest(stage.written_first.get(name, content))
+        if not found[last] + found[first]:
             yield f"{name} was nowhere when the daemon had died"
+        elif not stage.far and found[last] > dropped[last]:
+            yield f"{name} was in {found[last]} places when the daemon had died"
 
 
 def _delivered_inputs(stage: Stage) -> set[str]:
@@ -118,11 +126,11 @@ def _gist(path: Path) -> str:
 def _visible(stage: Stage) -> list[str]:
     found = (
         path.relative_to(stage.root)
-        for root in ROOTS
+        for root in PLACES
         for path in (stage.root / root).rglob("*")
         if path.is_file()
     )
-    return sorted(str(path) for path in found if ".vpe-watcher" not in path.parts)
+    return sorted(str(path) for path in found if HIDDEN not in path.parts)
 
 
 def _cases(cases: list[Case], scenario: Scenario) -> Iterator[str]:
@@ -163,6 +171,8 @@ def _folders(stage: Stage, scenario: Scenario, cases: list[Case]) -> Iterator[st
     ]
     if left := [path for path in left if not path.endswith("/staging")]:
         yield f"left over: {left}"
+    if (stage.root / "export" / HIDDEN).exists():
+        yield "something was written where all is to be left in place"
     drafts = [path.name for path in (stage.root / "state").glob("*.tmp")]
     if drafts:
         yield f"left over in the state folder: {drafts}"
@@ -179,7 +189,7 @@ def _inputs(stage: Stage) -> Iterator[str]:
 
 
 def _contents(stage: Stage) -> list[bytes]:
-    return [content for root in ROOTS for content in _contents_below(stage.root / root)]
+    return [content for root in PLACES for content in _contents_below(stage.root / root)]
 
 
 def _contents_below(folder: Path) -> list[bytes]:

@@ -38,7 +38,7 @@ from vpe_watcher.sandbox.adapter import SandboxAdapter
 from vpe_watcher.sandbox.messages import Request, Response
 from vpe_watcher.sandbox.rules import Sandbox
 
-FOLDERS = ("inbox", "outbox", "archive", "failed", "state", "engine")
+FOLDERS = ("inbox", "outbox", "archive", "failed", "state", "engine", "export")
 LIFE_AT_MOST_S = 600
 BETWEEN_LIVES_S = 5.0
 
@@ -163,6 +163,13 @@ class Stage(House):
         path = super().drop(name, content, recipe=recipe)
         self.dropped[name] = path.read_bytes()
         return path
+
+    def export(self, name: str, content: bytes) -> None:
+        """Put a file where a recipe leaves it in place, and remember it."""
+        path = self.root / "export" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        self.dropped[name] = content
 
     def drop_anew(self, name: str, content: bytes) -> None:
         """Put another file of a name into the inbox; what was dropped before is not forgotten."""

@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -42,11 +42,20 @@ class PowerCut(BaseException):
         self.kept = kept
 
 
+class Killed(BaseException):
+    """The daemon is dead, and the machine goes on: what was not synced may be lost later."""
+
+
 class Outage(Points):
     """Counts the moments at which something has become durable, or known to the Engine.
 
-    Nothing that the next life could see differs between two of them.
+    Nothing that the next life could see differs between two of them. `is_due` makes any fatal.
     """
+
+    def __init__(self, fatal: int, is_due: Callable[[], bool]) -> None:
+        """Prepare."""
+        super().__init__(fatal)
+        self._is_due = is_due
 
     def reach(self, what: str, half: object = None) -> None:
         """Pass a moment, or be cut off there."""
@@ -59,7 +68,7 @@ class Outage(Points):
 
     def _pass(self, what: str, kept: Kept) -> None:
         self.passed += 1
-        if self.passed == self.fatal:
+        if self.passed == self.fatal or self._is_due():
             raise PowerCut(what, kept)
 
 
@@ -212,15 +221,19 @@ class Platter:
 class SteadyDisk(MortalDisk):
     """A disk whose files look the same after a cut has had them written anew."""
 
-    def keep_to(self, platter: Platter) -> SteadyDisk:
-        """Ask a platter which file is which."""
+    def keep_to(self, platter: Platter, *, renames: int) -> SteadyDisk:
+        """Ask a platter which file is which; let the daemon be killed after so many renames."""
         self._platter = platter
+        self._renames = renames
         return self
 
     def rename_unsynced(self, source: Path, target: Path) -> None:
         """Rename, and let the platter know."""
         super().rename_unsynced(source, target)
         self._platter.renamed(source, target)
+        self._renames -= 1
+        if not self._renames:
+            raise Killed
 
     def look(self, path: Path) -> Entry | None:
         """Return what lies at a path."""
@@ -244,17 +257,32 @@ class PoweredStage(Stage):
         super().__post_init__()
         self.platter = Platter(tuple(self.root / name for name in ROOTS))
         self.broken: list[str] = []
+        self._renames = 0
+        self._has_unsynced = False
 
     def _disk(self, points: Points) -> MortalDisk:
-        return SteadyDisk(Points(), self._devices(), self.meddle).keep_to(self.platter)
+        disk = SteadyDisk(Points(), self._devices(), self.meddle)
+        return disk.keep_to(self.platter, renames=self._renames)
 
-    def live_powered(self, fatal: int = 0) -> Life:
-        """Live until all is quiet or the power is cut; look at what a cut has left."""
+    def live_and_be_killed(self, renames: int) -> None:
+        """Live until the daemon is killed right after so many renames; nothing is lost yet."""
+        self._renames = renames
+        with pytest.raises(Killed):
+            self.live_powered()
+        self._renames, self._has_unsynced = 0, True
+
+    def live_powered(self, fatal: int = 0, is_due: Callable[[], bool] = lambda: False) -> Life:
+        """Live until all is quiet or the power is cut; look at what a cut has left.
+
+        It is cut at the moment number `fatal`, or at the first at which it `is_due`.
+        """
         self.lives += 1
         self.time.advance(BETWEEN_LIVES_S)
         self.events.clear()
-        self.platter.settle()
-        points = Outage(fatal)
+        if not self._has_unsynced:
+            self.platter.settle()
+        self._has_unsynced = False
+        points = Outage(fatal, is_due)
         try:
             with self._watched_syncs(points):
                 return self._live(points, self._heard)

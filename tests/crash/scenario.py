@@ -29,6 +29,7 @@ class Scenario:
     counts more points. `follow` is what people do after each death and again when all is at rest,
     until it says that it is done; `more_cases` are those that come of it. `archives` are the ZIPs
     that the Engine computes from: by the folder of their case, the dropped files that each holds.
+    `is_sampled`: outside of a soak only some of its points are tried.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Scenario:
     follow: Callable[[Stage], bool] | None = None
     more_cases: tuple[tuple[str, State], ...] = ()
     archives: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    is_sampled: bool = False
 
     def settings(self, root: Path) -> Settings:
         """Read what the daemon is told in `root`."""

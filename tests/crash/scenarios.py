@@ -6,11 +6,14 @@ Each scenario's end is the same through any number of deaths.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+from tests.crash.exports import IN_PLACE_SCENARIOS
+from tests.crash.folders import FOLDER_SCENARIOS
 from tests.crash.lives import Stage
 from tests.crash.scenario import Scenario
-from tests.crash.series import SERIES_SCENARIOS
+from tests.crash.series import LOOSE_SCENARIOS
 from tests.flow.house import binary_stl, nifti
 from vpe_watcher.core.model import State
 from vpe_watcher.sandbox.options import Options
@@ -188,10 +191,11 @@ def dropped_anew(stage: Stage) -> bool:
     return True
 
 
+SAMPLED = (*LOOSE_SCENARIOS, *FOLDER_SCENARIOS, *IN_PLACE_SCENARIOS)
 SCENARIOS = {
     scenario.name: scenario
     for scenario in (
-        *SERIES_SCENARIOS,
+        *(replace(scenario, is_sampled=True) for scenario in SAMPLED),
         Scenario("file", one_file, {"scan": DONE}, SCAN, is_fine=True),
         Scenario("folder", case_folder, {"anna": DONE}, CASE),
         Scenario("bad", bad_files, {"cut": FAILED, "text": FAILED}, BAD, jobs=0),

@@ -14,6 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from random import Random
 
 from tests.crash.laws import broken_at_death, broken_laws, picture
 from tests.crash.lives import BrokenLife, Life, Stage
@@ -72,9 +73,13 @@ class Verdict:
 class Graveyard:
     """Runs trials on several processes, and remembers those that every test wants."""
 
-    def __init__(self, pool: ProcessPoolExecutor) -> None:
-        """Prepare; `pool` has workers without threads."""
+    def __init__(self, pool: ProcessPoolExecutor, *, share: float = 1.0) -> None:
+        """Prepare; `pool` has workers without threads.
+
+        `share` of the points is tried of scenarios that are to be sampled.
+        """
         self._pool = pool
+        self._share = share
         self._quiet: dict[str, Verdict] = {}
         self._single: dict[str, list[Verdict]] = {}
 
@@ -89,12 +94,19 @@ class Graveyard:
         return self._quiet[scenario]
 
     def single_deaths(self, scenario: str) -> list[Verdict]:
-        """Return the trials that die once, at each point of a quiet run."""
+        """Return the trials that die once, at each point of a quiet run or at some of them."""
         if scenario not in self._single:
-            points = self.quiet_run(scenario).lives[-1].points
-            trials = [Trial(scenario, (point,)) for point in range(1, points + 1)]
+            trials = [Trial(scenario, (point,)) for point in self.points_of(scenario)]
             self._single[scenario] = self.tried(trials)
         return self._single[scenario]
+
+    def points_of(self, scenario: str) -> list[int]:
+        """Return the points at which a run is to end, the same ones each time."""
+        count = self.quiet_run(scenario).lives[-1].points
+        points = range(1, count + 1)
+        if not SCENARIOS[scenario].is_sampled or self._share >= 1:
+            return list(points)
+        return sorted(Random(scenario).sample(points, max(1, round(count * self._share))))
 
 
 def tried(trial: Trial) -> Verdict:
