@@ -6,72 +6,34 @@ candidates: a share that hangs stops nothing else. File events only say where to
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from vpe_watcher.adapters.files import Entry, blamed
 from vpe_watcher.adapters.leases import Openness
 from vpe_watcher.adapters.store import Remembered
-from vpe_watcher.core.candidate import Candidate, found_open, looked
-from vpe_watcher.core.candidates import (
-    CandidateState,
-    Judgement,
-    judged,
-    may_be_taken_at_once,
-    series_of,
-)
+from vpe_watcher.core.candidate import Candidate
+from vpe_watcher.core.candidates import CandidateState, Judgement, judged, series_of
 from vpe_watcher.core.errors import EnvironmentFault
-from vpe_watcher.core.grouping import SIDECAR, Group, Rules, Seen, grouped, sight
+from vpe_watcher.core.grouping import Group, Rules
 from vpe_watcher.core.joining import joined
-from vpe_watcher.core.model import Case, FileMark, Problem
+from vpe_watcher.core.model import Case, Problem
 from vpe_watcher.core.plans import Facts, Plan
 from vpe_watcher.flow.breakers import Breakers, Log
-from vpe_watcher.flow.facts import read_facts
-from vpe_watcher.flow.looks import seen_in
 from vpe_watcher.flow.memory import Memory
-from vpe_watcher.flow.places import root_key
 from vpe_watcher.flow.ports import Ports
 from vpe_watcher.flow.receive import is_taken
+from vpe_watcher.flow.sightings import Options, Sightings, names_of
 from vpe_watcher.flow.taking import new_cases
 
 SCAN_DUTY = 0.05
-PROOF_DUTY = 0.1  # of the time may go into proving files that turn out to be still growing
 BLOCKED_AGAIN_S = 60.0
 NEVER = float("inf")
 SCAN = "scan"
 OPEN = "somebody has it open for writing"
 COMPARING = "compared with what was there before"
 PAUSED = "ready, but taking is paused: see the open breakers"
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What the configuration says of an inbox beyond the rules of candidates."""
-
-    recipe: str
-    folder: Path
-    scan_every_s: float
-    takes_existing: bool
-
-
-@dataclass(slots=True)
-class _Known:
-    """What we know of one path; facts by path, with the mark that they belong to."""
-
-    candidate: Candidate
-    facts: dict[str, tuple[FileMark, Facts | None]] = field(default_factory=dict)
-    prove_at: float = 0.0
-    is_existing: bool = False
-
-    def fresh(self) -> dict[str, Facts | None]:
-        """Return the facts that belong to the files as they are now."""
-        marks = {seen.path: seen.mark for seen in self.candidate.group.files}
-        return {
-            path: facts for path, (mark, facts) in self.facts.items() if marks.get(path) == mark
-        }
 
 
 @dataclass(slots=True)
@@ -106,8 +68,7 @@ class Inbox:
     ) -> None:
         """Prepare; nothing is looked at yet. `rules` is asked at each full scan."""
         self.options = options
-        self.name = f"inbox:{options.recipe}"
-        self.busy_since: float | None = None
+        self.name = options.name
         self._rules_now = rules
         self._rules = rules()
         self._ports = ports
@@ -116,15 +77,14 @@ class Inbox:
         self._new_id = new_id
         self._log = log
         self._on_claim = on_claim
-        self._known: dict[str, _Known] = {}
         self._standing: dict[str, _Standing] = {}
         self._hints: set[str] = set()
         self._moved_in: set[str] = set()
         self._returned: dict[str, Problem | None] = {}
-        self._blocked: dict[str, str] = {}
         self._memory: Memory | None = None
         if self._rules.leaves_in_place:
             self._memory = Memory(options, ports, monotonic=monotonic)
+        self._sightings = Sightings(options, ports, monotonic=monotonic, memory=self._memory)
         self._next_scan_at = monotonic()
         self._has_scanned = False
         self._is_to_look_anew = False
@@ -151,7 +111,7 @@ class Inbox:
         if self._memory is not None:
             self._memory.forget(relative.as_posix())
         else:
-            self._ports.store.want(self._key, relative.name)
+            self._ports.store.want(self.options.key, relative.name)
         self.hint(relative.parts[0])
 
     def look_anew(self) -> None:
@@ -200,7 +160,6 @@ class Inbox:
     def turn(self) -> float:
         """Look where it is due, claim what is ready; return the seconds until the next turn."""
         self.wake.clear()
-        self.busy_since = self._monotonic()
         try:
             self._turn()
         except EnvironmentFault as fault:
@@ -208,8 +167,6 @@ class Inbox:
             self._has_scanned = False
             self._next_scan_at = self._monotonic()  # what comes meanwhile may give no hint
             return max(0.05, min(retry_at - self._monotonic(), self.options.scan_every_s or 1.0))
-        finally:
-            self.busy_since = None
         for name in (self.name, "state", "disk"):
             self._breakers.close(name, kind=SCAN)
         return self._seconds_to_next_turn()
@@ -227,33 +184,28 @@ class Inbox:
             name
             for one in self._standing.values()
             if one.again_at <= now
-            for name in _tops(one.candidate.group)
+            for name in names_of(one.candidate.group)
         }
-        if not is_full and not hints and not due and not returned:
-            return
+        if is_full or hints or due or returned:
+            self._look_and_judge(hints | due | set(returned), is_full=is_full)
+        if self._memory is not None and self._has_scanned:
+            self._memory.read_some()
+
+    def _look_and_judge(self, names: set[str], *, is_full: bool) -> None:
+        now = self._monotonic()
         if is_full:
             self._rules = self._rules_now()
-        self._look(None if is_full else self._with_companions(hints) | due | set(returned))
+        names = self._sightings.with_companions(names, self._rules)
+        with self._lock:
+            moved_in, self._moved_in = self._moved_in, set()
+        self._sightings.look(None if is_full else names, self._rules, moved_in=moved_in)
         self._judge_all()
-        self._blocked.clear()
+        self._sightings.refused.clear()
         if is_full:
             spent_s = self._monotonic() - now
             self._next_scan_at = now + max(self.options.scan_every_s, spent_s / SCAN_DUTY)
             self._has_scanned = True
             self._report_scan(spent_s)
-
-    def _with_companions(self, names: set[str]) -> set[str]:
-        """Add what a marker or a sidecar belongs to: its own name is that of no candidate."""
-        found = set(names)
-        marker = self._rules.ready_marker.lower()
-        for name in names:
-            lower = name.lower()
-            if marker and lower.endswith(marker):
-                found.add(name[: -len(marker)])
-            if lower.endswith(SIDECAR):
-                stem = lower.removesuffix(SIDECAR)
-                found |= {path for path in self._known if path.lower().startswith(stem)}
-        return found
 
     def _report_scan(self, spent_s: float) -> None:
         """Log a full scan when it found another number of candidates than the last one."""
@@ -266,152 +218,31 @@ class Inbox:
         with self._lock:
             if self._hints or self._returned or self._is_to_look_anew:
                 return 0.0
-        moments = [self._next_scan_at, *(one.again_at for one in self._standing.values())]
+        moments = [
+            self._next_scan_at,
+            self._next_reading_at(),
+            *(one.again_at for one in self._standing.values()),
+        ]
         return max(0.0, min(moments) - self._monotonic())
+
+    def _next_reading_at(self) -> float:
+        return NEVER if self._memory is None else self._memory.next_reading_at
 
     def _take_back(self, returned: dict[str, Problem | None]) -> None:
         for name, problem in returned.items():
             if problem is not None and problem.code == "blocked":
-                self._blocked[name] = f"{problem.message} {problem.hint}"
+                self._sightings.refused[name] = f"{problem.message} {problem.hint}"
         if returned and self._memory is not None:
             self._memory.reload()
-
-    # --- looking ----------------------------------------------------------------------------------
-
-    def _look(self, names: set[str] | None) -> None:
-        """Look at the whole inbox, or only at some names directly in it and at what is new there.
-
-        A series must not be taken without a slice that lies beside it, whose event was lost.
-        """
-        with blamed(self.name):
-            seen = self._seen(names)
-        if self._memory is not None:
-            seen = self._memory.unknown(seen, self._rules, is_full=names is None)
-        claimed = self._ports.store.claimed_sources()
-        groups = {
-            group.path: group
-            for group in grouped(seen, self._rules)
-            if str(self.options.folder / group.path) not in claimed
-            and not (self._memory is not None and not group.members)
-        }
-        existing = self._existing(groups, is_full=names is None)
-        now, wall = self._monotonic(), self._ports.now()
-        with self._lock:
-            moved_in, self._moved_in = self._moved_in, set()
-            for path in [path for path in self._known if names is None or path in names]:
-                if path not in groups:
-                    del self._known[path]
-            for path, group in groups.items():
-                if names is None or path in names or path not in self._known:
-                    one = self._update(path, group, now, wall, moved_in=path in moved_in)
-                    one.is_existing = existing.get(path) == _lasting(group)
-
-    def _seen(self, names: set[str] | None) -> list[Seen]:
-        marker = self._rules.ready_marker.lower()
-
-        def wants(entry: Entry) -> bool:
-            if names is None or entry.name in names:
-                return True
-            if self._memory is None and entry.name not in self._known:
-                return True
-            lower = entry.name.lower()
-            return lower.endswith(SIDECAR) or bool(marker and lower.endswith(marker))
-
-        return seen_in(
-            self._ports.disk,
-            self.options.folder,
-            self._rules,
-            wants=wants,
-            refused=self._refuse,
-        )
-
-    def _refuse(self, name: str, _error: PermissionError) -> None:
-        self._blocked[name] = (
-            "the service may not look into all of this folder: give its user read permission "
-            f"(user id {os.geteuid()})"
-        )
-
-    def _update(
-        self, path: str, group: Group, now: float, wall: float, *, moved_in: bool
-    ) -> _Known:
-        one = self._known.get(path)
-        candidate = looked(
-            one.candidate if one else None, group, now=now, wall=wall, moved_in=moved_in
-        )
-        if one is None:
-            one = self._known[path] = _Known(candidate)
-        one.candidate = candidate
-        return one
-
-    def _existing(self, groups: dict[str, Group], *, is_full: bool) -> dict[str, str]:
-        """Return what is not wanted (path: sight), and record it at the very first scan."""
-        store = self._ports.store
-        if self._memory is not None:
-            return {}
-        if self.options.takes_existing:
-            if is_full and not store.is_scanned(self._key):
-                store.record_first_scan(self._key, {})
-            return {}
-        if is_full and not store.is_scanned(self._key):
-            found = {path: _lasting(one) for path, one in groups.items()}
-            store.record_first_scan(self._key, found)
-        return store.existing(self._key)
-
-    @property
-    def _key(self) -> str:
-        return root_key(self.options.recipe, self.options.folder)
-
-    # --- reading ----------------------------------------------------------------------------------
-
-    def _openness(self, path: str) -> Openness:
-        with blamed(self.name):
-            return self._ports.openness(self.options.recipe, self.options.folder / path)
-
-    def _read_what_is_due(self, one: _Known) -> None:
-        """Ask who has an unread file open; read what is quiet, or may be taken at once."""
-        now = self._monotonic()
-        one.candidate = replace(one.candidate, is_open=False)
-        fresh = one.fresh()
-        unread = [seen.path for seen in one.candidate.group.files if fresh.get(seen.path) is None]
-        if not unread:
-            return
-        openness = {path: self._openness(path) for path in unread}
-        if Openness.OPEN in openness.values():
-            one.candidate = found_open(one.candidate, now=now)
-            return
-        is_quiet = now - one.candidate.since >= self._rules.settle_s and one.candidate.looks > 1
-        is_worth_it = set(openness.values()) == {Openness.CLOSED} and now >= one.prove_at
-        is_early = one.candidate.group.is_marked or (
-            is_worth_it and may_be_taken_at_once(one.candidate)
-        )
-        if is_early or (is_quiet and not one.candidate.group.temporaries):
-            self._read_facts(one, openness)
-            spent_s = self._monotonic() - now
-            one.prove_at = now + spent_s / PROOF_DUTY
-
-    def _read_facts(self, one: _Known, openness: dict[str, Openness]) -> None:
-        marks = {seen.path: seen.mark for seen in one.candidate.group.files}
-        for path, found in openness.items():
-            with blamed(self.name):
-                facts = read_facts(
-                    self._ports.disk,
-                    self.options.folder / path,
-                    is_closed=found is Openness.CLOSED,
-                )
-            one.facts[path] = (marks[path], facts)
 
     # --- judging and claiming ---------------------------------------------------------------------
 
     def _judge_all(self) -> None:
-        with self._lock:
-            known = dict(self._known)
-        standing = {path: _ignored(one) for path, one in known.items() if one.is_existing}
-        wanted = {path: one for path, one in known.items() if not one.is_existing}
-        for one in wanted.values():
-            self._read_what_is_due(one)
-        facts = {path: fact for one in wanted.values() for path, fact in one.fresh().items()}
-        candidates = (one.candidate for one in wanted.values())
-        for candidate in joined(candidates, facts, self._rules, now=self._monotonic()):
+        self._sightings.read_what_is_due(self._rules)
+        facts = self._sightings.facts()
+        standing = {one.group.key: _ignored(one) for one in self._sightings.unwanted()}
+        wanted = self._sightings.wanted()
+        for candidate in joined(wanted, facts, self._rules, now=self._monotonic()):
             before = self._standing.get(candidate.group.key)
             judgement = self._judged(candidate, facts, before)
             if self._memory is not None:
@@ -463,23 +294,20 @@ class Inbox:
         is_no_scan = judgement.state in {None, CandidateState.NO_USABLE_FILE}
         if judgement.plans or (is_no_scan and quiet_s >= self._rules.incomplete_after_s):
             memory.keep(candidate.group, facts)
-            with self._lock:
-                for name in _tops(candidate.group):
-                    self._known.pop(name, None)
+            self._sightings.forget(candidate.group)
             return Judgement()
         return judgement
 
     def _refusal_of(self, group: Group) -> str:
-        return next((self._blocked[top] for top in _tops(group) if top in self._blocked), "")
+        refused = self._sightings.refused
+        return next((refused[name] for name in names_of(group) if name in refused), "")
 
     def _is_open_now(self, candidate: Candidate) -> bool:
         """Ask once more about every file, right before they are taken."""
-        opened = [s.path for s in candidate.group.files if self._openness(s.path) is Openness.OPEN]
-        for path in opened:
-            one = self._known.get(path.partition("/")[0])
-            if one is not None:
-                one.candidate = found_open(one.candidate, now=self._monotonic())
-        return bool(opened)
+        paths = [seen.path for seen in candidate.group.files]
+        found = [path for path in paths if self._sightings.openness(path) is Openness.OPEN]
+        self._sightings.found_open(found)
+        return bool(found)
 
     def _stand(
         self, candidate: Candidate, judgement: Judgement, before: _Standing | None
@@ -515,32 +343,23 @@ class Inbox:
             detected=candidate.detected,
             new_id=self._new_id,
         )
-        if self._memory is None:
-            remembered: tuple[str, Sequence[Remembered]] = ("", ())
-        else:
-            remembered = (self._key, self._memory.taken(candidate.group, cases, facts))
+        seen: Sequence[Remembered] = ()
+        if self._memory is not None:
+            seen = self._memory.taken(candidate.group, cases, facts)
         self._ports.store.add_cases(
-            cases, is_taken=lambda name: is_taken(name, self._ports), remembered=remembered
+            cases,
+            is_taken=lambda name: is_taken(name, self._ports),
+            remembered=(self.options.key, seen),
         )
-        with self._lock:
-            for name in _tops(candidate.group):
-                self._known.pop(name, None)
+        if self._memory is not None:
+            self._memory.learn(seen)
+        self._sightings.forget(candidate.group)
         self._on_claim()
 
 
-def _tops(group: Group) -> set[str]:
-    """Return the names directly in the inbox that a group is made of."""
-    return {group.path, *(seen.path.partition("/")[0] for seen in group.members)}
-
-
-def _ignored(one: _Known) -> _Standing:
+def _ignored(candidate: Candidate) -> _Standing:
     reason = 'it lay here at the first scan, and existing = "ignore"'
-    return _Standing(one.candidate, Judgement(CandidateState.EXISTING, reason))
-
-
-def _lasting(group: Group) -> str:
-    """Return the sight of a group by what outlives a remount, a restored backup, a new disk."""
-    return sight(((seen.path, seen.mark) for seen in group.files), trusts_inodes=False)
+    return _Standing(candidate, Judgement(CandidateState.EXISTING, reason))
 
 
 def _may_get_ready(judgement: Judgement) -> bool:

@@ -22,10 +22,13 @@ from vpe_watcher.flow.places import root_key
 from vpe_watcher.flow.ports import Ports
 
 if TYPE_CHECKING:
-    from vpe_watcher.flow.inbox import Options
+    from vpe_watcher.flow.sightings import Options
 
 COMPARE_AT_MOST_S = 2.0  # in one turn, so that the inbox stays awake
-FILES_AT_ONCE = 200
+READ_AT_MOST_S = 0.5
+READ_DUTY = 0.05  # of the time goes into reading what was there before
+FILES_AT_ONCE = 50
+NEVER = float("inf")
 GONE = "gone"
 
 
@@ -38,6 +41,7 @@ class Memory:
         self._monotonic = monotonic
         self._key = root_key(options.recipe, options.folder)
         self._known: dict[str, tuple[int, int]] | None = None
+        self._next_reading_at = 0.0
         self._digests: dict[tuple[str, int, int], str] = {}
 
     def forget(self, path: str) -> None:
@@ -71,18 +75,20 @@ class Memory:
         owner = {
             name: case.case_id for case in cases for entry in case.inputs for name, _ in entry.files
         }
-        found = [
+        return [
             self._remembered(seen, facts.get(seen.path), owner.get(seen.path, cases[0].case_id))
             for seen in group.files
         ]
+
+    def learn(self, found: Iterable[Remembered]) -> None:
+        """Take note of what the state file remembers by now."""
         self._loaded().update({one.path: (one.size, one.mtime_ns) for one in found})
-        return found
 
     def keep(self, group: Group, facts: Mapping[str, Facts | None]) -> None:
         """Remember a group of which no case is made, with the case that has its content."""
         found = [self._owned(seen, facts.get(seen.path)) for seen in group.files]
         self._ports.store.remember(self._key, found)
-        self._loaded().update({one.path: (one.size, one.mtime_ns) for one in found})
+        self.learn(found)
 
     # --- by content -------------------------------------------------------------------------------
 
@@ -92,6 +98,7 @@ class Memory:
         None: not all files of the same sizes have been read yet; ask again in the next turn.
         """
         usable = [seen for seen in group.members if _is_usable(facts.get(seen.path))]
+        self._next_reading_at = 0.0  # what is new may be like what nobody has read yet
         deadline = self._monotonic() + COMPARE_AT_MOST_S
         for size in sorted({seen.mark.size for seen in usable}):
             if not self._read_all_of(size, deadline):
@@ -99,7 +106,21 @@ class Memory:
         contents = {self._content(seen, facts.get(seen.path)) for seen in usable}
         return contents <= self._ports.store.contents_known(self._key, contents)
 
-    def _read_all_of(self, size: int, deadline: float) -> bool:
+    def read_some(self) -> None:
+        """Read a little of what was remembered unread, so that it is known under another time."""
+        started = self._monotonic()
+        if started < self._next_reading_at:
+            return
+        is_done = self._read_all_of(None, started + READ_AT_MOST_S)
+        spent_s = self._monotonic() - started
+        self._next_reading_at = NEVER if is_done else started + spent_s / READ_DUTY
+
+    @property
+    def next_reading_at(self) -> float:
+        """Return the monotonic moment at which there is something to read."""
+        return self._next_reading_at
+
+    def _read_all_of(self, size: int | None, deadline: float) -> bool:
         """Read what tells the content of remembered files of a size; false when time is out."""
         while unread := self._ports.store.unread(self._key, size, at_most=FILES_AT_ONCE):
             if self._monotonic() >= deadline:

@@ -12,7 +12,7 @@ from vpe_watcher.core.plans import Plan
 from vpe_watcher.flow.ports import Ports
 
 if TYPE_CHECKING:
-    from vpe_watcher.flow.inbox import Options
+    from vpe_watcher.flow.sightings import Options
 
 
 def new_cases(

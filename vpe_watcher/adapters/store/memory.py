@@ -25,11 +25,11 @@ class MemoryVerbs(Verbs):
         with self.database.transaction() as connection:
             remember(connection, root, files)
 
-    def unread(self, root: str, size: int, *, at_most: int) -> list[Remembered]:
-        """Return files of a size in bytes whose content nobody has read yet."""
+    def unread(self, root: str, size: int | None, *, at_most: int) -> list[Remembered]:
+        """Return files of a size in bytes, or of any, whose content nobody has read yet."""
         rows = self.database.read(
             "SELECT path, size, mtime_ns, case_id, content FROM remembered "
-            "WHERE root = ? AND size = ? AND content IS NULL LIMIT ?",
+            "WHERE root = ?1 AND content IS NULL AND (?2 IS NULL OR size = ?2) LIMIT ?3",
             (root, size, at_most),
         )
         return [Remembered(*row) for row in rows]
