@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from tests.crash.trials import Graveyard
+from tests.crash.trials import MEMORY, Graveyard
 
 PAIRS = 320
 SHARE = 0.15  # of the points of the scenarios that are sampled; a soak tries all
@@ -33,3 +35,13 @@ def graveyard(pairs_wanted: int) -> Iterator[Graveyard]:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(os.cpu_count() or 1, 4), mp_context=context) as pool:
         yield Graveyard(pool, share=share)
+
+
+@pytest.fixture
+def ground(tmp_path: Path) -> Iterator[Path]:
+    """Return a folder in memory, where syncing costs nothing, if there is such a place."""
+    if not os.access(MEMORY, os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=MEMORY, prefix="vpe-watcher-") as folder:
+        yield Path(folder)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
@@ -14,20 +12,9 @@ import pytest
 from tests.crash.laws import broken_laws, picture
 from tests.crash.power import PoweredStage
 from tests.crash.scenarios import SCENARIOS
-from tests.crash.trials import MEMORY
 from vpe_watcher.core.model import State
 
 CHOSEN = ("file", "far", "far_bad", "held_retry", "far_retry", "deleted", "series", "split")
-
-
-@pytest.fixture
-def ground(tmp_path: Path) -> Iterator[Path]:
-    """Return a folder in memory, where syncing costs nothing, if there is such a place."""
-    if not os.access(MEMORY, os.W_OK):
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir=MEMORY, prefix="vpe-watcher-") as folder:
-        yield Path(folder)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vpe_watcher.adapters.engine import zip_size
@@ -30,6 +30,7 @@ from vpe_watcher.core.model import (
     Outcome,
     Problem,
     Proof,
+    State,
 )
 from vpe_watcher.core.plans import in_a_sentence
 from vpe_watcher.core.series import zip_names
@@ -44,8 +45,11 @@ CLAIM_GONE = "claim_gone"
 def check_unchanged(case: Case, ports: Ports) -> None:
     """Compare every claimed input with its reference.
 
+    What is held by another case and was paid for may be gone: it was read while it was sent.
+
     Raises:
         ClaimGone: one is not there.
+        TransientFault: one of another case is on its way to its rest.
         InputChanged: one was touched.
     """
     ports.guard(f"inbox:{case.recipe}")
@@ -53,8 +57,10 @@ def check_unchanged(case: Case, ports: Ports) -> None:
     with reading(case, ports):
         found = [ports.disk.look(file.path) for file in files]
     for file, seen in zip(files, found, strict=True):
+        if seen is None and file.owner and case.paid:
+            continue
         if seen is None or seen.kind is not Kind.FILE:
-            raise claim_gone()
+            raise _missing(case, ports)
         if _is_other(file, seen.mark, case):
             raise input_changed(after_notification=case.paid)
     if any(is_open(file, case, ports) for file in files):
@@ -70,7 +76,8 @@ def check_present(case: Case, ports: Ports) -> None:
 
 
 def _folders(case: Case, ports: Ports) -> set[Path]:
-    return {file.path.parent for file in files_of(case, ports)} or {ports.places.content(case)}
+    own = {file.path.parent for file in files_of(case, ports) if not file.owner}
+    return own or {ports.places.content(case)}
 
 
 def _is_other(file: File, mark: FileMark, case: Case) -> bool:
@@ -106,6 +113,8 @@ def keep_reference(case: Case, ports: Ports) -> None:
     with reading(case, ports):
         for file in files_of(case, ports):
             seen = ports.disk.look(file.path)
+            if seen is None and file.owner:
+                continue
             if seen is None or seen.kind is not Kind.FILE:
                 raise claim_gone()
             before, now = file.mark, _comparable(seen.mark, case)
@@ -124,7 +133,7 @@ def take_reference(case: Case, ports: Ports) -> Outcome | None:
         for file in files:
             seen = ports.disk.look(file.path)
             if seen is None or seen.kind is not Kind.FILE:
-                raise claim_gone()
+                raise _missing(case, ports)
             marks[file.key] = _comparable(seen.mark, case)
     before = {file.key: _comparable(file.mark, case) for file in files}
     ports.store.set_reference(case.case_id, marks, zip_sizes=_zip_sizes(case, marks))
@@ -187,6 +196,26 @@ def claim_gone() -> ClaimGone:
     )
 
 
+def _missing(case: Case, ports: Ports) -> StepFault:
+    """Return the fault for a file that is not there; one of another case may be on its way."""
+    with suppress(OSError):
+        files = files_of(case, ports)
+        gone = {file.owner for file in files if not ports.disk.exists(file.path)}
+        if any(file.owner for file in files) and all(_moves(owner, ports) for owner in gone):
+            return TransientFault(
+                "The slices of the first case of this series are being put away.",
+                code="slices_moving",
+                hint="They are looked for again where they lie then.",
+            )
+    return claim_gone()
+
+
+def _moves(owner: str, ports: Ports) -> bool:
+    """Tell whether the files of another case are on their way to or from its rest."""
+    found = ports.store.load(owner) if owner else None
+    return found is not None and found.state in {State.CLAIMING, State.ARCHIVING}
+
+
 @contextmanager
 def reading(case: Case, ports: Ports) -> Iterator[None]:
     """Turn an `OSError` on claimed files into the fault that `unreadable` returns."""
@@ -202,7 +231,7 @@ def unreadable(error: OSError, case: Case, ports: Ports) -> StepFault:
     The inbox is blamed only if the daemon cannot use a file of its own there either.
     """
     if isinstance(error, FileNotFoundError):
-        return claim_gone()
+        return _missing(case, ports)
     if not can_use(f"inbox:{case.recipe}", case.recipe, ports):
         return fault_of(error, f"inbox:{case.recipe}")
     return TransientFault(
