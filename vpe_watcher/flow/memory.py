@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 COMPARE_AT_MOST_S = 2.0  # in one turn, so that the inbox stays awake
 READ_AT_MOST_S = 0.5
 READ_DUTY = 0.05  # of the time goes into reading what was there before
-FILES_AT_ONCE = 50
+FILES_AT_ONCE = 200
 NEVER = float("inf")
 GONE = "gone"
 
