@@ -86,6 +86,14 @@ def _cancelled_early(*names: str) -> Callable[[Stage], None]:
     return prepare
 
 
+def cancelled_then_retried(stage: Stage) -> None:
+    """Let the person think better of it when both are at rest."""
+    _cancelled_early(FIRST, SECOND)(stage)
+    stage.live_once()
+    for name in (SECOND, FIRST):
+        stage.leave_word("retry", name)
+
+
 def folder_written(stage: Stage) -> None:
     """Drop a folder with two series, one of which grows when the daemon is about to take it."""
     two_in_a_folder(stage)
@@ -182,6 +190,8 @@ FOLDER_SCENARIOS = (
         jobs=0,
         archives={},
     ),
+    _split("split_retry", cancelled_then_retried),
+    _split("split_retry_far", cancelled_then_retried, far=("failed",)),
     _split("split_written", folder_written),
     _split("split_part_written", part_written),
 )

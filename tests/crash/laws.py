@@ -60,7 +60,10 @@ def _nothing_lost(stage: Stage) -> Iterator[str]:
 
 def _delivered_inputs(stage: Stage) -> set[str]:
     documents = (path.read_bytes() for path in (stage.root / "outbox").glob("[!.]*/result.json"))
-    return {entry["sha256"] for text in documents for entry in json.loads(text)["inputs"]}
+    found = {entry["sha256"] for text in documents for entry in json.loads(text)["inputs"]}
+    zipped = [entry for job in stage.sandbox.ledger.jobs.values() for entry in _zipped(job)]
+    sent = [entry for entry in zipped if entry.uploads and entry.uploads[-1].sha256 in found]
+    return found.union(*(_members(entry) for entry in sent))
 
 
 def _digest(content: bytes) -> str:

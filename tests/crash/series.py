@@ -7,6 +7,7 @@ import json
 from tests.crash.lives import Stage
 from tests.crash.scenario import Scenario
 from tests.crash.slices import (
+    CANCELLED,
     DONE,
     DUPLICATE,
     FEW,
@@ -17,6 +18,7 @@ from tests.crash.slices import (
     axial,
     delivered,
     drop_slices,
+    failed,
     is_in,
     late_case,
     named,
@@ -96,6 +98,12 @@ def late_meanwhile(stage: Stage) -> None:
     stage.sandbox.set_options(processing_s=20)
 
 
+def late_of_cancelled(stage: Stage) -> None:
+    """Let the person cancel the first case at the same time."""
+    late_meanwhile(stage)
+    stage.leave_word("cancel", stage.cases()[0].case_id)
+
+
 LOOSE_SCENARIOS = (
     Scenario("series", loose, {NAME: DONE}, WHOLE, overrides=FEW, archives=WHOLE_ARCHIVE),
     Scenario(
@@ -172,6 +180,26 @@ LOOSE_SCENARIOS = (
         UNION,
         jobs=2,
         overrides=FEW,
+        more_cases=((NAME, DONE),),
+        archives=UNION_ARCHIVES,
+    ),
+    Scenario(
+        "late_of_cancelled",
+        late_of_cancelled,
+        {NAME: CANCELLED},
+        (*failed(NAME, *named(1, 2, 3)), *delivered(f"{NAME}.2", *named(4, 5))),
+        jobs=2,
+        overrides=FEW,
+        more_cases=((NAME, DONE),),
+        archives=UNION_ARCHIVES,
+    ),
+    Scenario(
+        "late_of_deleted",
+        late_meanwhile,
+        {NAME: DONE},
+        tuple(path for path in UNION if not path.endswith(".dcm")),
+        jobs=2,
+        overrides=FEW | {"retention": {"on_success": "delete"}},
         more_cases=((NAME, DONE),),
         archives=UNION_ARCHIVES,
     ),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -118,3 +120,30 @@ def test_an_input_that_is_to_be_deleted_is_missed_without_its_result(tmp_path: P
     shutil.rmtree(stage.root / "outbox/scan")
     assert broken_at_death(stage) == ["scan.nii was nowhere when the daemon had died"]
     stage.sandbox.close()
+
+
+def test_an_archive_that_lacks_a_slice_is_named(tmp_path: Path) -> None:
+    """What the Engine computed from is held against what was dropped."""
+    stage = SCENARIOS["series"].stage(tmp_path / "stage")
+    with closing(stage.sandbox):
+        stage.live_once()
+        assert broken_laws(stage, SCENARIOS["series"]) == []
+        path = stage.sandbox.ledger.job().inputs["cbct"].uploads[-1].path
+        with zipfile.ZipFile(path) as archive:
+            content = {name: archive.read(name) for name in archive.namelist()[1:]}
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, slice_ in content.items():
+                archive.writestr(name, slice_)
+        assert any(
+            "archives that are not" in law for law in broken_laws(stage, SCENARIOS["series"])
+        )
+
+
+def test_what_is_written_into_an_export_is_named(tmp_path: Path) -> None:
+    """A marker of ours would be one thing too many."""
+    stage = SCENARIOS["place"].stage(tmp_path / "stage")
+    with closing(stage.sandbox):
+        stage.live_once()
+        assert broken_laws(stage, SCENARIOS["place"]) == []
+        (stage.root / "export/.vpe-watcher").mkdir()
+        assert broken_laws(stage, SCENARIOS["place"])
