@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
+# Measures milliseconds: nothing else may run beside it.
+TIMED := tests/real/test_latency.py
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -24,7 +26,9 @@ test: $(VENV)/.test ## everything but the real-data and soak suites
 	$(BIN)/python -m pytest -m "not real and not soak" -n auto --maxprocesses 4 $(PYTEST_ARGS)
 
 test-real: $(VENV)/.test $(VENV)/.real ## a real head CT, real servers, sixty real kills (needs root)
-	$(BIN)/python -m tests.real.inside $(BIN)/python -m pytest -m real -n 2 --dist loadfile $(PYTEST_ARGS) tests/real
+	$(BIN)/python -m tests.real.inside $(BIN)/python -m pytest -m real $(PYTEST_ARGS) $(TIMED)
+	$(BIN)/python -m tests.real.inside $(BIN)/python -m pytest -m real -n 2 --dist loadfile \
+		$(PYTEST_ARGS) $(TIMED:%=--ignore=%) tests/real
 	$(BIN)/python -m pytest -m real $(PYTEST_ARGS) tests/crash
 
 soak: $(VENV)/.test ## twenty thousand pairs of deaths and as many schedules of writers: some hours

@@ -121,7 +121,7 @@ def test_series_that_are_too_short_wait_for_a_person(house: House) -> None:
 def test_of_three_patients_only_volumes_are_sent(house: House) -> None:
     """Whatever becomes of the short CT series: each is a case, all else is named with a reason."""
     move_in(_patients(house, with_directory=True), house.inbox)
-    cases = house.wait_for_rest(2)
+    cases = house.wait_for_rest(1)
     assert {case["case_name"].split("--")[0] for case in cases} == {"three patients"}
     done = [case for case in cases if case["state"] == "done"]
     assert {case["state"] for case in cases} <= {"done", "held"}
@@ -129,5 +129,5 @@ def test_of_three_patients_only_volumes_are_sent(house: House) -> None:
     sent = [instances_of(house.unzipped(job)) for job in house.jobs()]
     assert {len(instances) for instances in sent} <= {4, 5}
     skipped = [row for case in done for row in _manifest(case)["skipped"]]
-    assert len(skipped) in ({0, 23} if done else {0})
+    assert bool(skipped) == bool(done)
     assert all(row["reason"] for row in skipped)

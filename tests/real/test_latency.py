@@ -16,7 +16,7 @@ from tests.real.small import move_in, write_small_mesh, write_small_scan
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
 
 SETTLE_S = 0.3
-PACE_S = 0.1
+PACE_S = 0.2
 # Other work on the machine may cost that much; a daemon that waits for its next scan costs more.
 AT_MOST_S = 1.0
 PLAN = Plan(
