@@ -23,6 +23,7 @@ from tests.crash.slices import (
     late_case,
     named,
 )
+from tests.flow.house import binary_stl
 from vpe_watcher.core.model import State
 
 WHOLE = delivered(NAME, *named(1, 2, 3))
@@ -42,6 +43,12 @@ def marked(stage: Stage) -> None:
     drop_slices(stage, 1, 2)
     for name in named(1, 2):
         stage.drop(f"{name}.done", f"{name} is ready".encode())
+
+
+def partners(stage: Stage) -> None:
+    """Drop two jaws that wait for one another."""
+    stage.drop("anna_upper.stl", binary_stl(seed=1))
+    stage.drop("anna_lower.stl", binary_stl(seed=2))
 
 
 def gap(stage: Stage) -> None:
@@ -118,6 +125,13 @@ LOOSE_SCENARIOS = (
         ),
         overrides=FEW | {"recipes": {"default": {"ready_marker": ".done"}}},
         archives={NAME: named(1, 2)},
+    ),
+    Scenario(
+        "partners",
+        partners,
+        {"anna": DONE},
+        delivered("anna", "anna_lower.stl", "anna_upper.stl"),
+        overrides={"recipes": {"default": {"require": ["ios_upper", "ios_lower"]}}},
     ),
     Scenario("series_held", gap, {NAME: HELD}, (f"failed/{NAME}.held.txt",), 0, FEW),
     Scenario(
