@@ -14,7 +14,7 @@ import pytest
 from tests.crash.trials import MEMORY, Graveyard
 
 PAIRS = 320
-SHARE = 0.15  # of the points of the scenarios that are sampled; a soak tries all
+SHARE = 0.12  # of the points of the scenarios that are sampled; a soak tries all
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
