@@ -211,6 +211,7 @@ def test_newcomers_without_end_keep_no_series_waiting_for_ever() -> None:
         ("2026-01-02_upper_B.obj", "2026-01-02_lower_B.obj", "2026-01-02 B"),
         ("Anna maxilla.stl", "lower-ANNA.stl", "Anna"),
         ("MAXILLA_7.stl", "MANDIBULA_7.stl", "7"),
+        ("upperleroy.stl", "mandibleroy.stl", "leroy"),
     ],
 )
 def test_jaws_of_one_stem_go_together(upper: str, lower: str, name: str) -> None:
@@ -337,6 +338,41 @@ def test_patterns_of_ones_own(
     assert groups_of(proven(upper, lower), rules) == together(upper, lower)
     others = [upper.replace("Paul", "Paula"), lower.replace("Paul", "Pau")]
     assert groups_of(proven(*others), rules) == apart(*others)
+
+
+@pytest.mark.parametrize(
+    ("patterns", "upper", "lower"),
+    [
+        (("u-*", "l-*"), "u-Lou-Ann.stl", "l-Lou-Ann.stl"),
+        (("*1.stl", "*2.stl"), "A1.stl-1.stl", "A1.stl-2.stl"),
+    ],
+)
+def test_a_word_at_an_end_stands_only_there(
+    patterns: tuple[str, str], upper: str, lower: str
+) -> None:
+    """The same letters further inside belong to the patient."""
+    jaws = {Modality.IOS_UPPER: patterns[:1], Modality.IOS_LOWER: patterns[1:]}
+    assert groups_of(proven(upper, lower), replace(JAWS, patterns=jaws)) == together(upper, lower)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("An na", "Anna"),
+        ("1-2", "12"),
+        ("1.2", "1"),
+        ("Anna", "Ann"),
+        ("Anna B", "B Anna"),
+        ("Leroy", "Roy"),
+        ("4711", "4712"),
+        ("", "Anna"),
+    ],
+)
+def test_names_that_are_nearly_the_same_are_two_patients(one: str, other: str) -> None:
+    """A sign between letters counts, and so does the order of words."""
+    for upper, lower in (("{} upper", "{}_lower"), ("Maxilla {}", "mandible_{}")):
+        paths = f"{upper.format(one)}.stl", f"{lower.format(other)}.stl"
+        assert groups_of(proven(*paths), JAWS) == apart(*paths)
 
 
 WORDS = [word.strip("*") for patterns in PATTERNS.values() for word in patterns]

@@ -307,6 +307,15 @@ def test_a_dicomdir_is_skipped_as_one() -> None:
     assert skipped_of(plan) == {"DICOMDIR": "a DICOMDIR"}
 
 
+def test_a_copy_in_a_refused_series_is_called_a_copy() -> None:
+    """Each file has the reason that is its own."""
+    odd = a_series(range(1, 13), "1.6", at="p/", orientation=())
+    odd["p/copy"] = odd["p/1.6-0003"]
+    reasons = skipped_of(plan_after(a_series(at="p/") | odd)).values()
+    assert sorted(set(reasons)) == ["a second copy of an instance", "slices without an orientation"]
+    assert len(reasons) == 13
+
+
 def test_what_is_odd_about_a_series_is_noted() -> None:
     """For a person who asks why."""
     files = a_series()
@@ -373,6 +382,16 @@ def test_a_short_series_that_is_known_is_late_and_no_extra() -> None:
     files = a_series(at="p/") | a_series([13, 14], "1.5", at="p/")
     first, second = plans_after(files, known=known(*range(1, 13), uid="1.5"))
     assert {first.late_for, second.late_for} == {"", "c1"}
+
+
+def test_a_dicomdir_says_nothing_of_late_slices() -> None:
+    """They are held as late, or for the record, whatever else the medium held."""
+    files = a_series([12, 13], at="p/") | a_directory("p/DICOMDIR", "1.2.3-0012", "MORE")
+    plan = plan_after(files, known=known(*range(1, 13)))
+    assert plan.hold is not None
+    assert plan.hold.code == "late_slices"
+    ignored = replace(RULES, keeps_late_slices=False)
+    assert plan_after(files, rules=ignored, known=known(*range(1, 13))).hold is None
 
 
 def test_what_is_asked_of_the_store_are_the_series_of_slices() -> None:

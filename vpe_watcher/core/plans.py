@@ -142,7 +142,7 @@ def sorted_out(
     volumes = [series for series in found if not series.refusal]
     few = [s for s in volumes if s.uid not in known and _is_short(s, headers, rules)]
     is_beside_one = len(few) < len(volumes) or any(_is_dicom_volume(one) for one in facts.values())
-    if not group.is_folder or not is_beside_one:
+    if not is_beside_one:
         few = []
     return Content(
         group=group,
