@@ -357,6 +357,11 @@ def assemble(
         progress=progress,
         openness=lambda recipe, path: asked[recipe].openness(path),
     )
+
+    def claimed(recipe: str, case_id: str) -> None:
+        schedule.add(case_id, recipe)
+        wake.set()
+
     inboxes: dict[str, Inbox] = {}
     schedule = Schedule(
         store,
@@ -377,10 +382,6 @@ def assemble(
         on_returned=lambda case, problem: inboxes[case.recipe].returned(case, problem),
     )
 
-    def claimed() -> None:
-        schedule.refresh()
-        wake.set()
-
     for name, recipe in settings.recipes.items():
         options = Options(
             recipe=name,
@@ -396,7 +397,7 @@ def assemble(
             monotonic=clock.monotonic,
             new_id=lambda: f"{random.getrandbits(48):012x}",
             log=log,
-            on_claim=claimed,
+            on_claim=partial(claimed, name),
         )
 
     def take(path: str) -> None:

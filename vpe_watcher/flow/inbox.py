@@ -23,8 +23,8 @@ from vpe_watcher.core.plans import Facts, Plan
 from vpe_watcher.flow.breakers import Breakers, Log
 from vpe_watcher.flow.memory import Memory
 from vpe_watcher.flow.ports import Ports
-from vpe_watcher.flow.receive import is_taken
 from vpe_watcher.flow.sightings import Options, Sightings, names_of
+from vpe_watcher.flow.taken import TakenNames
 from vpe_watcher.flow.taking import new_cases
 
 SCAN_DUTY = 0.05
@@ -64,7 +64,7 @@ class Inbox:
         monotonic: Callable[[], float],
         new_id: Callable[[], str],
         log: Log,
-        on_claim: Callable[[], None],
+        on_claim: Callable[[str], None],
     ) -> None:
         """Prepare; nothing is looked at yet. `rules` is asked at each full scan."""
         self.options = options
@@ -85,6 +85,7 @@ class Inbox:
         if self._rules.leaves_in_place:
             self._memory = Memory(options, ports, monotonic=monotonic)
         self._sightings = Sightings(options, ports, monotonic=monotonic, memory=self._memory)
+        self._taken = TakenNames(ports, monotonic=monotonic)
         self._next_scan_at = monotonic()
         self._has_scanned = False
         self._is_to_look_anew = False
@@ -348,13 +349,13 @@ class Inbox:
             seen = self._memory.taken(candidate.group, cases, facts)
         self._ports.store.add_cases(
             cases,
-            is_taken=lambda name: is_taken(name, self._ports),
+            is_taken=self._taken.holds,
             remembered=(self.options.key, seen),
         )
         if self._memory is not None:
             self._memory.learn(seen)
         self._sightings.forget(candidate.group)
-        self._on_claim()
+        self._on_claim(cases[0].case_id)
 
 
 def _ignored(candidate: Candidate) -> _Standing:

@@ -7,7 +7,6 @@ renamed; the folder is published by one rename. What is visible is complete.
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from vpe_watcher import formats
 from vpe_watcher.adapters.files import TEMPORARY_SUFFIX, blamed, fault_of
 from vpe_watcher.core.errors import EngineFault, LinkExpired, StepFault, TransientFault
 from vpe_watcher.core.model import OK, Case, Label, Outcome, Output, State
-from vpe_watcher.core.names import name_key, output_name
+from vpe_watcher.core.names import output_name
 from vpe_watcher.core.wire import (
     AVAILABLE,
     MISSING,
@@ -27,9 +26,9 @@ from vpe_watcher.core.wire import (
 )
 from vpe_watcher.flow.blame import whose_fault
 from vpe_watcher.flow.contents import files_of
-from vpe_watcher.flow.places import HELD_NOTE
 from vpe_watcher.flow.ports import Ports
 from vpe_watcher.flow.reference import check_unchanged
+from vpe_watcher.flow.taken import is_taken
 
 RESULT = "result.json"
 _VERDICTS = {"complete": State.DONE, "partial": State.PARTIAL, "duplicate": State.DUPLICATE}
@@ -204,22 +203,6 @@ def _published(case: Case, ports: Ports) -> Outcome:
     outbox = ports.places.published(case)
     ports.store.set_published(case.case_id, str(outbox), _VERDICTS[case.result_status])
     return OK
-
-
-def is_taken(name: str, ports: Ports) -> bool:
-    """Tell whether a folder name, whatever its case, is taken in an outbox, archive or failed.
-
-    A note on a held case in `failed` takes its name too. A folder that cannot be asked now has no
-    say: the rename that publishes never replaces, and takes the next name when this one turns out
-    to be taken.
-    """
-    places = ports.places
-    keys = {name_key(name), name_key(f"{name}{HELD_NOTE}")}
-    for folder in {places.archive, places.failed, *places.outboxes.values()}:
-        with suppress(OSError):
-            if any(name_key(found) in keys for found in ports.disk.names(folder)):
-                return True
-    return False
 
 
 def manifest_of(case: Case, ports: Ports) -> dict[str, Any]:

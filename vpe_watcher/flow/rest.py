@@ -11,8 +11,9 @@ from vpe_watcher.flow.blame import blamed_for
 from vpe_watcher.flow.claim import rename_all
 from vpe_watcher.flow.places import EVIDENCE
 from vpe_watcher.flow.ports import Ports
-from vpe_watcher.flow.receive import RESULT, as_text, is_taken, manifest_of
+from vpe_watcher.flow.receive import RESULT, as_text, manifest_of
 from vpe_watcher.flow.relocate import relocate
+from vpe_watcher.flow.taken import is_taken
 
 _CANCELLED = Problem(
     FailureClass.CANCELLED,

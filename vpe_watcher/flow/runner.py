@@ -160,11 +160,14 @@ class Runner:
             waits = decision.problem is not None and decision.problem.code == WAITS_FOR_SAME
             due = Due(due_at, decision.state, case.recipe, case.is_counted, waits)
         self.schedule.put(case.case_id, due)
-        if case.state in {State.CLAIMING, State.ARCHIVING}:
+        if case.state in {State.CLAIMING, State.ARCHIVING} and self._has_family(case):
             self.schedule.refresh()  # other cases of the same folder may have waited for this
         self._report(case, begun, decision, outcome)
         if decision.label is Label.RETURNED:
             self._on_returned(case, decision.problem)
+
+    def _has_family(self, case: Case) -> bool:
+        return bool(case.split_of) or self.ports.store.has_parts(case.case_id)
 
     def _end_probes(self, case: Case, decision: Decision, outcome: Outcome) -> None:
         """Tell the breakers what this step has shown, if it was a probe.

@@ -112,6 +112,7 @@ class Schedule:
         self._due: dict[str, Due] = {}
         self._in_hand: dict[str, State] = {}
         self._silent: frozenset[str] = frozenset()
+        self._taken_at = float("-inf")
         self._lock = threading.RLock()
 
     def refresh(self) -> None:
@@ -127,6 +128,12 @@ class Schedule:
                 else:
                     now = self._monotonic()
                     self._due[case_id] = Due(now, state, recipe, is_counted)
+
+    def add(self, case_id: str, recipe: str) -> None:
+        """Put a case on the schedule whose row was just written: its claim is due now."""
+        with self._lock:
+            due = Due(self._monotonic(), State.CLAIMING, recipe, is_counted=False)
+            self._due.setdefault(case_id, due)
 
     def set_silent(self, roots: frozenset[str]) -> None:
         """Say which roots do not answer now: what needs them is not begun.
@@ -150,13 +157,15 @@ class Schedule:
         with self._lock:
             kinds = frozenset(str(due.state) for due in self._due.values())
             self._breakers.close_orphans(kinds | OUTSIDE_KINDS)
+            self._taken_at = now
             room = self._room()
             startable = self._startable(now)
             taken: list[tuple[str, State]] = []
             for is_shared in (True, False):
-                for case_id, due, needed in startable:
+                for case_id, due in startable:
                     if case_id in self._in_hand or not room.has(due, is_shared=is_shared):
                         continue
+                    needed = self._needs(case_id, due)
                     if not self._breakers.may_pass(case_id, due.state, needed):
                         continue
                     room.take(due)
@@ -185,17 +194,19 @@ class Schedule:
 
     def _silent_for(self, case_id: str, due: Due) -> frozenset[str]:
         """Name the silent roots that a step would ask."""
+        if not self._silent:
+            return self._silent
         used = frozenset(name.format(recipe=due.recipe) for name in USES[due.state])
         silent = used & self._silent
         return self._only_its_rest(case_id, due, silent) if silent else silent
 
-    def _startable(self, now: float) -> list[tuple[str, Due, frozenset[str]]]:
-        """Return what is due with what it needs, asked before anything is taken in hand.
+    def _startable(self, now: float) -> list[tuple[str, Due]]:
+        """Return what is due.
 
         Longest due first: of several cases behind one breaker, the one that failed last comes last.
         """
         startable = [
-            (case_id, due, self._needs(case_id, due))
+            (case_id, due)
             for case_id, due in self._due.items()
             if due.at <= now and self._may_begin(case_id, due)
         ]
@@ -208,15 +219,22 @@ class Schedule:
         return not self._silent_for(case_id, due)
 
     def next_due_in_s(self) -> float | None:
-        """Return the seconds until something may be due; None when nothing is on the schedule."""
-        now = self._monotonic()
+        """Return the seconds until something may be due; None when nothing is on the schedule.
+
+        What was due when steps were last taken in hand waits for one of them to end.
+        """
+        now, soonest = self._monotonic(), float("inf")
         with self._lock:
-            moments = [
-                max(due.at, self._breakers.next_probe_at(due.state, self._needs(case_id, due)))
-                for case_id, due in self._due.items()
-                if self._may_begin(case_id, due)
-            ]
-        soonest = min(moments, default=float("inf"))
+            is_any_open = bool(self._breakers.all())
+            for case_id, due in self._due.items():
+                if due.at >= soonest or not self._may_begin(case_id, due):
+                    continue
+                moment = due.at
+                if is_any_open:
+                    needed = self._needs(case_id, due)
+                    moment = max(moment, self._breakers.next_probe_at(due.state, needed))
+                if self._taken_at < moment < soonest:
+                    soonest = moment
         return None if soonest == float("inf") else max(0.0, soonest - now)
 
     def is_idle(self, *, within_s: float) -> bool:

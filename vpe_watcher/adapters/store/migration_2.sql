@@ -3,6 +3,7 @@
 ALTER TABLE cases ADD COLUMN hold TEXT;
 ALTER TABLE cases ADD COLUMN split_of TEXT NOT NULL DEFAULT '';
 ALTER TABLE cases ADD COLUMN late_for TEXT NOT NULL DEFAULT '';
+CREATE INDEX cases_by_folder ON cases (split_of) WHERE split_of <> '';
 ALTER TABLE roots ADD COLUMN mount TEXT NOT NULL DEFAULT '';
 ALTER TABLE inputs ADD COLUMN series_uid TEXT NOT NULL DEFAULT '';
 

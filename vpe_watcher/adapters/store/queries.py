@@ -116,7 +116,8 @@ class Queries:
     def parts_of(self, case_id: str) -> list[str]:
         """Return the ids of the other cases that came of the same folder, oldest first."""
         rows = self.database.read(
-            "SELECT case_id FROM cases WHERE split_of = ? ORDER BY seq", (case_id,)
+            "SELECT case_id FROM cases WHERE split_of = ? AND split_of <> '' ORDER BY seq",
+            (case_id,),
         )
         return [row["case_id"] for row in rows]
 

@@ -84,6 +84,7 @@ CREATE UNIQUE INDEX one_case_a_job ON cases (job_id) WHERE job_id IS NOT NULL;
 CREATE INDEX cases_by_state ON cases (state);
 CREATE INDEX cases_by_first_submit ON cases (first_submit_at) WHERE first_submit_at IS NOT NULL;
 CREATE INDEX cases_with_note ON cases (case_id) WHERE is_noted = 1;
+CREATE INDEX cases_by_folder ON cases (split_of) WHERE split_of <> '';
 CREATE INDEX cases_by_size ON cases (request_key, sizes_key);
 
 -- A folder name belongs to one case, compared without case, in outbox, archive and failed alike.

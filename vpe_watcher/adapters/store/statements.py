@@ -26,7 +26,7 @@ WAITS_FOR_FAMILY = (
     "other.claimed IS NULL AND other.state IN ('claiming', 'archiving') AND ("
     "(cases.claimed IS NULL AND other.case_id = cases.split_of) OR "
     "(cases.claimed IS NOT NULL AND cases.state = 'archiving' "
-    "AND other.split_of = cases.case_id))))"
+    "AND other.split_of = cases.case_id AND other.split_of <> ''))))"
 )
 
 

@@ -68,6 +68,14 @@ class Store(DaemonVerbs, MemoryVerbs, ProgressVerbs):
             for row in rows
         ]
 
+    def has_parts(self, case_id: str) -> bool:
+        """Tell whether other cases came of the same folder as this one, the first."""
+        return bool(
+            self.database.read(
+                "SELECT 1 FROM cases WHERE split_of = ? AND split_of <> '' LIMIT 1", (case_id,)
+            )
+        )
+
     def is_waiting_for_family(self, case_id: str) -> bool:
         """Tell whether a case cannot go on before another case of the same folder has."""
         with self.database.reading() as connection:
@@ -298,7 +306,9 @@ class Store(DaemonVerbs, MemoryVerbs, ProgressVerbs):
             connection.execute(
                 "DELETE FROM cases WHERE case_id = ? AND state = ?", (case.case_id, case.state)
             )
-            connection.execute("DELETE FROM cases WHERE split_of = ?", (case.case_id,))
+            connection.execute(
+                "DELETE FROM cases WHERE split_of = ? AND split_of <> ''", (case.case_id,)
+            )
             connection.execute("DELETE FROM remembered WHERE case_id = ?", (case.case_id,))
             return
         changes: dict[str, Any] = {"tally": dump_tally(decision.tally), "wait_reason": None}
