@@ -205,7 +205,7 @@ class Disk:
         self.remove_tree(target)
         self.make_folder(target.parent)
         if source.is_dir() and not source.is_symlink():
-            shutil.copytree(source, target, symlinks=True, ignore=_without_content)
+            _copy_tree(source, target)
         else:
             shutil.copy2(source, target, follow_symlinks=False)
         for folder, _, names in os.walk(target):
@@ -255,6 +255,23 @@ def _kind(mode: int) -> Kind:
 
 def _mark(status: os.stat_result) -> FileMark:
     return FileMark(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+
+
+def _copy_tree(source: Path, target: Path) -> None:
+    """Copy a tree; the first trouble leaves as itself, whose number shutil keeps for itself."""
+    met: list[OSError] = []
+
+    def copy(one: str, other: str) -> None:
+        try:
+            shutil.copy2(one, other)
+        except OSError as error:
+            met.append(error)
+            raise
+
+    try:
+        shutil.copytree(source, target, symlinks=True, ignore=_without_content, copy_function=copy)
+    except shutil.Error as error:
+        raise met[0] if met else OSError(errno.EIO, "the copy failed") from error
 
 
 def _without_content(folder: str, names: list[str]) -> set[str]:

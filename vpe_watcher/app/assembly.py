@@ -199,7 +199,6 @@ def rules_of(settings: Settings) -> Rules:
                 incomplete_after_s=recipe.intake.incomplete_after_s,
                 patterns=_patterns(recipe),
                 ignore=recipe.intake.ignore,
-                ready_marker=recipe.ready_marker,
                 min_slices=recipe.intake.min_slices,
             )
             for name, recipe in settings.recipes.items()

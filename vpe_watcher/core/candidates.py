@@ -175,6 +175,14 @@ def _lists_all(group: Group, facts: Mapping[str, Facts]) -> bool:
     return bool(listed) and not is_short and {_plain(path) for path in others} == listed
 
 
+def _is_satisfied(group: Group, facts: Mapping[str, Facts]) -> bool:
+    """Tell whether all that DICOMDIRs list is here, and they list all the DICOM that is here."""
+    listed = _listed(group, facts) if group.is_folder else set()
+    here = {_plain(seen.path) for seen in group.members}
+    dicom = {_plain(path) for path, fact in facts.items() if fact.header is not None}
+    return bool(listed) and listed <= here and dicom <= listed
+
+
 def _unlisted(group: Group, facts: Mapping[str, Facts]) -> str:
     """Say what the DICOMDIRs of a folder name that is not there; "" when there is nothing."""
     if not group.is_folder:
@@ -232,20 +240,24 @@ def _judged_by_content(
 ) -> Judgement:
     group = candidate.group
     content = sorted_out(group, facts, rules, known)
-    content = replace(content, unlisted=_unlisted(group, facts))
+    if not rules.leaves_in_place:  # there a DICOMDIR also names what was seen before
+        content = replace(content, unlisted=_unlisted(group, facts))
     nothing = no_volume(content)
     if nothing and group.is_folder:
         return Judgement(CandidateState.NO_USABLE_FILE, nothing)
-    gap = _gap_of(content, facts)
+    gap = _gap_of(content, facts, rules)
     if gap and not group.is_marked and quiet_s < rules.series_max_wait_s:
         return _held_back(gap, rules.series_max_wait_s - quiet_s)
     return Judgement(plans=plans_of(content, rules, gap=gap))
 
 
-def _gap_of(content: Content, facts: Mapping[str, Facts]) -> str:
-    """Say what is missing of the series; a DICOMDIR that lists exactly what is there settles it."""
-    if _lists_all(content.group, facts):
-        return ""
+def _gap_of(content: Content, facts: Mapping[str, Facts], rules: Rules) -> str:
+    """Say what is missing of the series; a DICOMDIR that lists all of it, and is whole, settles it.
+
+    It does not make a volume of a few slices.
+    """
+    if _is_satisfied(content.group, facts):
+        return content.too_few(rules.min_slices) if not content.few else ""
     return "; ".join(words for words in (content.missing, content.unlisted) if words)
 
 

@@ -256,7 +256,8 @@ class Case:
     duplicate_of: str | None = None
     outbox: str | None = None
     doom: Problem | None = None  # known before the claim: it is claimed only to fail
-    hold: Problem | None = None  # known before the claim: it is claimed to wait for a person
+    hold: Problem | None = None  # known before the claim: it is claimed to wait for a person …
+    hold_retries: int = 0  # … until that person has asked for more retries than these
     split_of: str = ""  # the case whose claim holds the folder that this one is a part of
     late_for: str = ""  # the case whose series these slices came too late for
     problem: Problem | None = None
@@ -272,6 +273,11 @@ class Case:
     def trusts_inodes(self) -> bool:
         """Tell whether inode numbers count: the file system of its inbox keeps them."""
         return self.sight.startswith("i:")
+
+    @property
+    def is_held_back(self) -> bool:
+        """Tell whether it waits for a person's word before anything is sent."""
+        return self.hold is not None and self.retries <= self.hold_retries
 
     @property
     def pays_at_submit(self) -> bool:

@@ -67,6 +67,7 @@ class KnownSeries:
 
     case_id: str
     instances: frozenset[str]
+    is_unsent: bool = False  # those cases are all held, and nothing of them was ever sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +127,18 @@ class Content:
     @property
     def missing(self) -> str:
         """Say in words what is not here of the series; "" when nothing is known to be missing."""
-        open_ones = (s for s in self.volumes if s.uid not in self.lateness)
-        return "; ".join(series.missing for series in open_ones if series.missing)
+        return "; ".join(series.missing for series in self._unknown if series.missing)
+
+    def too_few(self, min_slices: int) -> str:
+        """Say in words which series are too short to be a volume, whatever else may be here."""
+        short = (s for s in self._unknown if len(s.slices) < min_slices)
+        return "; ".join(f"{len(s.slices)} here, at least {min_slices} are needed" for s in short)
+
+    @property
+    def _unknown(self) -> tuple[Series, ...]:
+        """Return the series of which nothing was claimed before."""
+        found = (*self.volumes, *self.few)
+        return tuple(series for series in found if series.uid not in self.lateness)
 
 
 def sorted_out(
@@ -140,8 +151,15 @@ def sorted_out(
     found = gathered(headers, min_slices=rules.min_slices)
     refused = tuple(series for series in found if series.refusal)
     volumes = [series for series in found if not series.refusal]
+    known = {
+        series.uid: known[series.uid]
+        for series in found
+        if series.uid in known and not _replaces(series, known[series.uid], headers)
+    }
     few = [s for s in volumes if s.uid not in known and _is_short(s, headers, rules)]
-    is_beside_one = len(few) < len(volumes) or any(_is_dicom_volume(one) for one in facts.values())
+    is_beside_one = any(len(series.slices) >= rules.min_slices for series in volumes) or any(
+        _is_dicom_volume(one) for one in facts.values()
+    )
     if not is_beside_one:
         few = []
     return Content(
@@ -152,6 +170,12 @@ def sorted_out(
         few=tuple(few),
         lateness=known,
     )
+
+
+def _replaces(series: Series, known: KnownSeries, headers: Mapping[str, SliceHeader]) -> bool:
+    """Tell whether the whole of a series is here, of which only parts were held before."""
+    here = {headers[path].sop_instance_uid for path in series.slices}
+    return known.is_unsent and not series.missing and known.instances < here
 
 
 def _is_short(series: Series, headers: Mapping[str, SliceHeader], rules: Rules) -> bool:
@@ -279,7 +303,7 @@ def _hold(
         "late_slices",
         f"{count} of a series came after case {known.case_id} had taken it.",
         f"`vpe-watcher retry CASE` sends them together with those of case {known.case_id}, as one "
-        "new job. If the first result is good enough, cancelling is not needed: leave it.",
+        "new job. If the result without them is good enough, leave this case as it is.",
     )
 
 
@@ -288,7 +312,8 @@ def _gap(gap: str) -> Problem:
         FailureClass.INPUT,
         "series_incomplete",
         f"Slices of this series are missing: {gap}.",
-        "Send the whole series again. `vpe-watcher retry CASE` sends what is here as it is.",
+        "Send the whole series again: that makes a case of its own, and this one stays. "
+        "`vpe-watcher retry CASE` sends what is here as it is.",
     )
 
 
@@ -345,10 +370,17 @@ def _cases(
             used = {path for path, _ in meshes.values()}
             used |= {path for one in pieces for path in one.files}
             skipped = _skipped(content, used, [piece], rules)
-            plans.append(_case(group, name, (piece.entry, *with_meshes), rules, skipped, piece))
+            own = _first_of(group, pieces[1:]) if rules.leaves_in_place else group
+            plans.append(_case(own, name, (piece.entry, *with_meshes), rules, skipped, piece))
         else:
             plans.append(_part(content, name, piece, rules))
     return tuple(plans)
+
+
+def _first_of(group: Group, others: list[_Piece]) -> Group:
+    """Leave the files of other cases out of a folder that is not moved as a whole."""
+    theirs = {path for piece in others for path in piece.files}
+    return replace(group, members=tuple(s for s in group.members if s.path not in theirs))
 
 
 def _sent(piece: _Piece | None, group: Group, rules: Rules) -> Iterable[str]:

@@ -27,7 +27,7 @@ from vpe_watcher.core.model import (
 )
 from vpe_watcher.core.wire import case_evidence, merged, parse_job_json
 from vpe_watcher.flow.blame import blamed_for, can_use, whose_fault
-from vpe_watcher.flow.duplicates import compare_with_earlier, remember_known
+from vpe_watcher.flow.duplicates import SAME_AS_HELD, compare_with_earlier, remember_known
 from vpe_watcher.flow.late import with_first_slices
 from vpe_watcher.flow.places import EVIDENCE
 from vpe_watcher.flow.ports import Ports
@@ -59,15 +59,16 @@ def claim(case: Case, ports: Ports) -> Outcome:
         return waits
     ports.store.set_claimed(case.case_id, _job_of(case, ports))
     write_evidence(case, ports, may_be_paid=False)
-    if case.hold is not None and not case.retries:
+    if case.is_held_back:
         return Outcome(Label.AMBIGUOUS, case.hold)
     return _known_in_place(case, compare_with_earlier(case.case_id, ports), ports)
 
 
 def _known_in_place(case: Case, outcome: Outcome, ports: Ports) -> Outcome:
     """Let known content that is left in place make no case, and remember whose it is."""
-    known = {Label.DUPLICATE, Label.AMBIGUOUS}
-    if not ports.places.is_in_place(case.recipe) or outcome.label not in known or case.retries:
+    code = outcome.problem.code if outcome.problem else ""
+    is_known = outcome.label is Label.DUPLICATE or code == SAME_AS_HELD
+    if not ports.places.is_in_place(case.recipe) or not is_known or case.retries:
         return outcome
     fresh = ports.store.load(case.case_id) or case
     remember_known(fresh, ports)
@@ -110,6 +111,8 @@ def _part_refused(problem: Problem) -> Outcome:
     """Leave what is taken out of another case's claim where it is: it left the inbox with it."""
     if problem.code == "gone":
         raise claim_gone()
+    if problem.code == "blocked":
+        return Outcome(Label.AMBIGUOUS, problem)
     return Outcome(Label.CHANGED, problem)
 
 

@@ -30,7 +30,7 @@ class File:
 
 def files_of(case: Case, ports: Ports, entries: Iterable[Input] | None = None) -> list[File]:
     """Return the files of a case, or of some of its inputs, in the order in which they are sent."""
-    folders: dict[str, Path] = {"": ports.places.content(case)}
+    folders: dict[str, Path] = {"": ports.places.input_folder(case)}
     found: list[File] = []
     for entry in case.inputs if entries is None else entries:
         if not entry.slices:

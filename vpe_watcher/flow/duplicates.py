@@ -14,6 +14,7 @@ from vpe_watcher.flow.ports import Ports
 from vpe_watcher.flow.reference import unreadable
 
 WAITS_FOR_SAME = "waits_for_same"
+SAME_AS_HELD = "duplicate_ambiguous"
 
 
 def compare_with_earlier(case_id: str, ports: Ports) -> Outcome:
@@ -61,6 +62,8 @@ def _compare_with_series(case: Case, ports: Ports) -> Outcome:
 
     The same instances with other bytes are no duplicate, and no volume of their own: held.
     """
+    if any(not entry.slices for entry in case.inputs):
+        return Outcome(Label.AMBIGUOUS, _part_alone(case.late_for))  # a mesh came with them
     known = _instances(case, ports)
     own = _digests(case, ports) if case.inputs else {}
     ports.store.set_digests(case.case_id, own)
@@ -70,7 +73,18 @@ def _compare_with_series(case: Case, ports: Ports) -> Outcome:
             if theirs is not None and theirs != (one.sha256 or own["", one.name]):
                 return Outcome(Label.AMBIGUOUS, _other_content(case.late_for))
     first = ports.store.earlier(case.late_for)
-    return _outcome_of(case.case_id, [first] if first else [], ports)
+    outcome = _outcome_of(case.case_id, [first] if first else [], ports)
+    return outcome if outcome is not OK else Outcome(Label.AMBIGUOUS, _part_alone(case.late_for))
+
+
+def _part_alone(first_id: str) -> Problem:
+    return Problem(
+        FailureClass.INPUT,
+        "part_of_series",
+        f"These are only a part of a series; the whole was case {first_id}, which has no result.",
+        "Send the whole series again, or `vpe-watcher retry CASE` to send these together with "
+        "what is left of it.",
+    )
 
 
 def _instances(case: Case, ports: Ports) -> dict[str, str]:
@@ -101,12 +115,12 @@ def remember_known(case: Case, ports: Ports) -> None:
     """Remember files that were left in place and hold what an earlier case holds."""
     inbox = ports.places.inboxes[case.recipe]
     found = []
+    owner = case.duplicate_of or case.late_for
     for move in case.moves:
         path = Path(move.source)
         seen = ports.disk.look(path)
         if seen is not None:
             name = path.relative_to(inbox).as_posix()
-            owner = case.duplicate_of or ""
             found.append(Remembered(name, seen.mark.size, seen.mark.mtime_ns, owner))
     ports.store.remember(root_key(case.recipe, inbox), found)
 
@@ -147,7 +161,7 @@ def _digests(case: Case, ports: Ports) -> dict[tuple[str, str], str]:
 def _ambiguous(earlier_id: str) -> Problem:
     return Problem(
         FailureClass.UNKNOWN,
-        "duplicate_ambiguous",
+        SAME_AS_HELD,
         f"It is the same scan as case {earlier_id}, which may have been paid for.",
         f"Look at `vpe-watcher show {earlier_id}` and retry that one if it can be saved. "
         "`vpe-watcher retry --yes CASE` sends this one as a new job, at its price.",

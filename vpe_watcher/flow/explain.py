@@ -25,10 +25,11 @@ from vpe_watcher.core.grouping import (
 )
 from vpe_watcher.core.joining import joined
 from vpe_watcher.core.model import Case, Input, Kind
-from vpe_watcher.core.plans import SLICE, Facts, Plan
+from vpe_watcher.core.plans import DIRECTORY, SLICE, Facts, Plan
 from vpe_watcher.flow.facts import read_facts
 from vpe_watcher.flow.looks import seen_in
 from vpe_watcher.flow.places import HIDDEN, root_key
+from vpe_watcher.flow.sightings import lasting
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Place:
     recipe: str
     folder: Path
     rules: Rules
+    takes_existing: bool = True
 
 
 def explain(path: Path, *, inboxes: Iterable[Place], queries: Queries | None) -> tuple[str, ...]:
@@ -62,8 +64,9 @@ def explain(path: Path, *, inboxes: Iterable[Place], queries: Queries | None) ->
     if relative == ".":
         lines.append("It is the inbox itself.")
         return tuple(lines)
-    lines += _by_rules(place, relative, queries)
-    lines += _last_seen(path, place.folder / relative.partition("/")[0], queries)
+    shown = {relative, relative.partition("/")[0]}
+    lines += _by_rules(place, relative, queries, shown)
+    lines += _last_seen({str(place.folder / name) for name in shown}, queries)
     return tuple(lines)
 
 
@@ -108,7 +111,10 @@ def _place_of(path: Path, inboxes: Iterable[Place]) -> Place | None:
     return max(above, key=lambda place: len(place.folder.parts), default=None)
 
 
-def _by_rules(place: Place, relative: str, queries: Queries | None) -> Iterable[str]:
+def _by_rules(
+    place: Place, relative: str, queries: Queries | None, shown: set[str]
+) -> Iterable[str]:
+    """Say what the rules make of a path; `shown` gets the path under which `status` has it."""
     parts = relative.split("/")
     if parts[0] == HIDDEN:
         yield "It is claimed: `vpe-watcher cases` lists the case that it belongs to."
@@ -123,11 +129,21 @@ def _by_rules(place: Place, relative: str, queries: Queries | None) -> Iterable[
         yield known
         return
     seen = _seen(place, parts[0], disk)
+    if place.rules.leaves_in_place and queries is not None:
+        found = _new_ones(place, seen, queries)
+        if not any(item.kind is Kind.FILE and _lies_at(item.path, relative) for item in found):
+            yield "All of it is left in place and known: nothing in it is new."
+            return
+        seen = found
+    elif queries is not None and _is_unwanted(place, parts[0], seen, queries):
+        yield 'It lay here at the very first scan, and existing = "ignore": it is not taken.'
+        return
     facts = _facts(place, seen, relative, disk)
     candidate = _candidate_of(place, relative, seen, facts)
     if candidate is None:
         yield from _companion(place, relative)
         return
+    shown.add(candidate.group.path)
     yield from _judgement(place, candidate, facts, queries)
 
 
@@ -155,6 +171,31 @@ def _remembered(place: Place, relative: str, queries: Queries | None) -> str:
     if known.case_id:
         return f"It is left in place and known: its content belongs to case {known.case_id}."
     return "It is left in place and known: it lay there at the very first scan, or holds no scan."
+
+
+def _new_ones(place: Place, seen: list[Seen], queries: Queries) -> list[Seen]:
+    """Leave out the files that are as they were when they were seen."""
+    root = root_key(place.recipe, place.folder)
+
+    def is_known(item: Seen) -> bool:
+        known = queries.remembered(root, item.path) if item.kind is Kind.FILE else None
+        mark = (item.mark.size, item.mark.mtime_ns)
+        return known is not None and (known.size, known.mtime_ns) == mark
+
+    return [item for item in seen if not is_known(item)]
+
+
+def _lies_at(path: str, relative: str) -> bool:
+    return path == relative or path.startswith(f"{relative}/")
+
+
+def _is_unwanted(place: Place, top: str, seen: list[Seen], queries: Queries) -> bool:
+    """Tell whether a path is as it was at the first scan of a root whose files are not taken."""
+    if place.takes_existing:
+        return False
+    before = queries.existing(root_key(place.recipe, place.folder)).get(top)
+    group = next((one for one in grouped(seen, place.rules) if one.path == top), None)
+    return group is not None and before == lasting(group)
 
 
 def _companion(place: Place, relative: str) -> Iterable[str]:
@@ -228,10 +269,19 @@ def _judgement(
     known = queries.known_series(place.recipe, uids) if queries and uids else {}
     quiet_s = _quiet_s(place)
     judgement = judged(candidate, found, place.rules, now=quiet_s, known=known)
-    yield from _in_words(judgement, place, candidate.group)
+    directory = any(fact is not None and fact.family == DIRECTORY for fact in found.values())
+    yield from _in_words(judgement, place, candidate.group, directory=directory)
 
 
-def _in_words(judgement: Judgement, place: Place, group: Group) -> Iterable[str]:
+def _no_scan(is_directory: bool) -> str:  # noqa: FBT001 - one question
+    if is_directory:
+        return "It is a DICOMDIR alone, which is no scan. It stays."
+    return "It is not a scan: neither a known extension nor DICOM by its content. It stays."
+
+
+def _in_words(
+    judgement: Judgement, place: Place, group: Group, *, directory: bool
+) -> Iterable[str]:
     if group.series_uid:
         yield f"It is one of {len(group.members)} loose slices of one series."
     if judgement.plans:
@@ -239,7 +289,7 @@ def _in_words(judgement: Judgement, place: Place, group: Group) -> Iterable[str]
     elif judgement.state is not None:
         yield f"It waits ({judgement.state}): {judgement.reason}."
     else:
-        yield "It is not a scan: neither a known extension nor DICOM by its content. It stays."
+        yield _no_scan(directory)
     for sidecar in group.sidecars:
         if sidecar.path.lower().endswith(SIDECAR):
             yield f"Its job is changed by {sidecar.path}."
@@ -282,10 +332,10 @@ def _when(place: Place, group: Group, plans: tuple[Plan, ...]) -> str:
     )
 
 
-def _last_seen(path: Path, top: Path, queries: Queries | None) -> Iterable[str]:
+def _last_seen(paths: set[str], queries: Queries | None) -> Iterable[str]:
     snapshot: Mapping[str, Any] = queries.snapshot() if queries else {}
     for row in snapshot.get("candidates", ()):
-        if row["path"] in {str(path), str(top)}:
+        if row["path"] in paths:
             yield (
                 f"The daemon last saw it as {row['state']}: {row['reason']} "
                 f"(unchanged for {row['age_s']:.0f} s then)."

@@ -51,6 +51,16 @@ class _Standing:
         return self.is_blocked and is_same and self.again_at > now
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What other threads said since the last turn: names directly in the inbox, or paths."""
+
+    hints: set[str]
+    moved_in: set[str]
+    wants: set[str]
+    returned: dict[str, Problem | None]
+
+
 class Inbox:
     """The candidates of one inbox. `turn` is called by one thread only; the rest by any."""
 
@@ -80,6 +90,7 @@ class Inbox:
         self._standing: dict[str, _Standing] = {}
         self._hints: set[str] = set()
         self._moved_in: set[str] = set()
+        self._wants: set[str] = set()
         self._returned: dict[str, Problem | None] = {}
         self._memory: Memory | None = None
         if self._rules.leaves_in_place:
@@ -110,7 +121,8 @@ class Inbox:
         """Record that a person submitted a path: it is taken even if it lay there before."""
         relative = Path(path).relative_to(self.options.folder)
         if self._memory is not None:
-            self._memory.forget(relative.as_posix())
+            with self._lock:
+                self._wants.add(relative.as_posix())
         else:
             self._ports.store.want(self.options.key, relative.name)
         self.hint(relative.parts[0])
@@ -175,9 +187,23 @@ class Inbox:
     def _turn(self) -> None:
         self._ports.guard(self.name)
         with self._lock:
-            hints, self._hints = self._hints, set()
-            returned, self._returned = self._returned, {}
-        self._take_back(returned)
+            told = _Told(self._hints, self._moved_in, self._wants, self._returned)
+            self._hints, self._moved_in, self._wants, self._returned = set(), set(), set(), {}
+        try:
+            self._follow(told)
+        except BaseException:
+            with self._lock:  # the next turn is told of it
+                self._hints |= told.hints
+                self._moved_in |= told.moved_in
+                self._wants |= told.wants
+                self._returned = {**told.returned, **self._returned}
+            raise
+        if self._memory is not None and self._has_scanned:
+            self._memory.read_some()
+
+    def _follow(self, told: _Told) -> None:
+        """Look where something happened or is due, and judge what is there."""
+        self._take_back(told)
         now = self._monotonic()
         is_full = self._is_to_look_anew or now >= self._next_scan_at
         self._is_to_look_anew = False
@@ -187,19 +213,13 @@ class Inbox:
             if one.again_at <= now
             for name in names_of(one.candidate.group)
         }
-        if is_full or hints or due or returned:
-            self._look_and_judge(hints | due | set(returned), is_full=is_full)
-        if self._memory is not None and self._has_scanned:
-            self._memory.read_some()
-
-    def _look_and_judge(self, names: set[str], *, is_full: bool) -> None:
-        now = self._monotonic()
+        names = told.hints | due | set(told.returned)
+        if not is_full and not names:
+            return
         if is_full:
             self._rules = self._rules_now()
         names = self._sightings.with_companions(names, self._rules)
-        with self._lock:
-            moved_in, self._moved_in = self._moved_in, set()
-        self._sightings.look(None if is_full else names, self._rules, moved_in=moved_in)
+        self._sightings.look(None if is_full else names, self._rules, moved_in=told.moved_in)
         self._judge_all()
         self._sightings.refused.clear()
         if is_full:
@@ -229,12 +249,16 @@ class Inbox:
     def _next_reading_at(self) -> float:
         return NEVER if self._memory is None else self._memory.next_reading_at
 
-    def _take_back(self, returned: dict[str, Problem | None]) -> None:
-        for name, problem in returned.items():
+    def _take_back(self, told: _Told) -> None:
+        for name, problem in told.returned.items():
             if problem is not None and problem.code == "blocked":
                 self._sightings.refused[name] = f"{problem.message} {problem.hint}"
-        if returned and self._memory is not None:
+        if self._memory is None:
+            return
+        if told.returned:
             self._memory.reload()
+        for path in told.wants:
+            self._memory.want(path)
 
     # --- judging and claiming ---------------------------------------------------------------------
 
@@ -355,7 +379,9 @@ class Inbox:
         if self._memory is not None:
             self._memory.learn(seen)
         self._sightings.forget(candidate.group)
-        self._on_claim(cases[0].case_id)
+        for case in cases:
+            if not case.split_of:  # those are put on the schedule when their folder is claimed
+                self._on_claim(case.case_id)
 
 
 def _ignored(candidate: Candidate) -> _Standing:

@@ -1,38 +1,71 @@
-"""Slices that came after their series had been claimed.
+"""Slices of a series of which others had been claimed before.
 
-Unknown ones are held for a person, whose `retry` sends them with the first case's slices, read
-where those lie. Known ones are a duplicate.
+Unknown ones are held for a person, whose `retry` sends them with all that earlier cases hold of the
+series, read where it lies. Known ones are a duplicate.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from vpe_watcher.core.model import Case, Input
+from vpe_watcher.core.errors import ClaimGone
+from vpe_watcher.core.model import Case, Input, Slice
 from vpe_watcher.core.series import zip_names
-from vpe_watcher.flow.contents import borrowed
+from vpe_watcher.flow.contents import borrowed, files_of
 from vpe_watcher.flow.ports import Ports
 
 
 def with_first_slices(case: Case, ports: Ports) -> Case:
-    """Return a retried case of late slices with those of the first case added, durably."""
-    if not case.late_for or case.hold is None or not case.retries:
+    """Return a retried part of a series with the slices of earlier cases added, durably.
+
+    Raises:
+        ClaimGone: the first case's slices are not to be had any more: a part alone is never sent.
+    """
+    if not case.late_for or not case.retries or case.is_held_back:
         return case
-    first = ports.store.load(case.late_for)
-    if first is None or any(one.owner for entry in case.inputs for one in entry.slices):
+    if any(one.owner for entry in case.inputs for one in entry.slices):
         return case
-    inputs = tuple(_united(entry, first, ports) for entry in case.inputs)
+    inputs = tuple(_united(case, entry, ports) for entry in case.inputs)
     ports.store.set_inputs(case.case_id, inputs, skipped=case.skipped)
     return ports.store.load(case.case_id) or case
 
 
-def _united(entry: Input, first: Case, ports: Ports) -> Input:
-    earlier = next((one for one in first.inputs if one.series_uid == entry.series_uid), None)
-    if earlier is None or not entry.series_uid:
+def _united(case: Case, entry: Input, ports: Ports) -> Input:
+    if not entry.series_uid:
         return entry
-    here = {one.sop_instance_uid for one in entry.slices}
-    theirs = [one for one in earlier.slices if one.sop_instance_uid not in here]
-    slices = (*borrowed(theirs, first.case_id), *entry.slices)
+    found: dict[str, Slice] = {}
+    for case_id in (case.late_for, *ports.store.cases_of_series(case.recipe, {entry.series_uid})):
+        earlier = ports.store.load(case_id)
+        if earlier is None and case_id == case.late_for:
+            raise _first_gone()
+        if earlier is None or case_id == case.case_id:
+            continue
+        slices = _here(earlier, entry.series_uid, ports)
+        if case_id == case.late_for and not slices:
+            raise _first_gone()
+        for one in slices:
+            found.setdefault(one.sop_instance_uid, one)
+    own = {one.sop_instance_uid for one in entry.slices}
+    others = [one for uid, one in found.items() if uid not in own]
+    slices = (*others, *entry.slices)
     names = zip_names(len(slices))
     size = ports.rules.zip_size(zip(names, (one.mark.size for one in slices), strict=True))
-    return replace(entry, mark=replace(entry.mark, size=size), slices=slices)
+    return replace(entry, mark=replace(entry.mark, size=size), slices=tuple(slices))
+
+
+def _here(earlier: Case, series_uid: str, ports: Ports) -> tuple[Slice, ...]:
+    """Return the slices that a case holds of a series, as another refers to them; all or none."""
+    for entry in earlier.inputs:
+        if entry.series_uid == series_uid and entry.slices:
+            files = files_of(earlier, ports, [entry])
+            if all(ports.disk.exists(file.path) for file in files):
+                return borrowed(entry.slices, earlier.case_id)
+    return ()
+
+
+def _first_gone() -> ClaimGone:
+    return ClaimGone(
+        "The slices of the first case of this series are gone, and a part alone is not sent.",
+        code="first_slices_gone",
+        hint="Send the whole series again.",
+    )

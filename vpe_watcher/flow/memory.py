@@ -8,16 +8,16 @@ inbox's one thread.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vpe_watcher import formats
-from vpe_watcher.adapters.files import blamed
+from vpe_watcher.adapters.files import blamed, fault_of
 from vpe_watcher.adapters.store import NewCase, Remembered
-from vpe_watcher.core.grouping import Group, Rules, Seen, ignored_by
+from vpe_watcher.core.grouping import JOB_JSON, SIDECAR, Group, Rules, Seen, ignored_by
 from vpe_watcher.core.model import Kind
 from vpe_watcher.core.plans import USABLE, Facts
+from vpe_watcher.flow.blame import can_use
 from vpe_watcher.flow.places import root_key
 from vpe_watcher.flow.ports import Ports
 
@@ -42,31 +42,42 @@ class Memory:
         self._key = root_key(options.recipe, options.folder)
         self._known: dict[str, tuple[int, int]] | None = None
         self._next_reading_at = 0.0
+        self._wanted: set[str] = set()
         self._digests: dict[tuple[str, int, int], str] = {}
 
-    def forget(self, path: str) -> None:
-        """Forget what a person wants to be looked at again; `path` is relative to the root."""
+    def want(self, path: str) -> None:
+        """Take what a person asked for, although it was seen; `path` is relative to the root."""
         self._ports.store.forget(self._key, path)
+        self._wanted.add(path)
         self.reload()
+
+    def _is_wanted(self, path: str) -> bool:
+        return any(path == one or path.startswith(f"{one}/") for one in self._wanted)
 
     def reload(self) -> None:
         """Read anew what is remembered: rows were taken back."""
         self._known = None
 
     def unknown(self, seen: Sequence[Seen], rules: Rules, *, is_full: bool) -> list[Seen]:
-        """Return the files of a look that were not seen before.
+        """Return the files of a look that were not seen before, and what may belong to them.
 
         At the very first scan of a root all of it is remembered, unless existing files are taken.
+        Wishes and markers count for whatever comes to lie beside them, so they are always returned.
         """
         if is_full and not self._ports.store.is_scanned(self._key):
             self._record_first_scan(seen, rules)
         known = self._loaded()
+        files = [item for item in seen if item.kind is Kind.FILE]
+        if is_full:  # what is gone needs no room in memory
+            here = {item.path for item in files}
+            self._known = {path: mark for path, mark in known.items() if path in here}
         return [
-            item
-            for item in seen
-            if item.kind is Kind.FILE
-            and known.get(item.path) != (item.mark.size, item.mark.mtime_ns)
+            item for item in files if not self.has_seen(item) or _is_companion(item.path, rules)
         ]
+
+    def has_seen(self, item: Seen) -> bool:
+        """Tell whether a file is as it was when it was seen."""
+        return self._loaded().get(item.path) == (item.mark.size, item.mark.mtime_ns)
 
     def taken(
         self, group: Group, cases: Sequence[NewCase], facts: Mapping[str, Facts | None]
@@ -85,8 +96,8 @@ class Memory:
         self._loaded().update({one.path: (one.size, one.mtime_ns) for one in found})
 
     def keep(self, group: Group, facts: Mapping[str, Facts | None]) -> None:
-        """Remember a group of which no case is made, with the case that has its content."""
-        found = [self._owned(seen, facts.get(seen.path)) for seen in group.files]
+        """Remember a group of which no case is made."""
+        found = [self._remembered(seen, facts.get(seen.path), "") for seen in group.files]
         self._ports.store.remember(self._key, found)
         self.learn(found)
 
@@ -98,6 +109,8 @@ class Memory:
         None: not all files of the same sizes have been read yet; ask again in the next turn.
         """
         usable = [seen for seen in group.members if _is_usable(facts.get(seen.path))]
+        if any(self._is_wanted(seen.path) for seen in usable):
+            return False
         self._next_reading_at = 0.0  # what is new may be like what nobody has read yet
         deadline = self._monotonic() + COMPARE_AT_MOST_S
         for size in sorted({seen.mark.size for seen in usable}):
@@ -130,15 +143,17 @@ class Memory:
         return True
 
     def _content_of(self, one: Remembered) -> str:
+        """Read one remembered file; one that cannot be read now counts as other content."""
         path = self._options.folder / one.path
-        with blamed(f"inbox:{self._options.recipe}"):
+        try:
             entry = self._ports.disk.look(path)
             if entry is None or (entry.mark.size, entry.mark.mtime_ns) != (one.size, one.mtime_ns):
                 return GONE
-            try:
-                return self._read(path)
-            except PermissionError:
-                return GONE  # nobody can tell: it counts as other content
+            return self._read(path)
+        except OSError as error:
+            if not can_use(self._options.name, self._options.recipe, self._ports):
+                raise fault_of(error, self._options.name) from error
+            return GONE
 
     def _content(self, seen: Seen, fact: Facts | None) -> str:
         if fact is not None and fact.header is not None and fact.header.sop_instance_uid:
@@ -166,12 +181,6 @@ class Memory:
             content = _instance(fact.header.sop_instance_uid)
         return Remembered(seen.path, seen.mark.size, seen.mark.mtime_ns, case_id, content)
 
-    def _owned(self, seen: Seen, fact: Facts | None) -> Remembered:
-        one = self._remembered(seen, fact, "")
-        content = one.content or self._digests.get((seen.path, seen.mark.size, seen.mark.mtime_ns))
-        owner = self._ports.store.case_with(self._key, content) if content else ""
-        return replace(one, case_id=owner, content=content)
-
     def _loaded(self) -> dict[str, tuple[int, int]]:
         if self._known is None:
             self._known = self._ports.store.marks(self._key)
@@ -191,6 +200,12 @@ class Memory:
 
 def _is_usable(fact: Facts | None) -> bool:
     return fact is not None and fact.family in USABLE
+
+
+def _is_companion(path: str, rules: Rules) -> bool:
+    lower = path.lower()
+    is_marker = bool(rules.ready_marker) and lower.endswith(rules.ready_marker.lower())
+    return lower.endswith(SIDECAR) or lower.rpartition("/")[2] == JOB_JSON or is_marker
 
 
 def _instance(uid: str) -> str:

@@ -62,7 +62,6 @@ class RecipeRules:
     incomplete_after_s: float
     patterns: Mapping[Modality, tuple[str, ...]]
     ignore: tuple[str, ...] = ()
-    ready_marker: str = ""
     min_slices: int = 10
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from vpe_watcher import formats
 from vpe_watcher.core.candidate import Candidate
-from vpe_watcher.core.candidates import Judgement, judged
+from vpe_watcher.core.candidates import Judgement, judged, series_of
 from vpe_watcher.core.errors import InputFault
 from vpe_watcher.core.grouping import Group, Rules, Seen, grouped
 from vpe_watcher.core.joining import joined
@@ -18,9 +19,18 @@ from vpe_watcher.flow.reference import claim_gone, reading, settles
 
 
 def planned_again(case: Case, ports: Ports) -> Case:
-    """Judge a case afresh that failed before anything in it was known to be an input."""
+    """Judge a case afresh that failed before anything in it was known to be an input.
+
+    It may turn out that slices are missing, or came late: then it has a `hold` from now on.
+    """
     plan = _only_plan(_judged_again(case, ports))
-    ports.store.set_inputs(case.case_id, plan.inputs, skipped=plan.skipped)
+    ports.store.set_inputs(
+        case.case_id,
+        plan.inputs,
+        skipped=plan.skipped,
+        hold=plan.hold,
+        late_for=plan.late_for,
+    )
     return ports.store.load(case.case_id) or case
 
 
@@ -33,6 +43,7 @@ def taken_in(case: Case, ports: Ports) -> Outcome | None:
         return None
     with reading(case, ports):
         paths = {seen.path for group in claimed_groups(case, ports) for seen in group.files}
+    paths -= _of_parts(case, ports)
     if paths <= {f"{case.content}/{name}" for _, name in _names(case.inputs)}:
         return None
     judgement = _judged_again(case, ports)
@@ -47,6 +58,14 @@ def taken_in(case: Case, ports: Ports) -> Outcome | None:
         return None  # what is missing of the known ones is told by who looks at them next
     ports.store.set_inputs(case.case_id, plan.inputs, skipped=plan.skipped)
     return settles("A file came to this case after it was taken.", case, ports)
+
+
+def _of_parts(case: Case, ports: Ports) -> set[str]:
+    """Name the files in a claim that other cases are about to take out of it."""
+    claim = ports.places.claim(case)
+    parts = (ports.store.load(case_id) for case_id in ports.store.parts_of(case.case_id))
+    sources = (Path(move.source) for part in parts if part for move in part.moves)
+    return {path.relative_to(claim).as_posix() for path in sources if path.is_relative_to(claim)}
 
 
 def _names(inputs: tuple[Input, ...]) -> set[tuple[str, str]]:
@@ -73,7 +92,8 @@ def _judged_again(case: Case, ports: Ports) -> Judgement:
     with reading(case, ports):
         groups = claimed_groups(case, ports)
         if case.content:
-            groups = [one for one in groups if one.path == case.content]
+            parts = _of_parts(case, ports)
+            groups = [_without(one, parts) for one in groups if one.path == case.content]
         facts = {
             seen.path: read_facts(ports.disk, folder / seen.path)
             for group in groups
@@ -83,8 +103,13 @@ def _judged_again(case: Case, ports: Ports) -> Judgement:
     found = joined(candidates, facts, rules, now=1.0)
     if not found:
         raise claim_gone()
-    judgements = [judged(one, facts, rules, now=1.0, known={}) for one in found]
+    known = ports.store.known_series(case.recipe, series_of(facts.values()))
+    judgements = [judged(one, facts, rules, now=1.0, known=known) for one in found]
     return next((one for one in judgements if one.plans), judgements[0])
+
+
+def _without(group: Group, paths: set[str]) -> Group:
+    return replace(group, members=tuple(s for s in group.members if s.path not in paths))
 
 
 def _still_no_scan(judgement: Judgement) -> InputFault:

@@ -167,7 +167,7 @@ class Runner:
             self._on_returned(case, decision.problem)
 
     def _has_family(self, case: Case) -> bool:
-        return bool(case.split_of) or self.ports.store.has_parts(case.case_id)
+        return bool(case.split_of or self.ports.store.parts_of(case.case_id))
 
     def _end_probes(self, case: Case, decision: Decision, outcome: Outcome) -> None:
         """Tell the breakers what this step has shown, if it was a probe.

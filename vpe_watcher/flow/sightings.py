@@ -117,8 +117,7 @@ class Sightings:
         groups = {
             group.path: group
             for group in grouped(seen, rules)
-            if str(self._options.folder / group.path) not in claimed
-            and not (self._memory is not None and not group.members)
+            if str(self._options.folder / group.path) not in claimed and self._has_news(group)
         }
         existing = self._existing(groups, is_full=names is None)
         now, wall = self._monotonic(), self._ports.now()
@@ -128,7 +127,13 @@ class Sightings:
         for path, group in groups.items():
             if names is None or path in names or path not in self._known:
                 one = self._update(path, group, now, wall, moved_in=path in moved_in)
-                one.is_existing = existing.get(path) == _lasting(group)
+                one.is_existing = existing.get(path) == lasting(group)
+
+    def _has_news(self, group: Group) -> bool:
+        """Tell whether a group of an export that is left in place holds anything new."""
+        if self._memory is None:
+            return True
+        return not all(self._memory.has_seen(seen) for seen in group.members)
 
     def with_companions(self, names: set[str], rules: Rules) -> set[str]:
         """Add what a marker or a sidecar belongs to: its own name is that of no candidate."""
@@ -188,7 +193,7 @@ class Sightings:
                 store.record_first_scan(self._options.key, {})
             return {}
         if is_full and not store.is_scanned(self._options.key):
-            found = {path: _lasting(one) for path, one in groups.items()}
+            found = {path: lasting(one) for path, one in groups.items()}
             store.record_first_scan(self._options.key, found)
         return store.existing(self._options.key)
 
@@ -251,6 +256,6 @@ def names_of(group: Group) -> set[str]:
     return {group.path, *(seen.path.partition("/")[0] for seen in group.members)}
 
 
-def _lasting(group: Group) -> str:
+def lasting(group: Group) -> str:
     """Return the sight of a group by what outlives a remount, a restored backup, a new disk."""
     return sight(((seen.path, seen.mark) for seen in group.files), trusts_inodes=False)

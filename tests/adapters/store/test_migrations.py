@@ -32,6 +32,7 @@ CASES = tuple(AS_BEFORE)
 # What later versions say of a case that an earlier one took.
 ADDED: dict[str, Any] = {
     "hold": None,
+    "hold_retries": 0,
     "split_of": "",
     "late_for": "",
     "series_uid": "",

@@ -27,11 +27,15 @@ class MemoryVerbs(Verbs):
 
     def unread(self, root: str, size: int | None, *, at_most: int) -> list[Remembered]:
         """Return files of a size in bytes, or of any, whose content nobody has read yet."""
-        rows = self.database.read(
-            "SELECT path, size, mtime_ns, case_id, content FROM remembered "
-            "WHERE root = ?1 AND content IS NULL AND (?2 IS NULL OR size = ?2) LIMIT ?3",
-            (root, size, at_most),
-        )
+        columns = "SELECT path, size, mtime_ns, case_id, content FROM remembered "
+        index = "INDEXED BY remembered_unread WHERE root = ? AND "
+        if size is None:
+            rows = self.database.read(f"{columns}{index}content IS NULL LIMIT ?", (root, at_most))
+        else:
+            rows = self.database.read(
+                f"{columns}{index}size = ? AND content IS NULL LIMIT ?",
+                (root, size, at_most),
+            )
         return [Remembered(*row) for row in rows]
 
     def set_contents(self, root: str, contents: Mapping[str, str]) -> None:
@@ -51,23 +55,16 @@ class MemoryVerbs(Verbs):
                 (root, path),
             )
 
-    def case_with(self, root: str, content: str) -> str:
-        """Return the newest case that took some content from a root; "" when there is none."""
-        rows = self.database.read(
-            "SELECT case_id FROM remembered JOIN cases USING (case_id) "
-            "WHERE root = ? AND remembered.content = ? ORDER BY seq DESC LIMIT 1",
-            (root, content),
-        )
-        return str(rows[0]["case_id"]) if rows else ""
-
     def contents_known(self, root: str, contents: Iterable[str]) -> set[str]:
-        """Return which of some contents were seen in a root."""
+        """Return which of some contents were seen in a root, and are no case's."""
         wanted, found = sorted(set(contents)), set()
         for start in range(0, len(wanted), AT_ONCE):
             some = wanted[start : start + AT_ONCE]
             marks = ", ".join("?" * len(some))
             rows = self.database.read(
-                f"SELECT DISTINCT content FROM remembered WHERE root = ? AND content IN ({marks})",  # noqa: S608 - only question marks
+                "SELECT DISTINCT content FROM remembered "  # noqa: S608 - only question marks
+                "INDEXED BY remembered_by_content "
+                f"WHERE root = ? AND case_id = '' AND content IN ({marks})",
                 (root, *some),
             )
             found |= {row["content"] for row in rows}

@@ -1,6 +1,7 @@
 -- From version 1 to 2: series of slices, cases split from one folder, and what is left in place.
 
 ALTER TABLE cases ADD COLUMN hold TEXT;
+ALTER TABLE cases ADD COLUMN hold_retries INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE cases ADD COLUMN split_of TEXT NOT NULL DEFAULT '';
 ALTER TABLE cases ADD COLUMN late_for TEXT NOT NULL DEFAULT '';
 CREATE INDEX cases_by_folder ON cases (split_of) WHERE split_of <> '';

@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from vpe_watcher.adapters.store.rows import mark_columns
+from vpe_watcher.adapters.store.rows import dump_problem, mark_columns
 from vpe_watcher.adapters.store.series import MAY_BE_PAID, known_series
 from vpe_watcher.adapters.store.statements import (
     Verbs,
@@ -27,7 +27,7 @@ from vpe_watcher.adapters.store.statements import (
     update_case,
 )
 from vpe_watcher.adapters.store.values import Earlier
-from vpe_watcher.core.model import FileMark, Input, Notified, Output, State
+from vpe_watcher.core.model import FileMark, Input, Notified, Output, Problem, State
 from vpe_watcher.core.moments import iso
 from vpe_watcher.core.plans import KnownSeries
 from vpe_watcher.core.wire import Links
@@ -79,15 +79,33 @@ class ProgressVerbs(Verbs):
     """The verbs on a case whose step is under way."""
 
     def set_inputs(
-        self, case_id: str, inputs: tuple[Input, ...], *, skipped: tuple[dict[str, str], ...]
+        self,
+        case_id: str,
+        inputs: tuple[Input, ...],
+        *,
+        skipped: tuple[dict[str, str], ...],
+        hold: Problem | None = None,
+        late_for: str = "",
     ) -> None:
-        """Replace what a case that never had a job consists of."""
+        """Replace what a case that never had a job consists of.
+
+        `hold` and `late_for` are recorded if they are given.
+        """
         with self.database.transaction() as connection:
             drop_inputs(connection, case_id)
             put_inputs(connection, case_id, inputs)
             update_case(
                 connection, case_id, sizes_key=sizes_key(inputs), skipped=json.dumps(skipped)
             )
+            if hold is not None:
+                retries = must_load(connection, case_id).retries
+                update_case(
+                    connection,
+                    case_id,
+                    hold=dump_problem(hold),
+                    hold_retries=retries,
+                    late_for=late_for,
+                )
 
     def keep_reference(self, case_id: str, marks: Mapping[FileKey, FileMark]) -> None:
         """Record how files look whose content was found to be the same: digests stay."""
@@ -188,7 +206,8 @@ class ProgressVerbs(Verbs):
         for uid in series_uids:
             rows = self.database.read(
                 "SELECT case_id FROM inputs JOIN cases USING (case_id) "
-                "WHERE inputs.series_uid = ? AND recipe = ? ORDER BY seq",
+                "WHERE inputs.series_uid = ? AND inputs.series_uid <> '' AND recipe = ? "
+                "ORDER BY seq",
                 (uid, recipe),
             )
             found += [row["case_id"] for row in rows]

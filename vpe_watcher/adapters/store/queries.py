@@ -104,6 +104,11 @@ class Queries:
         """Return what of some series was claimed before, by series UID."""
         return known_series(self.database, recipe, series_uids)
 
+    def existing(self, root: str) -> dict[str, str]:
+        """Return what was not wanted at a root's very first scan (path: sight; "": wanted)."""
+        rows = self.database.read("SELECT path, sight FROM existing WHERE root = ?", (root,))
+        return {row["path"]: row["sight"] for row in rows}
+
     def remembered(self, root: str, path: str) -> Remembered | None:
         """Return what is remembered of a file left in place; `path` is relative to its root."""
         rows = self.database.read(

@@ -60,6 +60,7 @@ def load_case(connection: sqlite3.Connection, case_id: str) -> Case | None:
         skipped=tuple(json.loads(row["skipped"])),
         doom=load_problem(row["doom"]),
         hold=load_problem(row["hold"]),
+        hold_retries=row["hold_retries"],
         split_of=row["split_of"],
         late_for=row["late_for"],
         problem=load_problem(row["problem"]),

@@ -56,6 +56,7 @@ CREATE TABLE cases (
     skipped TEXT NOT NULL DEFAULT '[]',
     doom TEXT,
     hold TEXT,
+    hold_retries INTEGER NOT NULL DEFAULT 0,
     split_of TEXT NOT NULL DEFAULT '',
     late_for TEXT NOT NULL DEFAULT '',
     problem TEXT,

@@ -24,11 +24,13 @@ def known_series(
     """
     instances: dict[str, set[str]] = {}
     first: dict[str, str] = {}
+    sent: set[str] = set()
     for uid in series_uids:
         rows = database.read(
-            "SELECT e.case_id, s.sop_instance_uid FROM inputs AS i "  # noqa: S608 - ours
+            f"SELECT e.case_id, s.sop_instance_uid, e.state <> 'held' OR {MAY_BE_PAID} AS is_sent "  # noqa: S608 - ours
+            "FROM inputs AS i "
             "JOIN cases AS e USING (case_id) JOIN slices AS s USING (case_id) "
-            "WHERE i.series_uid = ? AND e.recipe = ? "
+            "WHERE i.series_uid = ? AND i.series_uid <> '' AND e.recipe = ? "
             f"AND NOT (e.state IN ('failed', 'cancelled') AND NOT {MAY_BE_PAID}) "
             "ORDER BY e.late_for <> '', e.seq",
             (uid, recipe),
@@ -36,4 +38,9 @@ def known_series(
         for row in rows:
             first.setdefault(uid, row["case_id"])
             instances.setdefault(uid, set()).add(row["sop_instance_uid"])
-    return {uid: KnownSeries(first[uid], frozenset(found)) for uid, found in instances.items()}
+            if row["is_sent"]:
+                sent.add(uid)
+    return {
+        uid: KnownSeries(first[uid], frozenset(found), is_unsent=uid not in sent)
+        for uid, found in instances.items()
+    }

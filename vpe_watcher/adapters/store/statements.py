@@ -21,12 +21,14 @@ CLOCK_TOLERANCE_S = 300.0
 
 
 # A part of a folder waits until the folder is claimed; its first case, until all parts are out.
+_UNGATHERED = "other.claimed IS NULL AND other.state IN ('claiming', 'archiving')"
 WAITS_FOR_FAMILY = (
-    "(cases.state IN ('claiming', 'archiving') AND EXISTS (SELECT 1 FROM cases AS other WHERE "
-    "other.claimed IS NULL AND other.state IN ('claiming', 'archiving') AND ("
-    "(cases.claimed IS NULL AND other.case_id = cases.split_of) OR "
-    "(cases.claimed IS NOT NULL AND cases.state = 'archiving' "
-    "AND other.split_of = cases.case_id AND other.split_of <> ''))))"
+    "(cases.state IN ('claiming', 'archiving') AND CASE WHEN cases.claimed IS NULL "  # noqa: S608
+    "THEN cases.split_of <> '' AND EXISTS (SELECT 1 FROM cases AS other "
+    f"WHERE other.case_id = cases.split_of AND {_UNGATHERED}) "
+    "ELSE cases.state = 'archiving' AND EXISTS (SELECT 1 FROM cases AS other "
+    "WHERE other.split_of = cases.case_id AND other.split_of <> '' "
+    f"AND {_UNGATHERED}) END)"
 )
 
 

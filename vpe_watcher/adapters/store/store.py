@@ -68,13 +68,12 @@ class Store(DaemonVerbs, MemoryVerbs, ProgressVerbs):
             for row in rows
         ]
 
-    def has_parts(self, case_id: str) -> bool:
-        """Tell whether other cases came of the same folder as this one, the first."""
-        return bool(
-            self.database.read(
-                "SELECT 1 FROM cases WHERE split_of = ? AND split_of <> '' LIMIT 1", (case_id,)
-            )
+    def parts_of(self, case_id: str) -> list[str]:
+        """Return the ids of the other cases that came of the same folder as this one, the first."""
+        rows = self.database.read(
+            "SELECT case_id FROM cases WHERE split_of = ? AND split_of <> ''", (case_id,)
         )
+        return [row["case_id"] for row in rows]
 
     def is_waiting_for_family(self, case_id: str) -> bool:
         """Tell whether a case cannot go on before another case of the same folder has."""

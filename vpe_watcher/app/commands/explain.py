@@ -22,7 +22,12 @@ def explain(config: Path | None, path: Path) -> Result:
 
     settings = opened.settings_of(config)
     inboxes = [
-        Place(recipe.name, recipe.inbox, candidate_rules(settings, recipe))
+        Place(
+            recipe.name,
+            recipe.inbox,
+            candidate_rules(settings, recipe),
+            takes_existing=recipe.intake.existing == "take",
+        )
         for recipe in settings.recipes.values()
     ]
     with opened.reading(settings) as queries:

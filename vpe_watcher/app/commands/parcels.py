@@ -51,6 +51,7 @@ def parcel_of(source: Path, recipe: str, settings: Settings) -> Parcel:
         return _left_in_place(named, inbox)
     try:
         source = source.resolve(strict=True)
+        _check_is_no_root(source, settings)
         _check_content(source, named.name, candidate_rules(settings, settings.recipes[recipe]))
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or "it leads nowhere"
@@ -63,6 +64,18 @@ def parcel_of(source: Path, recipe: str, settings: Settings) -> Parcel:
     parcel = Parcel(source, inbox / named.name, sidecars)
     _check_names(parcel, settings)
     return parcel
+
+
+def _check_is_no_root(source: Path, settings: Settings) -> None:
+    """Refuse a folder of the configuration, or one that holds one: it would hold itself."""
+    recipes = settings.recipes.values()
+    roots = [settings.outbox, settings.archive, settings.failed, *(one.inbox for one in recipes)]
+    if any(Path(os.path.realpath(root)).is_relative_to(source) for root in roots):
+        raise Refusal(
+            f"{source} is or holds a folder of the configuration.",
+            code="holds_own_folder",
+            hint="Name the scan itself.",
+        )
 
 
 def _left_in_place(named: Path, inbox: Path) -> Parcel:
