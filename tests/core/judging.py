@@ -9,10 +9,11 @@ from typing import Any
 from tests.core.slicing import a_slice
 from vpe_watcher.core.candidate import Candidate
 from vpe_watcher.core.candidates import Judgement, judged
+from vpe_watcher.core.content import DIRECTORY, MESH, SLICE, VOLUME, ZIP, Facts, KnownSeries
 from vpe_watcher.core.grouping import Rules, Seen, grouped
 from vpe_watcher.core.joining import joined
 from vpe_watcher.core.model import FileMark, Kind, Modality, Proof, Verdict
-from vpe_watcher.core.plans import DIRECTORY, MESH, SLICE, VOLUME, ZIP, Facts, KnownSeries, Plan
+from vpe_watcher.core.plans import Plan
 from vpe_watcher.formats.names import split_name
 
 PATTERNS = {

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from vpe_watcher.core.candidate import Candidate, looked
 from vpe_watcher.core.candidates import CandidateState, Judgement, judged
+from vpe_watcher.core.content import MESH, VOLUME, ZIP, Facts
 from vpe_watcher.core.grouping import Group, Rules, Seen, grouped, ignored_by, sight
 from vpe_watcher.core.model import FileMark, Kind, Modality, Proof, Verdict
-from vpe_watcher.core.plans import MESH, VOLUME, ZIP, Facts, Plan
+from vpe_watcher.core.plans import Plan
 from vpe_watcher.formats.names import split_name
 
 PATTERNS = {

@@ -28,10 +28,10 @@ from tests.core.judging import (
 )
 from vpe_watcher.core.candidate import Candidate
 from vpe_watcher.core.candidates import CandidateState
+from vpe_watcher.core.content import Facts
 from vpe_watcher.core.grouping import Rules
 from vpe_watcher.core.joining import joined
 from vpe_watcher.core.model import Modality, Proof
-from vpe_watcher.core.plans import Facts
 from vpe_watcher.core.series import series_name
 
 HELD_BACK, WAITING = CandidateState.HELD_BACK, CandidateState.WAITING_PARTNER

@@ -33,9 +33,10 @@ from tests.core.judging import (
 from tests.core.slicing import SECONDARY_CAPTURE, a_header
 from vpe_watcher.core.candidate import Candidate
 from vpe_watcher.core.candidates import CandidateState, series_of
+from vpe_watcher.core.content import Facts, KnownSeries
 from vpe_watcher.core.grouping import grouped, sight
 from vpe_watcher.core.model import Modality, Proof
-from vpe_watcher.core.plans import Facts, KnownSeries, Plan, inside
+from vpe_watcher.core.plans import Plan, inside
 from vpe_watcher.core.series import zip_names
 
 PANORAMIC: dict[str, Any] = {"sop_class_uid": SECONDARY_CAPTURE, "modality": "PX"}

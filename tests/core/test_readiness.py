@@ -28,8 +28,8 @@ from tests.core.judging import (
 )
 from vpe_watcher.core.candidate import found_open, looked
 from vpe_watcher.core.candidates import CandidateState, Judgement, judged, may_be_taken_at_once
+from vpe_watcher.core.content import Facts
 from vpe_watcher.core.model import Proof
-from vpe_watcher.core.plans import Facts
 
 SETTLING, INCOMPLETE = CandidateState.SETTLING, CandidateState.INCOMPLETE
 HELD_BACK, NO_FILE = CandidateState.HELD_BACK, CandidateState.NO_USABLE_FILE

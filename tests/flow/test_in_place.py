@@ -274,3 +274,22 @@ def test_wishes_that_lay_there_count_for_what_comes(build: Build, export: Path) 
     house.live(60)
     assert house.states() == {"Anna": State.DONE}
     assert house.case("Anna").job["options"] == {"smooth": 3}
+
+
+@pytest.mark.slow
+def test_five_thousand_studies_are_not_sent_and_one_new_one_is(build: Build, export: Path) -> None:
+    """Ten years of scans lie there at the first start: only what comes after it costs money."""
+    for number in range(5000):
+        folder = export / f"PAT{number:05d}" / "ST1"
+        folder.mkdir(parents=True)
+        (folder / "scan.nii").write_bytes(nifti(seed=number % 50))
+    house = start(build, export)
+    house.live(20)
+    assert house.cases() == []
+    study(export, 77777)
+    house.live_until_rest()
+    assert house.states() == {"PAT77777": State.DONE}
+    house.restart()
+    house.live(30)
+    assert len(house.cases()) == 1
+    settled(house)

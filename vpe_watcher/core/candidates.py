@@ -12,22 +12,20 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from vpe_watcher.core.candidate import Candidate
-from vpe_watcher.core.grouping import Group, Rules
-from vpe_watcher.core.model import FailureClass, Problem, Proof
-from vpe_watcher.core.plans import (
+from vpe_watcher.core.content import (
     DIRECTORY,
     SLICE,
     USABLE,
     Content,
     Facts,
     KnownSeries,
-    Plan,
-    doomed,
     in_a_sentence,
     no_volume,
-    plans_of,
     sorted_out,
 )
+from vpe_watcher.core.grouping import Group, Rules
+from vpe_watcher.core.model import FailureClass, Problem, Proof
+from vpe_watcher.core.plans import Plan, doomed, plans_of
 
 TELL_AGAIN_S = 10.0  # how often the seconds that are left are told anew
 

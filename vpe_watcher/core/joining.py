@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from vpe_watcher.core.candidate import Candidate
+from vpe_watcher.core.content import SLICE, Facts
 from vpe_watcher.core.grouping import Group, Rules
 from vpe_watcher.core.model import Modality, Proof
 from vpe_watcher.core.partners import bare_stem, partner_key, required_modality
-from vpe_watcher.core.plans import SLICE, Facts
 from vpe_watcher.core.series import series_name
 
 

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from types import MappingProxyType
 
+from vpe_watcher.core.content import VOLUME, ZIP, Facts
 from vpe_watcher.core.grouping import Group, Rules
+from vpe_watcher.core.modalities import modalities_by_name
 from vpe_watcher.core.model import Modality
-from vpe_watcher.core.plans import VOLUME, ZIP, Facts, modalities_by_name
 
 _MESHES = (".stl", ".ply", ".obj")
 _SEPARATORS = " \t._+-()[]"

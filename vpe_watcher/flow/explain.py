@@ -14,6 +14,7 @@ from vpe_watcher.adapters.files import Disk
 from vpe_watcher.adapters.store import Queries
 from vpe_watcher.core.candidate import Candidate
 from vpe_watcher.core.candidates import Judgement, judged, series_of
+from vpe_watcher.core.content import DIRECTORY, SLICE, Facts
 from vpe_watcher.core.grouping import (
     SIDECAR,
     Group,
@@ -25,7 +26,7 @@ from vpe_watcher.core.grouping import (
 )
 from vpe_watcher.core.joining import joined
 from vpe_watcher.core.model import Case, Input, Kind
-from vpe_watcher.core.plans import DIRECTORY, SLICE, Facts, Plan
+from vpe_watcher.core.plans import Plan
 from vpe_watcher.flow.facts import read_facts
 from vpe_watcher.flow.looks import seen_in
 from vpe_watcher.flow.places import HIDDEN, root_key

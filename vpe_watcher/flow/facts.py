@@ -12,9 +12,9 @@ from typing import BinaryIO
 from vpe_watcher import formats
 from vpe_watcher.adapters.files import Disk
 from vpe_watcher.adapters.leases import is_written_whole
+from vpe_watcher.core.content import DIRECTORY, MESH, SLICE, VOLUME, ZIP, Facts
 from vpe_watcher.core.grouping import JOB_JSON
 from vpe_watcher.core.model import Proof, Verdict
-from vpe_watcher.core.plans import DIRECTORY, MESH, SLICE, VOLUME, ZIP, Facts
 from vpe_watcher.core.series import SliceHeader, is_volume_by_itself
 
 _FIRST_BYTES = 512

@@ -15,11 +15,12 @@ from vpe_watcher.adapters.leases import Openness
 from vpe_watcher.adapters.store import Remembered
 from vpe_watcher.core.candidate import Candidate
 from vpe_watcher.core.candidates import CandidateState, Judgement, judged, series_of
+from vpe_watcher.core.content import Facts
 from vpe_watcher.core.errors import EnvironmentFault
 from vpe_watcher.core.grouping import Group, Rules
 from vpe_watcher.core.joining import joined
 from vpe_watcher.core.model import Case, Problem
-from vpe_watcher.core.plans import Facts, Plan
+from vpe_watcher.core.plans import Plan
 from vpe_watcher.flow.breakers import Breakers, Log
 from vpe_watcher.flow.memory import Memory
 from vpe_watcher.flow.ports import Ports

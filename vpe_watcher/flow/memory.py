@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from vpe_watcher import formats
 from vpe_watcher.adapters.files import blamed, fault_of
 from vpe_watcher.adapters.store import NewCase, Remembered
+from vpe_watcher.core.content import USABLE, Facts
 from vpe_watcher.core.grouping import JOB_JSON, SIDECAR, Group, Rules, Seen, ignored_by
 from vpe_watcher.core.model import Kind
-from vpe_watcher.core.plans import USABLE, Facts
 from vpe_watcher.flow.blame import can_use
 from vpe_watcher.flow.places import root_key
 from vpe_watcher.flow.ports import Ports

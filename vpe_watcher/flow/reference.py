@@ -14,6 +14,7 @@ from pathlib import Path
 from vpe_watcher.adapters.engine import zip_size
 from vpe_watcher.adapters.files import fault_of
 from vpe_watcher.adapters.leases import Openness
+from vpe_watcher.core.content import in_a_sentence
 from vpe_watcher.core.errors import (
     ClaimGone,
     InputChanged,
@@ -32,7 +33,6 @@ from vpe_watcher.core.model import (
     Proof,
     State,
 )
-from vpe_watcher.core.plans import in_a_sentence
 from vpe_watcher.core.series import zip_names
 from vpe_watcher.flow.blame import can_use
 from vpe_watcher.flow.contents import File, files_of

@@ -14,9 +14,9 @@ from vpe_watcher.adapters.files import Entry, blamed
 from vpe_watcher.adapters.leases import Openness
 from vpe_watcher.core.candidate import Candidate, found_open, looked
 from vpe_watcher.core.candidates import may_be_taken_at_once
+from vpe_watcher.core.content import Facts
 from vpe_watcher.core.grouping import SIDECAR, Group, Rules, Seen, grouped, sight
 from vpe_watcher.core.model import FileMark
-from vpe_watcher.core.plans import Facts
 from vpe_watcher.flow.facts import read_facts
 from vpe_watcher.flow.looks import seen_in
 from vpe_watcher.flow.memory import Memory

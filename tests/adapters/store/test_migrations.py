@@ -23,8 +23,8 @@ import pytest
 from tests.adapters.store.builders import House
 from vpe_watcher.adapters.store import Database, Queries
 from vpe_watcher.adapters.store.database import SCHEMA_VERSION
+from vpe_watcher.core.content import KnownSeries
 from vpe_watcher.core.model import Modality, Slice, State
-from vpe_watcher.core.plans import KnownSeries
 
 OLD = Path(__file__).parent / "old"
 AS_BEFORE: dict[str, Any] = json.loads((OLD / "version_1.json").read_text("utf-8"))

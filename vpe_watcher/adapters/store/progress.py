@@ -27,9 +27,9 @@ from vpe_watcher.adapters.store.statements import (
     update_case,
 )
 from vpe_watcher.adapters.store.values import Earlier
+from vpe_watcher.core.content import KnownSeries
 from vpe_watcher.core.model import FileMark, Input, Notified, Output, Problem, State
 from vpe_watcher.core.moments import iso
-from vpe_watcher.core.plans import KnownSeries
 from vpe_watcher.core.wire import Links
 
 # A file of a case: the case that holds it ("" for itself), and its name in that case's content.

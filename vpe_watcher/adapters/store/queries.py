@@ -14,10 +14,10 @@ from vpe_watcher.adapters.store.database import Database
 from vpe_watcher.adapters.store.rows import load_case, load_problem, problem_row
 from vpe_watcher.adapters.store.series import known_series
 from vpe_watcher.adapters.store.values import Remembered
+from vpe_watcher.core.content import KnownSeries
 from vpe_watcher.core.model import Case, State
 from vpe_watcher.core.moments import iso
 from vpe_watcher.core.names import name_key
-from vpe_watcher.core.plans import KnownSeries
 
 _ROW = (
     "SELECT case_id, case_name, recipe, state, job_id, detected, updated, outbox, problem, "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from vpe_watcher.adapters.store.database import Database
-from vpe_watcher.core.plans import KnownSeries
+from vpe_watcher.core.content import KnownSeries
 
 # Money may have gone into any job of a case, not only its last; a person allowed another only
 # where it may have gone into one.
