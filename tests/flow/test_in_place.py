@@ -11,7 +11,10 @@ import pytest
 
 from tests.flow.house import House, binary_stl, nifti
 from tests.flow.series import slice_bytes, write_series
+from vpe_watcher.app.commands.parcels import parcel_of
+from vpe_watcher.core.errors import Refusal
 from vpe_watcher.core.model import State
+from vpe_watcher.flow.places import root_key
 
 Build = Callable[..., House]
 QUICK = {"series_settle_s": 6, "series_max_wait_s": 60, "settle_s": 2}
@@ -293,3 +296,32 @@ def test_five_thousand_studies_are_not_sent_and_one_new_one_is(build: Build, exp
     house.live(30)
     assert len(house.cases()) == 1
     settled(house)
+
+
+def test_submit_names_the_case_that_has_the_content(house: House, export: Path) -> None:
+    """What was sent before makes no new case; who waits for it is told of the old one."""
+    study(export, 1)
+    house.live_until_rest()
+    house.queries.say("take", [str(export / "PAT1")])
+    assert house.queries.has_words()
+    house.live(60)
+    assert not house.queries.has_words()
+    known = house.queries.case_of_remembered(root_key("pacs", export), "PAT1")
+    assert known == house.case("PAT1").case_id
+    assert len(house.cases()) == 1
+
+
+def test_nothing_is_copied_into_an_export(house: House, export: Path, ground: Path) -> None:
+    """Only what lies in it already can be submitted, and no folder that holds our own."""
+    study(export, 1)
+    parcel = parcel_of(export / "PAT1", "pacs", house.settings)
+    assert (parcel.target, parcel.is_in_place) == (export / "PAT1", True)
+    stranger = ground / "scan.nii"
+    stranger.write_bytes(nifti())
+    for source in (stranger, export):
+        with pytest.raises(Refusal) as refusal:
+            parcel_of(source, "pacs", house.settings)
+        assert refusal.value.code == "never_written_to"
+    with pytest.raises(Refusal) as refusal:
+        parcel_of(house.root, "default", house.settings)
+    assert refusal.value.code == "holds_own_folder"

@@ -126,6 +126,20 @@ class Queries:
         )
         return [row["case_id"] for row in rows]
 
+    def has_words(self) -> bool:
+        """Tell whether the daemon has not yet done all that people asked for."""
+        return bool(self.database.read("SELECT 1 FROM words LIMIT 1"))
+
+    def case_of_remembered(self, root: str, path: str) -> str | None:
+        """Return the newest case that has what lies at a path, or below it, in place."""
+        rows = self.database.read(
+            "SELECT case_id FROM remembered JOIN cases USING (case_id) WHERE root = ?1 "
+            "AND (path = ?2 OR substr(path, 1, length(?2) + 1) = ?2 || '/') "
+            "ORDER BY seq DESC LIMIT 1",
+            (root, path),
+        )
+        return str(rows[0]["case_id"]) if rows else None
+
     def say(self, word: str, subjects: list[str], *, may_cost: bool = False) -> None:
         """Leave words for the daemon, all or none of them.
 

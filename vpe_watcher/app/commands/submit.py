@@ -35,7 +35,8 @@ def submit(config: Path | None, paths: tuple[Path, ...], *, recipe: str, wait: b
         return refused(*errors)
     with opened.writing(settings, create=True) as queries:
         _check_inbox(queries, recipe, is_running=is_running)
-        watched = [_deliver(queries, parcel) for parcel in parcels]
+        inbox = settings.recipes[recipe].inbox
+        watched = [_deliver(queries, parcel, recipe, inbox) for parcel in parcels]
         if wait:
             return _wait(settings, queries, watched)
     lines = tuple(str(parcel.target) for parcel in parcels)
@@ -81,14 +82,15 @@ def _check_inbox(queries: Queries, recipe: str, *, is_running: bool) -> None:
             )
 
 
-def _deliver(queries: Queries, parcel: Parcel) -> Watched:
+def _deliver(queries: Queries, parcel: Parcel, recipe: str, inbox: Path) -> Watched:
     from vpe_watcher.app.commands.parcels import deliver
     from vpe_watcher.app.commands.waiting import Watched
 
     target = str(parcel.target)
     before = queries.case_by_source(target)
     deliver(parcel, announce=lambda: queries.say("take", [target]))
-    return Watched(parcel.target, before)
+    export = inbox if parcel.is_in_place else None
+    return Watched(parcel.target, before, export=export, recipe=recipe)
 
 
 def _wait(settings: Settings, queries: Queries, watched: list[Watched]) -> Result:

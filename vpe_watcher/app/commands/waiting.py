@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from vpe_watcher.app import render
 from vpe_watcher.app.commands import opened
 from vpe_watcher.core.errors import TryAgainLater
+from vpe_watcher.flow.places import root_key
 
 if TYPE_CHECKING:
     from vpe_watcher.adapters.settings import Settings
@@ -35,6 +36,8 @@ class Watched:
     before: str | None
     case: Case | None = None
     told: set[str] = field(default_factory=set)
+    export: Path | None = None  # the inbox, where nothing is moved
+    recipe: str = ""
 
     @property
     def is_at_rest(self) -> bool:
@@ -69,12 +72,23 @@ def _look(queries: Queries, one: Watched, snapshot: dict[str, Any]) -> None:
         return
     case_id = queries.case_by_source(str(one.target))
     one.case = queries.case(case_id) if case_id and case_id != one.before else None
+    if one.case is None and one.export is not None:
+        one.case = _known_before(queries, one, one.export)
     if one.case is None:
         for row in snapshot.get("candidates") or ():
             if row["path"] == str(one.target):
                 _tell(one, row["state"], f" ({row['reason']})")
         return
     _tell(one, one.case.state, f" (case {one.case.case_id})")
+
+
+def _known_before(queries: Queries, one: Watched, export: Path) -> Case | None:
+    """Return the case that has the content of what is left in place: no other is made of it."""
+    if queries.has_words():
+        return None  # the daemon has not looked yet
+    path = one.target.relative_to(export).as_posix()
+    case_id = queries.case_of_remembered(root_key(one.recipe, export), path)
+    return queries.case(case_id) if case_id else None
 
 
 def _tell(one: Watched, state: str, more: str) -> None:
