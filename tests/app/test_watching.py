@@ -22,7 +22,7 @@ from vpe_watcher.adapters.files import Disk
 from vpe_watcher.adapters.mounts import Mount, MountTable
 from vpe_watcher.app.watching import Watching
 from vpe_watcher.flow.inbox import Inbox
-from vpe_watcher.flow.sightings import Options
+from vpe_watcher.flow.options import Options
 
 AT_MOST_S = 5.0
 LOCAL = Mount("ext4", Path("/"), "/dev/vda")

@@ -34,12 +34,12 @@ from vpe_watcher.core.model import Modality
 from vpe_watcher.flow.breakers import Breakers, Log
 from vpe_watcher.flow.exports import Exports
 from vpe_watcher.flow.inbox import Inbox
+from vpe_watcher.flow.options import Options
 from vpe_watcher.flow.places import Places
 from vpe_watcher.flow.ports import Engine, Ports, RecipeRules, Rules
 from vpe_watcher.flow.roots import Roots
 from vpe_watcher.flow.runner import Runner
 from vpe_watcher.flow.schedule import Limits, Schedule
-from vpe_watcher.flow.sightings import Options
 from vpe_watcher.flow.words import Words
 
 SOFTWARE = f"vpe-watcher {__version__}"

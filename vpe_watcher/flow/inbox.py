@@ -23,8 +23,9 @@ from vpe_watcher.core.model import Case, Problem
 from vpe_watcher.core.plans import Plan
 from vpe_watcher.flow.breakers import Breakers, Log
 from vpe_watcher.flow.memory import Memory
+from vpe_watcher.flow.options import Options
 from vpe_watcher.flow.ports import Ports
-from vpe_watcher.flow.sightings import Options, Sightings, names_of
+from vpe_watcher.flow.sightings import Sightings, names_of
 from vpe_watcher.flow.taken import TakenNames
 from vpe_watcher.flow.taking import new_cases
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vpe_watcher import formats
 from vpe_watcher.adapters.files import blamed, fault_of
@@ -18,11 +17,9 @@ from vpe_watcher.core.content import USABLE, Facts
 from vpe_watcher.core.grouping import JOB_JSON, SIDECAR, Group, Rules, Seen, ignored_by
 from vpe_watcher.core.model import Kind
 from vpe_watcher.flow.blame import can_use
+from vpe_watcher.flow.options import Options
 from vpe_watcher.flow.places import root_key
 from vpe_watcher.flow.ports import Ports
-
-if TYPE_CHECKING:
-    from vpe_watcher.flow.sightings import Options
 
 COMPARE_AT_MOST_S = 2.0  # in one turn, so that the inbox stays awake
 READ_AT_MOST_S = 0.5

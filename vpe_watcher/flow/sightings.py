@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from vpe_watcher.adapters.files import Entry, blamed
 from vpe_watcher.adapters.leases import Openness
@@ -20,30 +19,10 @@ from vpe_watcher.core.model import FileMark
 from vpe_watcher.flow.facts import read_facts
 from vpe_watcher.flow.looks import seen_in
 from vpe_watcher.flow.memory import Memory
-from vpe_watcher.flow.places import root_key
+from vpe_watcher.flow.options import Options
 from vpe_watcher.flow.ports import Ports
 
 PROOF_DUTY = 0.1  # of the time may go into proving files that turn out to be still growing
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What the configuration says of an inbox beyond the rules of candidates."""
-
-    recipe: str
-    folder: Path
-    scan_every_s: float
-    takes_existing: bool
-
-    @property
-    def name(self) -> str:
-        """Return the name of the inbox's breaker."""
-        return f"inbox:{self.recipe}"
-
-    @property
-    def key(self) -> str:
-        """Return the name under which rows know this folder as this recipe's inbox."""
-        return root_key(self.recipe, self.folder)
 
 
 @dataclass(slots=True)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vpe_watcher.adapters.store import NewCase
 from vpe_watcher.core.model import Move
 from vpe_watcher.core.plans import Plan
+from vpe_watcher.flow.options import Options
 from vpe_watcher.flow.ports import Ports
-
-if TYPE_CHECKING:
-    from vpe_watcher.flow.sightings import Options
 
 
 def new_cases(

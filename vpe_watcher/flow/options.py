@@ -1,0 +1,28 @@
+"""What the configuration says of one inbox, beyond the rules of its candidates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vpe_watcher.flow.places import root_key
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the configuration says of an inbox beyond the rules of candidates."""
+
+    recipe: str
+    folder: Path
+    scan_every_s: float
+    takes_existing: bool
+
+    @property
+    def name(self) -> str:
+        """Return the name of the inbox's breaker."""
+        return f"inbox:{self.recipe}"
+
+    @property
+    def key(self) -> str:
+        """Return the name under which rows know this folder as this recipe's inbox."""
+        return root_key(self.recipe, self.folder)
