@@ -30,6 +30,9 @@ test-real: $(VENV)/.test $(VENV)/.real ## a real head CT, real servers, sixty re
 	$(BIN)/python -m tests.real.inside $(BIN)/python -m pytest -m real -n 2 --dist loadfile \
 		$(PYTEST_ARGS) $(TIMED:%=--ignore=%) tests/real
 	$(BIN)/python -m pytest -m real $(PYTEST_ARGS) tests/crash
+	$(BIN)/python -m pytest tests/crash -k second_death --crash-pairs 320 --timeout 0 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/flow/test_writers.py -m "not soak" -n auto --maxprocesses 4 \
+		--writer-schedules 28 $(PYTEST_ARGS)
 
 soak: $(VENV)/.test ## twenty thousand pairs of deaths and as many schedules of writers: some hours
 	$(BIN)/python -m pytest tests/crash --crash-pairs 20000 --timeout 0 $(PYTEST_ARGS)

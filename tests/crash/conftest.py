@@ -13,8 +13,8 @@ import pytest
 
 from tests.crash.trials import MEMORY, Graveyard
 
-PAIRS = 320
-SHARE = 0.12  # of the points of the scenarios that are sampled; a soak tries all
+PAIRS = 100
+SHARE = 0.08  # of the points of the scenarios that are sampled; a soak tries all
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

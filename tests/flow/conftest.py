@@ -14,6 +14,25 @@ import pytest
 from tests.flow.house import House
 
 
+SCHEDULES_A_KIND = 10
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Offer more: `pytest tests/flow/test_writers.py --writer-schedules 30`."""
+    parser.addoption(
+        "--writer-schedules",
+        type=int,
+        default=SCHEDULES_A_KIND,
+        help="schedules of each kind of writer",
+    )
+
+
+@pytest.fixture(scope="session")
+def schedules_wanted(pytestconfig: pytest.Config) -> int:
+    """Return how many schedules of each kind of writer are to be played."""
+    return int(pytestconfig.getoption("--writer-schedules", default=SCHEDULES_A_KIND))
+
+
 @pytest.fixture
 def ground(tmp_path: Path) -> Iterator[Path]:
     """Return a folder to build on: in memory where the system has one, for syncs cost nothing."""

@@ -15,7 +15,6 @@ from tests.conftest import SCHEDULES
 from tests.flow.schedules import KINDS, Schedule, drawn
 from tests.flow.stage import SETTLE_S, play
 
-EXAMPLES = 28
 SOAK_EXAMPLES = 20_000 // len(KINDS) + 1
 SEED = 20_261_103
 Record = Callable[[str, object], None]
@@ -24,11 +23,13 @@ Record = Callable[[str, object], None]
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_writer_is_waited_for(kind: str, ground: Path, record_property: Record) -> None:
+def test_a_writer_is_waited_for(
+    kind: str, ground: Path, record_property: Record, schedules_wanted: int
+) -> None:
     """Never one byte short, never twice, always in the end: however it writes."""
-    played = play_many(kind, ground, examples=EXAMPLES, number=SEED)
+    played = play_many(kind, ground, examples=schedules_wanted, number=SEED)
     record_property(SCHEDULES, f"{kind}: {played}")
-    assert played >= EXAMPLES
+    assert played >= schedules_wanted
 
 
 @pytest.mark.soak
