@@ -13,7 +13,6 @@ import pytest
 
 from tests.flow.house import House
 
-
 SCHEDULES_A_KIND = 10
 
 
