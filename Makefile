@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
+SOAK_PAIRS ?= 20000
+SOAK_SCHEDULES ?= 1200
 # Measures milliseconds: nothing else may run beside it.
 TIMED := tests/real/test_latency.py
 
@@ -35,8 +37,9 @@ test-real: $(VENV)/.test $(VENV)/.real ## a real head CT, real servers, sixty re
 		--writer-schedules 28 $(PYTEST_ARGS)
 
 soak: $(VENV)/.test ## twenty thousand pairs of deaths and as many schedules of writers: some hours
-	$(BIN)/python -m pytest tests/crash --crash-pairs 20000 --timeout 0 $(PYTEST_ARGS)
-	$(BIN)/python -m pytest tests/flow -m soak -n auto --maxprocesses 4 --timeout 0 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/crash --crash-pairs $(SOAK_PAIRS) --timeout 0 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/flow -m soak -n auto --maxprocesses 4 --timeout 0 \
+		--writer-schedules $(SOAK_SCHEDULES) $(PYTEST_ARGS)
 
 lint: $(VENV)/.test ## ruff, ruff format, mypy, import-linter
 	$(BIN)/ruff check .

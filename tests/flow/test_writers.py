@@ -15,7 +15,6 @@ from tests.conftest import SCHEDULES
 from tests.flow.schedules import KINDS, Schedule, drawn
 from tests.flow.stage import SETTLE_S, play
 
-SOAK_EXAMPLES = 20_000 // len(KINDS) + 1
 SEED = 20_261_103
 Record = Callable[[str, object], None]
 
@@ -35,13 +34,13 @@ def test_a_writer_is_waited_for(
 @pytest.mark.soak
 @pytest.mark.parametrize("kind", KINDS)
 def test_thousands_of_writers_are_waited_for(
-    kind: str, ground: Path, record_property: Record
+    kind: str, ground: Path, record_property: Record, schedules_wanted: int
 ) -> None:
     """The same with fresh chance each time; its seed stands in the summary."""
     number = randbits(32)
-    played = play_many(kind, ground, examples=SOAK_EXAMPLES, number=number)
+    played = play_many(kind, ground, examples=schedules_wanted, number=number)
     record_property(SCHEDULES, f"{kind}: {played}, seed {number}")
-    assert played >= SOAK_EXAMPLES
+    assert played >= schedules_wanted
 
 
 def play_many(kind: str, ground: Path, *, examples: int, number: int) -> int:
