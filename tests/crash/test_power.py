@@ -15,6 +15,7 @@ from tests.crash.scenarios import SCENARIOS
 from vpe_watcher.core.model import State
 
 CHOSEN = ("file", "far", "far_bad", "held_retry", "far_retry", "deleted", "series", "split")
+LONG = ("split", "far_retry")  # some twenty seconds each: with make test-real
 
 
 @contextmanager
@@ -26,7 +27,10 @@ def _stage(name: str, root: Path) -> Iterator[PoweredStage]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("name", CHOSEN)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.real if name in LONG else ()) for name in CHOSEN],
+)
 def test_a_power_cut_at_any_moment_changes_nothing(ground: Path, name: str) -> None:
     """What was not synced before the row that speaks of it would be missing, or half there."""
     with _stage(name, ground / "quiet") as stage:
