@@ -27,15 +27,16 @@ def compare_with_earlier(case_id: str, ports: Ports) -> Outcome:
         return OK
     if case.late_for and case.hold is None and not case.retries:
         return _compare_with_series(case, ports)
-    alike = _alike(case_id, ports)
-    if not alike:
+    if not ports.store.earlier_alike(case_id, at_most=1):
         return OK
     key = _content_key(case, ports)
-    for earlier in alike:
+    for earlier in _alike(case_id, key, ports):
         _find_key(earlier, ports)
     # Reading files takes long: meanwhile a person may have had an earlier case taken up again.
     return _outcome_of(
-        case_id, [one for one in _alike(case_id, ports) if one.content_key in {key, None}], ports
+        case_id,
+        [one for one in _alike(case_id, key, ports) if one.content_key in {key, None}],
+        ports,
     )
 
 
@@ -125,10 +126,10 @@ def remember_known(case: Case, ports: Ports) -> None:
     ports.store.remember(root_key(case.recipe, inbox), found)
 
 
-def _alike(case_id: str, ports: Ports) -> list[Earlier]:
+def _alike(case_id: str, key: str, ports: Ports) -> list[Earlier]:
     return [
         earlier
-        for earlier in ports.store.earlier_alike(case_id)
+        for earlier in ports.store.earlier_alike(case_id, content_key=key or None)
         if earlier.content_key or earlier.state not in AT_REST
     ]
 

@@ -162,12 +162,15 @@ class ProgressVerbs(Verbs):
             case = must_load(connection, case_id)
             update_case(connection, case_id, claimed=case.times["claimed"] or iso(self._now()))
 
-    def earlier_alike(self, case_id: str) -> list[Earlier]:
+    def earlier_alike(
+        self, case_id: str, *, content_key: str | None = None, at_most: int = -1
+    ) -> list[Earlier]:
         """Return the cases that asked for the same of inputs of the same sizes, and came first.
 
         First came what was taken first, and whatever is past its claim by now or may have been
         paid for (a retry can bring back the older of two). A younger case in `claiming` does not
-        count, so that no two wait for one another.
+        count, so that no two wait for one another. With a `content_key` only those that have it,
+        or may have it, are returned.
         """
         rows = self.database.read(
             f"SELECT e.case_id, e.state, {MAY_BE_PAID} AS paid, e.content_key, e.verdict "  # noqa: S608 - ours
@@ -176,8 +179,10 @@ class ProgressVerbs(Verbs):
             "AND e.seq <> c.seq AND (e.seq < c.seq OR e.state IN ('done', 'partial', "
             "'submitting', 'uploading', 'notifying', 'waiting', 'fetching', 'delivering', "
             f"'archiving') OR (e.state <> 'claiming' AND {MAY_BE_PAID})) "
-            "WHERE c.case_id = ? AND e.doom IS NULL ORDER BY e.seq",
-            (case_id,),
+            "WHERE c.case_id = ?1 AND e.doom IS NULL "
+            "AND (?2 IS NULL OR e.content_key = ?2 OR e.content_key IS NULL) "
+            "ORDER BY e.seq LIMIT ?3",
+            (case_id, content_key, at_most),
         )
         return [_earlier(row) for row in rows]
 
