@@ -124,3 +124,31 @@ def test_a_part_that_cannot_be_taken_is_held(build: Build, monkeypatch: pytest.M
     problem = house.case("Anna--5-Bone").problem
     assert problem is not None
     assert problem.code == "blocked"
+
+
+def test_where_duplicates_run_again_a_part_is_still_none(build: Build) -> None:
+    """Twelve of twenty known slices are no scan to be sent once more."""
+    house = build(intake={**QUICK, "duplicates": "rerun"})
+    write_series(house.root / "inbox", range(1, 21))
+    house.live(40)
+    write_series(house.root / "inbox", range(1, 13), name="again{}.dcm")
+    house.live(60)
+    assert house.cases()[1].state is State.DUPLICATE
+    assert counts(house) == [20]
+
+
+def test_a_part_with_other_content_is_never_mixed_in(house: House) -> None:
+    """Held, and held again by a retry: two versions of a series make no volume."""
+    write_series(house.root / "inbox", range(1, 13))
+    house.live(40)
+    write_series(house.root / "inbox", [3, 4, 5], name="other{}.dcm", seed=7)
+    house.live(60)
+    part = house.cases()[1]
+    assert part.problem is not None
+    assert (part.state, part.problem.code) == (State.HELD, "series_differs")
+    house.say("retry", part)
+    house.live(60)
+    again = house.cases()[1]
+    assert again.problem is not None
+    assert (again.state, again.problem.code) == (State.HELD, "series_differs")
+    assert counts(house) == [12]

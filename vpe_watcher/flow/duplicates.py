@@ -23,10 +23,12 @@ def compare_with_earlier(case_id: str, ports: Ports) -> Outcome:
     Source: the contract, "Duplicates". Content is digested only where sizes agree.
     """
     case = ports.store.load(case_id)
-    if case is None or case.is_rerun or not ports.rules.recipes[case.recipe].skips_duplicates:
+    if case is None or case.is_rerun:
         return OK
     if case.late_for and case.hold is None and not case.retries:
-        return _compare_with_series(case, ports)
+        return _compare_with_series(case, ports)  # also where duplicates run again: a part is none
+    if not ports.rules.recipes[case.recipe].skips_duplicates:
+        return OK
     if not ports.store.earlier_alike(case_id, at_most=1):
         return OK
     key = _content_key(case, ports)
@@ -108,7 +110,7 @@ def _other_content(earlier_id: str) -> Problem:
         FailureClass.INPUT,
         "series_differs",
         f"These slices bear the identifiers of slices of case {earlier_id}, with other content.",
-        "Find out which of the two is right. `vpe-watcher retry CASE` sends these as they are.",
+        "Find out which of the two is right, and send the whole series again, as one.",
     )
 
 

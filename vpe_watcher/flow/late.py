@@ -19,7 +19,8 @@ def with_first_slices(case: Case, ports: Ports) -> Case:
     """Return a retried part of a series with the slices of earlier cases added, durably.
 
     Raises:
-        ClaimGone: the first case's slices are not to be had any more: a part alone is never sent.
+        ClaimGone: the first case's slices are not to be had any more, or differ from these under
+            the same identifiers: neither a part alone nor a mixture is ever sent.
     """
     if not case.late_for or not case.retries or case.is_held_back:
         return case
@@ -45,7 +46,9 @@ def _united(case: Case, entry: Input, ports: Ports) -> Input:
             raise _moving() if _has_moved(earlier, ports) else _first_gone()
         for one in slices:
             found.setdefault(one.sop_instance_uid, one)
-    own = {one.sop_instance_uid for one in entry.slices}
+    own = {one.sop_instance_uid: one.sha256 for one in entry.slices}
+    if any(own.get(uid) and one.sha256 and own[uid] != one.sha256 for uid, one in found.items()):
+        raise _mixed()
     others = [one for uid, one in found.items() if uid not in own]
     slices = (*others, *entry.slices)
     names = zip_names(len(slices))
@@ -74,6 +77,15 @@ def _moving() -> TransientFault:
         "The slices of the first case of this series are being put away.",
         code="slices_moving",
         hint="They are looked for again where they lie then.",
+    )
+
+
+def _mixed() -> ClaimGone:
+    return ClaimGone(
+        "These slices and those of the first case differ under the same identifiers: no volume is "
+        "made of both.",
+        code="series_differs",
+        hint="Find out which of the two is right, and send the whole series again, as one.",
     )
 
 
