@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from vpe_watcher.core.errors import ClaimGone, TransientFault
+from vpe_watcher.core.errors import ClaimGone
 from vpe_watcher.core.model import Case, Input, Slice, State
 from vpe_watcher.core.series import zip_names
 from vpe_watcher.flow.contents import borrowed, files_of
 from vpe_watcher.flow.ports import Ports
+from vpe_watcher.flow.reference import slices_moving
 
 
 def with_first_slices(case: Case, ports: Ports) -> Case:
@@ -43,7 +44,7 @@ def _united(case: Case, entry: Input, ports: Ports) -> Input:
             continue
         slices = _here(earlier, entry.series_uid, ports)
         if case_id == case.late_for and not slices:
-            raise _moving() if _has_moved(earlier, ports) else _first_gone()
+            raise slices_moving() if _has_moved(earlier, ports) else _first_gone()
         for one in slices:
             found.setdefault(one.sop_instance_uid, one)
     own = {one.sop_instance_uid: one.sha256 for one in entry.slices}
@@ -70,14 +71,6 @@ def _has_moved(earlier: Case, ports: Ports) -> bool:
     """Tell whether a case's files are on their way to its rest, or have just come there."""
     now = ports.store.load(earlier.case_id)
     return now is not None and (now.state is not earlier.state or now.state is State.ARCHIVING)
-
-
-def _moving() -> TransientFault:
-    return TransientFault(
-        "The slices of the first case of this series are being put away.",
-        code="slices_moving",
-        hint="They are looked for again where they lie then.",
-    )
 
 
 def _mixed() -> ClaimGone:

@@ -202,12 +202,17 @@ def _missing(case: Case, ports: Ports) -> StepFault:
         files = files_of(case, ports)
         gone = {file.owner for file in files if not ports.disk.exists(file.path)}
         if any(file.owner for file in files) and all(_moves(owner, ports) for owner in gone):
-            return TransientFault(
-                "The slices of the first case of this series are being put away.",
-                code="slices_moving",
-                hint="They are looked for again where they lie then.",
-            )
+            return slices_moving()
     return claim_gone()
+
+
+def slices_moving() -> TransientFault:
+    """Return the fault for slices of another case that are on their way to its rest."""
+    return TransientFault(
+        "The slices of the first case of this series are being put away.",
+        code="slices_moving",
+        hint="They are looked for again where they lie then.",
+    )
 
 
 def _moves(owner: str, ports: Ports) -> bool:
