@@ -12,6 +12,7 @@ import pytest
 
 from tests.adapters.store.builders import House
 from vpe_watcher.adapters.store import Database
+from vpe_watcher.adapters.store.database import SCHEMA_VERSION
 from vpe_watcher.core.errors import ConfigError, EnvironmentFault
 
 
@@ -32,7 +33,7 @@ def test_a_new_state_file_is_safe(house: House) -> None:
         "journal_mode": "wal",
         "synchronous": 2,
         "foreign_keys": 1,
-        "user_version": 2,
+        "user_version": SCHEMA_VERSION,
     }
 
 

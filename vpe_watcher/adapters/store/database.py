@@ -17,7 +17,7 @@ from typing import Any
 
 from vpe_watcher.core.errors import ConfigError, EnvironmentFault
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 APPLICATION_ID = int.from_bytes(b"vpew")
 BUSY_TIMEOUT_S = 10.0
 UNSTORABLE = re.compile("[\ud800-\udfff\ufffd]")

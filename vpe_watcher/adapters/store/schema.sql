@@ -1,11 +1,18 @@
--- The state file, version 2. Everything after the claim is here; nothing else is the truth.
+-- The state file, version 3. Everything after the claim is here; nothing else is the truth.
 -- Times are ISO 8601 in UTC, sizes bytes, durations seconds, `*_ns` nanoseconds since 1970.
 
 CREATE TABLE daemon (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     daemon_id TEXT NOT NULL,
-    starts INTEGER NOT NULL DEFAULT 0
+    starts INTEGER NOT NULL DEFAULT 0,
+    is_clean INTEGER NOT NULL DEFAULT 1 CHECK (is_clean IN (0, 1)) -- the last daemon stopped well
 ) STRICT;
+
+-- Recipes of which nothing is taken before a person says so (`recover --resume`).
+CREATE TABLE paused (
+    recipe TEXT PRIMARY KEY,
+    since TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
 
 -- Folders that bear our marker, by breaker name (`inbox:default`, `outbox`, `archive`, `failed`).
 CREATE TABLE roots (

@@ -1,0 +1,8 @@
+-- From version 2 to 3: how the last daemon stopped, and what a person must resume.
+
+ALTER TABLE daemon ADD COLUMN is_clean INTEGER NOT NULL DEFAULT 1 CHECK (is_clean IN (0, 1));
+
+CREATE TABLE paused (
+    recipe TEXT PRIMARY KEY,
+    since TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
