@@ -27,7 +27,7 @@ demo: $(VENV)/.demo ## sandbox Engine, daemon and a sample scan: ends with the p
 test: $(VENV)/.test ## everything but the real-data and soak suites
 	$(BIN)/python -m pytest -m "not real and not soak" -n auto --maxprocesses 4 $(PYTEST_ARGS)
 
-test-real: $(VENV)/.test $(VENV)/.real ## a real head CT, real servers, sixty real kills (needs root)
+test-real: $(VENV)/.test $(VENV)/.real ## a real head CT, real servers, a hundred real kills (needs root)
 	$(BIN)/python -m tests.real.inside $(BIN)/python -m pytest -m real $(PYTEST_ARGS) $(TIMED)
 	$(BIN)/python -m tests.real.inside $(BIN)/python -m pytest -m real -n 2 --dist loadfile \
 		$(PYTEST_ARGS) $(TIMED:%=--ignore=%) tests/real

@@ -18,8 +18,10 @@ SHARE = 0.08  # of the points of the scenarios that are sampled; a soak tries al
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Offer a soak: `pytest tests/crash --crash-pairs 20000`."""
+    """Offer a soak: `pytest tests/crash --crash-pairs 20000`, `-m soak --kills 5000`."""
     parser.addoption("--crash-pairs", type=int, default=PAIRS, help="pairs of deaths to sample")
+    parser.addoption("--kills", type=int, default=1000, help="SIGKILLs of a soak")
+    parser.addoption("--scans", type=int, default=500, help="scans that are dropped meanwhile")
 
 
 @pytest.fixture(scope="session")

@@ -68,9 +68,10 @@ class Grounds:
         Raises:
             AssertionError: it ended before by itself.
         """
+        before = self._log_bytes()
         with self._daemon() as daemon:
             if is_counted_from_work:
-                self._wait_for_word(daemon, '"daemon.started"')
+                self._wait_for_word(daemon, b'"daemon.started"', since_bytes=before)
             try:
                 status = daemon.wait(seconds)
             except subprocess.TimeoutExpired:
@@ -86,19 +87,25 @@ class Grounds:
             finally:
                 daemon.kill()
 
-    def _wait_for_word(self, daemon: subprocess.Popen[bytes], word: str) -> None:
-        needle = f'"pid": {daemon.pid}, '
+    def _wait_for_word(
+        self, daemon: subprocess.Popen[bytes], word: bytes, *, since_bytes: int
+    ) -> None:
         while daemon.poll() is None:
-            lines = (self.root / "daemon.log").read_text().splitlines()[-40:]
-            if any(word in line and needle in line for line in lines):
-                return
+            with (self.root / "daemon.log").open("rb") as log:
+                log.seek(since_bytes)
+                if word in log.read():
+                    return
             time.sleep(0.01)
+
+    def _log_bytes(self) -> int:
+        log = self.root / "daemon.log"
+        return log.stat().st_size if log.exists() else 0
 
     @contextmanager
     def _daemon(self, *words: str) -> Iterator[subprocess.Popen[bytes]]:
         with (
             (self.root / "daemon.log").open("ab") as log,
-            _started(self.root, log, "run", *words, "--config", "config.toml") as daemon,
+            started(self.root, log, "run", *words, "--config", "config.toml") as daemon,
         ):
             yield daemon
 
@@ -123,12 +130,10 @@ def prepared(root: Path) -> Iterator[Grounds]:
         (root / name).mkdir(mode=0o700)
     with (
         (root / "engine.log").open("wb") as log,
-        _started(
-            root, log, "sandbox", "--simple", "--port", "0", "--processing-s", "0.2"
-        ) as engine,
+        started(root, log, "sandbox", "--simple", "--port", "0", "--processing-s", "0.2") as engine,
     ):
         try:
-            url = _first_line(engine)
+            url = first_line(engine)
             config = root / "config.toml"
             config.touch(mode=0o600)
             config.write_text(CONFIG.format(url=url))
@@ -138,19 +143,21 @@ def prepared(root: Path) -> Iterator[Grounds]:
             engine.wait(30)
 
 
-def _started(root: Path, log: Any, *words: str) -> subprocess.Popen[bytes]:
+def started(root: Path, log: Any, *words: str, **more: str) -> subprocess.Popen[bytes]:
+    """Start the installed command in `root`; `more` is environment. The sandbox can be read."""
     inherited = {key: value for key, value in os.environ.items() if "VPE_WATCHER" not in key}
     return subprocess.Popen(
         [COMMAND, *words],
         cwd=root,
-        env=inherited,
+        env=inherited | more,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE if words[0] == "sandbox" else log,
         stderr=log,
     )
 
 
-def _first_line(process: subprocess.Popen[bytes]) -> str:
+def first_line(process: subprocess.Popen[bytes]) -> str:
+    """Return where the sandbox says that it listens."""
     assert process.stdout is not None
     ready, _, _ = select.select([process.stdout], [], [], 30)
     line = process.stdout.readline().decode().strip() if ready else ""

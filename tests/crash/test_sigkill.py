@@ -6,17 +6,21 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 
 import pytest
 
+from tests.conftest import MEASURED
+from tests.crash.onlooker import Onlooker
 from tests.crash.processes import Grounds, prepared
 from tests.crash.trials import MEMORY
 from tests.flow.house import nifti
 from vpe_watcher.adapters.store import Database
 
+Record = Callable[[str, object], None]
 SEED = 20_240_611
 YOUTH_S = (0.2, 0.6)  # counted from birth: some die before they have begun
 WORK_S = (0.0, 0.8)  # counted from when they begin to work: a case takes about half a second
@@ -42,26 +46,52 @@ def test_a_daemon_killed_now_and_then_loses_and_doubles_nothing(grounds: Grounds
 
 @pytest.mark.real
 @pytest.mark.timeout(600)
-def test_a_daemon_killed_all_the_time_loses_and_doubles_nothing(grounds: Grounds) -> None:
-    """Sixty kills, eighty scans: each is delivered once and paid once."""
-    _kill_and_check(grounds, scans=80, kills=60)
+def test_a_daemon_killed_all_the_time_loses_and_doubles_nothing(
+    grounds: Grounds, record_property: Record
+) -> None:
+    """A hundred kills, as many scans: each is delivered once and paid once."""
+    record_property(MEASURED, _kill_and_check(grounds, scans=100, kills=100))
 
 
-def _kill_and_check(grounds: Grounds, *, scans: int, kills: int) -> None:
-    chance = Random(SEED)
+@pytest.mark.soak
+@pytest.mark.timeout(0)
+def test_a_daemon_killed_a_thousand_times_loses_and_doubles_nothing(
+    grounds: Grounds, pytestconfig: pytest.Config, record_property: Record
+) -> None:
+    """As many kills and scans as are asked for: each is delivered once and paid once."""
+    kills, scans = (int(pytestconfig.getoption(name)) for name in ("--kills", "--scans"))
+    record_property(MEASURED, _kill_and_check(grounds, scans=scans, kills=kills))
+
+
+def _kill_and_check(grounds: Grounds, *, scans: int, kills: int) -> str:
+    """Kill and drop, then let the rest be worked off and check all; say what was done."""
+    began = time.monotonic()
     dropped = {f"scan{number}": nifti(seed=number, side=40) for number in range(scans)}
-    waiting = list(dropped)
-    for left in range(kills, 0, -1):
-        for _ in range(min(len(waiting), -(-len(waiting) // left))):
-            name = waiting.pop(0)
+    with Onlooker(grounds.root / "outbox") as onlooker:
+        _kill_often(grounds, dropped, kills)
+        assert grounds.live_to_the_end(timeout_s=60 + scans) == 0, grounds.log()
+    assert onlooker.seen == dropped.keys()
+    assert onlooker.complaints == []
+    _check_folders(grounds.root, dropped)
+    started = _check_engine(grounds, dropped, lives=kills + 1)
+    _check_state_file(grounds.root, scans)
+    took_s = time.monotonic() - began
+    return (
+        f"{kills} SIGKILLs over {scans} scans in {took_s:.0f} s (seed {SEED}): 0 lost, "
+        f"{started - scans} paid twice, {len(onlooker.complaints)} half deliveries"
+    )
+
+
+def _kill_often(grounds: Grounds, dropped: dict[str, bytes], kills: int) -> None:
+    """Drop evenly over as many lives as there are kills; each life ends by one."""
+    chance = Random(SEED)
+    names = list(dropped)
+    for life in range(kills):
+        for name in names[life * len(names) // kills : (life + 1) * len(names) // kills]:
             grounds.drop(f"{name}.nii", dropped[name])
         is_old = chance.random() < 0.85
         seconds = chance.uniform(*(WORK_S if is_old else YOUTH_S))
         grounds.live(seconds, is_counted_from_work=is_old)
-    assert grounds.live_to_the_end(timeout_s=120) == 0, grounds.log()
-    _check_folders(grounds.root, dropped)
-    _check_engine(grounds, dropped, lives=kills + 1)
-    _check_state_file(grounds.root, scans)
 
 
 def _check_folders(root: Path, dropped: dict[str, bytes]) -> None:
@@ -92,7 +122,8 @@ def _check_folders(root: Path, dropped: dict[str, bytes]) -> None:
         assert [output["sha256"] for output in result["outputs"]] == [_sha256(mesh)]
 
 
-def _check_engine(grounds: Grounds, dropped: dict[str, bytes], *, lives: int) -> None:
+def _check_engine(grounds: Grounds, dropped: dict[str, bytes], *, lives: int) -> int:
+    """Find each scan computed once; return how many jobs were started."""
     ledger = grounds.ledger()
     started = [job for job in ledger["jobs"] if job["started"]]
     assert [job["started"] for job in started] == [1] * len(dropped)
@@ -103,6 +134,7 @@ def _check_engine(grounds: Grounds, dropped: dict[str, bytes], *, lives: int) ->
     assert computed == sorted(_sha256(content) for content in dropped.values())
     assert ledger["tokens_issued"] <= lives
     assert ledger["presigned_with_authorization"] == 0
+    return len(started)
 
 
 def _check_state_file(root: Path, scans: int) -> None:
