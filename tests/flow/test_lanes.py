@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
-from vpe_watcher.adapters.store import Store
+from vpe_watcher.adapters.store import Store, UnderWay
 from vpe_watcher.core.errors import EnvironmentFault
 from vpe_watcher.core.machine import Patience
-from vpe_watcher.core.model import State
+from vpe_watcher.core.model import FAILING, State
 from vpe_watcher.flow.breakers import Breakers
 from vpe_watcher.flow.schedule import LANES, SILENCE, USES, Limits, Schedule
 
@@ -29,13 +28,14 @@ class Rows:
         self.rows: dict[str, tuple[str, State]] = {}
         self.verdicts: dict[str, State] = {}
 
-    def due(self) -> list[tuple[str, str, State, bool]]:
+    def due(self) -> list[UnderWay]:
         """Return what is not at rest."""
-        return [(case_id, *row, True) for case_id, row in self.rows.items()]
-
-    def load(self, case_id: str) -> Any:
-        """Return of a case what the schedule asks."""
-        return SimpleNamespace(verdict=self.verdicts.get(case_id), inputs=(), outputs=())
+        return [
+            UnderWay(
+                case_id, *row, is_counted=True, is_failing=self.verdicts.get(case_id) in FAILING
+            )
+            for case_id, row in self.rows.items()
+        ]
 
 
 def _nobody(_event: str, /, **_fields: object) -> None:
@@ -155,8 +155,8 @@ def test_nothing_is_begun_on_a_silent_root(desk: Desk) -> None:
 def test_only_its_own_place_of_rest_holds_a_case_up(desk: Desk, verdict: State, may: int) -> None:
     """`failed` is silent: what goes to the archive goes there."""
     desk.silence("failed")
-    desk.add("teeth", State.ARCHIVING, 1)
     desk.rows.verdicts = {"teeth-0": verdict}
+    desk.add("teeth", State.ARCHIVING, 1)
     assert desk.take() == ({"teeth": 1} if may else {})
 
 

@@ -289,7 +289,7 @@ def check_recipes(settings: Settings, store: Store) -> None:
     Raises:
         ConfigError: nobody could finish them, and what was paid for them would be lost.
     """
-    recipes = (recipe for _, recipe, _, _ in store.due())
+    recipes = (case.recipe for case in store.due())
     missing = Counter(name for name in recipes if name not in settings.recipes)
     if not missing:
         return

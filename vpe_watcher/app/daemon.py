@@ -265,6 +265,8 @@ class Daemon:
         within_s = self._settings.limits.retry_at_most_s
         if not all(inbox.is_idle() for inbox in self._parts.inboxes.values()):
             return False
+        if not self._parts.schedule.is_idle(within_s=within_s):
+            return False
         self._parts.schedule.refresh()
         return self._parts.schedule.is_idle(within_s=within_s) and not self._parts.store.words()
 

@@ -34,6 +34,7 @@ class State(StrEnum):
 AT_REST = frozenset(
     {State.DONE, State.PARTIAL, State.DUPLICATE, State.FAILED, State.HELD, State.CANCELLED}
 )
+FAILING = frozenset({State.FAILED, State.CANCELLED})  # its input goes to `failed`
 
 
 class Label(StrEnum):

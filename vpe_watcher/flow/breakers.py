@@ -53,6 +53,11 @@ class Breakers:
         with self._lock:
             return any(name in self._open for name in names)
 
+    def is_any_open(self, prefix: str) -> bool:
+        """Tell whether a breaker is open whose name begins so."""
+        with self._lock:
+            return any(name.startswith(prefix) for name in self._open)
+
     def was_met(self, name: str, kind: str) -> bool:
         """Tell whether a breaker is open because of a step of this kind."""
         with self._lock:

@@ -7,7 +7,17 @@ from pathlib import Path
 
 from vpe_watcher.adapters.store import Earlier, Remembered
 from vpe_watcher.core.errors import ClaimGone, TransientFault
-from vpe_watcher.core.model import AT_REST, OK, Case, FailureClass, Label, Outcome, Problem, State
+from vpe_watcher.core.model import (
+    AT_REST,
+    FAILING,
+    OK,
+    Case,
+    FailureClass,
+    Label,
+    Outcome,
+    Problem,
+    State,
+)
 from vpe_watcher.flow.contents import files_of
 from vpe_watcher.flow.places import root_key
 from vpe_watcher.flow.ports import Ports
@@ -53,9 +63,7 @@ def _outcome_of(case_id: str, same: list[Earlier], ports: Ports) -> Outcome:
             ports.store.set_wait_reason(case_id, message)
             return Outcome(Label.PENDING, Problem(FailureClass.INPUT, WAITS_FOR_SAME, message))
     for earlier in same:
-        if earlier.state is State.HELD or (
-            earlier.paid and earlier.state in {State.FAILED, State.CANCELLED}
-        ):
+        if earlier.state is State.HELD or (earlier.paid and earlier.state in FAILING):
             return Outcome(Label.AMBIGUOUS, _ambiguous(earlier.case_id))
     return OK
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vpe_watcher.core.model import AT_REST, Case, State
+from vpe_watcher.core.model import AT_REST, FAILING, Case, State
 
 HIDDEN = ".vpe-watcher"
 EVIDENCE = ".case.json"
@@ -61,7 +61,7 @@ class Places:
 
     def resting(self, case: Case, verdict: State) -> Path:
         """Return where the input of a case with this verdict comes to rest."""
-        root = self.failed if verdict in {State.FAILED, State.CANCELLED} else self.archive
+        root = self.failed if verdict in FAILING else self.archive
         return root / case.folder
 
     def arriving(self, case: Case, verdict: State) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vpe_watcher.core.model import OK, Case, FailureClass, Label, Outcome, Problem, State
+from vpe_watcher.core.model import FAILING, OK, Case, FailureClass, Label, Outcome, Problem, State
 from vpe_watcher.core.moments import iso
 from vpe_watcher.core.wire import error_document
 from vpe_watcher.flow.blame import blamed_for
@@ -27,7 +27,7 @@ _NO_PROBLEM = Problem(FailureClass.UNKNOWN, "unknown", "The reason was not recor
 def archive(case: Case, ports: Ports) -> Outcome:
     """Move a case's input to the archive or to failed; safe to repeat after a crash anywhere."""
     verdict = case.verdict or State.FAILED
-    is_failure = verdict in {State.FAILED, State.CANCELLED}
+    is_failure = verdict in FAILING
     root = "failed" if is_failure else "archive"
     ports.guard(root)
     ports.guard(f"inbox:{case.recipe}")
@@ -133,7 +133,7 @@ def _holds_documents(case: Case, verdict: State, ports: Ports) -> bool:
 
 def _document_name(case: Case, verdict: State) -> str:
     """Name our document; a person's own file of this name stays what it is."""
-    if verdict in {State.FAILED, State.CANCELLED}:
+    if verdict in FAILING:
         return "error.json"
     if RESULT in {entry["name"] for entry in case.skipped}:
         return f"result.{case.case_id}.json"
@@ -141,7 +141,7 @@ def _document_name(case: Case, verdict: State) -> str:
 
 
 def _write_documents(case: Case, verdict: State, folder: Path, ports: Ports) -> None:
-    if verdict in {State.FAILED, State.CANCELLED}:
+    if verdict in FAILING:
         problem = case.problem or _NO_PROBLEM
         if verdict is State.CANCELLED:
             problem = _CANCELLED

@@ -14,6 +14,7 @@ from vpe_watcher.core.breakers import is_root
 from vpe_watcher.core.errors import EnvironmentFault, StepFault
 from vpe_watcher.core.machine import Decision, ImpossibleOutcome, Patience, decide
 from vpe_watcher.core.model import (
+    FAILING,
     Case,
     FailureClass,
     Label,
@@ -21,10 +22,11 @@ from vpe_watcher.core.model import (
     Problem,
     State,
 )
+from vpe_watcher.flow.agenda import Due, Line
 from vpe_watcher.flow.breakers import Breakers, Log
 from vpe_watcher.flow.duplicates import WAITS_FOR_SAME
 from vpe_watcher.flow.ports import Ports
-from vpe_watcher.flow.schedule import Due, Schedule
+from vpe_watcher.flow.schedule import Schedule
 from vpe_watcher.flow.steps import EFFECTS
 from vpe_watcher.flow.verdicts import Verdicts
 
@@ -155,11 +157,7 @@ class Runner:
             due_at = max(due_at, self.breakers.open(_fault_of(outcome), kind=case.state))
         self._refused_in_a_row(case, decision)
         self._end_probes(case, decision, outcome)
-        due = None
-        if decision.state is not None and not decision.state.is_at_rest:
-            waits = decision.problem is not None and decision.problem.code == WAITS_FOR_SAME
-            due = Due(due_at, decision.state, case.recipe, case.is_counted, waits)
-        self.schedule.put(case.case_id, due)
+        self.schedule.put(case.case_id, _next_due(case, decision, due_at))
         if case.state in {State.CLAIMING, State.ARCHIVING} and self._has_family(case):
             self.schedule.refresh()  # other cases of the same folder may have waited for this
         self._report(case, begun, decision, outcome)
@@ -220,6 +218,17 @@ class Runner:
         event = _case_event(case, decision)
         if event:
             self._log(event, **{**fields, "name": case.case_name, "hint": problem and problem.hint})
+
+
+def _next_due(case: Case, decision: Decision, due_at: float) -> Due | None:
+    """Return when and in which line a case is due after a decision; None: it rests, or is gone."""
+    state = decision.state
+    if state is None or state.is_at_rest:
+        return None
+    is_failing = (decision.arrow.verdict or case.verdict) in FAILING
+    line = Line(state, case.recipe, case.is_counted, is_failing and state is State.ARCHIVING)
+    waits = decision.problem is not None and decision.problem.code == WAITS_FOR_SAME
+    return Due(due_at, line, waits)
 
 
 def _case_event(case: Case, decision: Decision) -> str:

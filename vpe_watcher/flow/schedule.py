@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from vpe_watcher.adapters.store import Store
 from vpe_watcher.core.breakers import needed_by
 from vpe_watcher.core.model import State
+from vpe_watcher.flow.agenda import Agenda, Due, Line
 from vpe_watcher.flow.breakers import Breakers
 from vpe_watcher.flow.verdicts import hosts_of
 
@@ -27,6 +28,7 @@ LANES: Mapping[State, str] = {
     State.DELIVERING: "disk",
     State.ARCHIVING: "disk",
 }
+HOST_PREFIXES: Mapping[State, str] = {State.UPLOADING: "upload:", State.FETCHING: "download:"}
 IN_FLIGHT = frozenset({State.UPLOADING, State.NOTIFYING, State.WAITING, State.FETCHING})
 SILENCE = "silence"
 OUTSIDE_KINDS = frozenset({"scan", "main", "notes", "state", "free space", SILENCE})
@@ -53,17 +55,6 @@ class Limits:
     budgets: Mapping[str, Mapping[str, int]]  # by recipe
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
-    """A case on the schedule: when its next step is due (monotonic), and which."""
-
-    at: float
-    state: State
-    recipe: str
-    is_counted: bool  # its first submit was counted by the budgets
-    waits_for_same: bool = False  # an earlier case of the same scan has to end first
-
-
 @dataclass(slots=True)
 class _Room:
     """What is free in the lanes, while steps are taken in hand."""
@@ -76,7 +67,7 @@ class _Room:
     def has(self, due: Due, *, is_shared: bool) -> bool:
         """Tell whether a step may begin; `is_shared`: leave a place to the other recipes."""
         lane = LANES[due.state]
-        limit, own = self.limits.lanes[lane], self.by_recipe[lane, due.recipe]
+        limit, own = self.limits.lanes[lane], self.by_recipe[lane, due.line.recipe]
         if self.used[lane] >= limit or (is_shared and limit > 1 and own >= limit - 1):
             return False
         if lane == "disk" and own >= self.limits.disk_steps_a_root:
@@ -87,7 +78,7 @@ class _Room:
         """Count a step that begins."""
         lane = LANES[due.state]
         self.used[lane] += 1
-        self.by_recipe[lane, due.recipe] += 1
+        self.by_recipe[lane, due.line.recipe] += 1
         self.in_flight += due.state is State.SUBMITTING
 
 
@@ -109,7 +100,7 @@ class Schedule:
         self._limits = limits
         self._monotonic = monotonic
         self._should_stop = should_stop
-        self._due: dict[str, Due] = {}
+        self._agenda = Agenda()
         self._in_hand: dict[str, State] = {}
         self._silent: frozenset[str] = frozenset()
         self._taken_at = float("-inf")
@@ -119,21 +110,20 @@ class Schedule:
         """Read which cases are not at rest; new ones are due now."""
         with self._lock:  # held over the query: an older answer must not replace a newer one
             found = self._store.due()
-            known = self._due
-            self._due = {}
-            for case_id, recipe, state, is_counted in found:
-                before = known.get(case_id)
-                if before is not None and before.state is state:
-                    self._due[case_id] = before
-                else:
-                    now = self._monotonic()
-                    self._due[case_id] = Due(now, state, recipe, is_counted)
+            known, self._agenda = self._agenda, Agenda()
+            for row in found:
+                before = known.get(row.case_id)
+                if before is None or before.state is not row.state:
+                    line = Line(row.state, row.recipe, row.is_counted, row.is_failing)
+                    before = Due(self._monotonic(), line)
+                self._agenda.put(row.case_id, before)
 
     def add(self, case_id: str, recipe: str) -> None:
         """Put a case on the schedule whose row was just written: its claim is due now."""
         with self._lock:
-            due = Due(self._monotonic(), State.CLAIMING, recipe, is_counted=False)
-            self._due.setdefault(case_id, due)
+            if self._agenda.get(case_id) is None:
+                line = Line(State.CLAIMING, recipe, is_counted=False)
+                self._agenda.put(case_id, Due(self._monotonic(), line))
 
     def set_silent(self, roots: frozenset[str]) -> None:
         """Say which roots do not answer now: what needs them is not begun.
@@ -151,26 +141,31 @@ class Schedule:
     def take_ready(self) -> list[tuple[str, State]]:
         """Take in hand every step that is due, may pass its breakers and has room in its lane.
 
+        Longest due first: of several cases behind one breaker, the one that failed last comes last.
         One place of each lane goes to one recipe only while no other recipe can use it.
         """
         now = self._monotonic()
         with self._lock:
-            kinds = frozenset(str(due.state) for due in self._due.values())
+            kinds = frozenset(str(line.state) for line in self._agenda.lines())
             self._breakers.close_orphans(kinds | OUTSIDE_KINDS)
             self._taken_at = now
             room = self._room()
-            startable = self._startable(now)
-            taken: list[tuple[str, State]] = []
-            for is_shared in (True, False):
-                for case_id, due in startable:
-                    if case_id in self._in_hand or not room.has(due, is_shared=is_shared):
-                        continue
-                    needed = self._needs(case_id, due)
-                    if not self._breakers.may_pass(case_id, due.state, needed):
-                        continue
+            return self._take(now, room, is_shared=True) + self._take(now, room, is_shared=False)
+
+    def _take(self, now: float, room: _Room, *, is_shared: bool) -> list[tuple[str, State]]:
+        """Take what there is room for; where one cannot go on, its line waits with it."""
+        taken: list[tuple[str, State]] = []
+        waiting: set[Line] = set()
+        for case_id, due in self._agenda.due_by(now, left_out=waiting):
+            if not room.has(due, is_shared=is_shared):
+                waiting.add(due.line)
+            elif self._may_begin(case_id, due):
+                if self._breakers.may_pass(case_id, due.state, self._needs(case_id, due)):
                     room.take(due)
                     self._in_hand[case_id] = due.state
                     taken.append((case_id, due.state))
+                elif not self._needs_hosts(due.line):
+                    waiting.add(due.line)
         return taken
 
     def _room(self) -> _Room:
@@ -178,45 +173,32 @@ class Schedule:
         room = _Room(self._limits, Counter(), Counter(), in_flight)
         stuck: Counter[str] = Counter()
         for case_id, state in self._in_hand.items():
-            lane, due = LANES[state], self._due.get(case_id)
+            lane, due = LANES[state], self._agenda.get(case_id)
             if self._is_stuck(case_id) and stuck[lane] < self._limits.lanes[lane]:
                 stuck[lane] += 1
                 continue
             room.used[lane] += 1
-            room.by_recipe[lane, due.recipe if due is not None else ""] += 1
+            room.by_recipe[lane, due.line.recipe if due is not None else ""] += 1
         return room
 
     def _is_stuck(self, case_id: str) -> bool:
-        due = self._due.get(case_id)
+        due = self._agenda.get(case_id)
         if due is None or not self._silent:
             return False
-        return bool(self._silent_for(case_id, replace(due, state=self._in_hand[case_id])))
+        return bool(self._silent_for(replace(due.line, state=self._in_hand[case_id])))
 
-    def _silent_for(self, case_id: str, due: Due) -> frozenset[str]:
+    def _silent_for(self, line: Line) -> frozenset[str]:
         """Name the silent roots that a step would ask."""
         if not self._silent:
             return self._silent
-        used = frozenset(name.format(recipe=due.recipe) for name in USES[due.state])
-        silent = used & self._silent
-        return self._only_its_rest(case_id, due, silent) if silent else silent
-
-    def _startable(self, now: float) -> list[tuple[str, Due]]:
-        """Return what is due.
-
-        Longest due first: of several cases behind one breaker, the one that failed last comes last.
-        """
-        startable = [
-            (case_id, due)
-            for case_id, due in self._due.items()
-            if due.at <= now and self._may_begin(case_id, due)
-        ]
-        return sorted(startable, key=lambda one: one[1].at)
+        used = frozenset(name.format(recipe=line.recipe) for name in USES[line.state])
+        return _only_its_rest(line, used & self._silent)
 
     def _may_begin(self, case_id: str, due: Due) -> bool:
         """Tell whether a case is not in a step, nor about to be cancelled, nor needs the silent."""
         if case_id in self._in_hand or self._should_stop(case_id):
             return False
-        return not self._silent_for(case_id, due)
+        return not self._silent_for(due.line)
 
     def next_due_in_s(self) -> float | None:
         """Return the seconds until something may be due; None when nothing is on the schedule.
@@ -225,17 +207,29 @@ class Schedule:
         """
         now, soonest = self._monotonic(), float("inf")
         with self._lock:
-            is_any_open = bool(self._breakers.all())
-            for case_id, due in self._due.items():
-                if due.at >= soonest or not self._may_begin(case_id, due):
-                    continue
-                moment = due.at
-                if is_any_open:
-                    needed = self._needs(case_id, due)
-                    moment = max(moment, self._breakers.next_probe_at(due.state, needed))
-                if self._taken_at < moment < soonest:
-                    soonest = moment
+            for line in self._agenda.lines():
+                soonest = min(soonest, self._next_moment(line))
         return None if soonest == float("inf") else max(0.0, soonest - now)
+
+    def _next_moment(self, line: Line) -> float:
+        """Return the monotonic moment, after the last taking, when one of a line may be due."""
+        if self._needs_hosts(line):
+            moments = map(self._moment_of, self._agenda.standing_in(line))
+            return min((one for one in moments if one > self._taken_at), default=float("inf"))
+        probe_at = self._breakers.next_probe_at(line.state, self._needs_of(line))
+        after = float("-inf") if probe_at > self._taken_at else self._taken_at
+        for case_id in self._agenda.standing_in(line, after=after):
+            due = self._agenda.get(case_id)
+            if due is not None and self._may_begin(case_id, due):
+                return max(due.at, probe_at)
+        return float("inf")
+
+    def _moment_of(self, case_id: str) -> float:
+        due = self._agenda.get(case_id)
+        if due is None or not self._may_begin(case_id, due):
+            return float("inf")
+        needed = self._needs(case_id, due)
+        return max(due.at, self._breakers.next_probe_at(due.state, needed))
 
     def is_idle(self, *, within_s: float) -> bool:
         """Tell whether nothing is in hand, processing, or due within a time but for breakers.
@@ -251,7 +245,7 @@ class Schedule:
                 case_id in gated
                 or (due.waits_for_same and bool(gated))
                 or (due.state is not State.WAITING and due.at > now + within_s)
-                for case_id, due in self._due.items()
+                for case_id, due in self._agenda.items()
             )
 
     def has_gated_work(self) -> bool:
@@ -260,11 +254,17 @@ class Schedule:
             return bool(self._gated())
 
     def _gated(self) -> set[str]:
-        return {
-            case_id
-            for case_id, due in self._due.items()
-            if self._breakers.is_gated(due.state, self._needs(case_id, due))
-        }
+        gated: set[str] = set()
+        for line in self._agenda.lines():
+            if self._needs_hosts(line):
+                gated |= {one for one in self._agenda.standing_in(line) if self._is_gated(one)}
+            elif self._breakers.is_gated(line.state, self._needs_of(line)):
+                gated |= set(self._agenda.standing_in(line))
+        return gated
+
+    def _is_gated(self, case_id: str) -> bool:
+        due = self._agenda.get(case_id)
+        return due is not None and self._breakers.is_gated(due.state, self._needs(case_id, due))
 
     def is_in_hand(self, case_id: str) -> bool:
         """Tell whether a step of this case runs now."""
@@ -272,47 +272,43 @@ class Schedule:
             return case_id in self._in_hand
 
     def _count_in_flight(self) -> int:
-        flying = sum(due.state in IN_FLIGHT for due in self._due.values())
-        return flying + sum(state is State.SUBMITTING for state in self._in_hand.values())
+        submitting = sum(state is State.SUBMITTING for state in self._in_hand.values())
+        return self._agenda.count(IN_FLIGHT) + submitting
+
+    def _needs_hosts(self, line: Line) -> bool:
+        """Tell whether each case of a line may need other breakers: those of its links' hosts."""
+        prefix = HOST_PREFIXES.get(line.state)
+        return prefix is not None and self._breakers.is_any_open(prefix)
 
     def _needs(self, case_id: str, due: Due) -> frozenset[str]:
         """Name the breakers that this step needs closed; the case is asked only if one is open."""
         hosts: frozenset[str] = frozenset()
-        prefix = {State.UPLOADING: "upload:", State.FETCHING: "download:"}.get(due.state)
-        if prefix and any(b.name.startswith(prefix) for b in self._breakers.all()):
+        if self._needs_hosts(due.line):
             case = self._store.load(case_id)
-            hosts = hosts_of(case, prefix) if case else hosts
-        needed = needed_by(due.state, due.recipe, hosts) | self._silent_for(case_id, due)
-        if self._breakers.was_met(f"inbox:{due.recipe}", due.state):
-            needed |= {f"inbox:{due.recipe}"}
-        budgets = {"budget", f"budget:{due.recipe}"} & needed
-        if due.is_counted:
-            needed -= budgets  # a new job of a case that the budget has seen
-        if not self._breakers.is_open("archive", "failed"):
-            return needed
-        return self._only_its_rest(case_id, due, needed)
+            hosts = hosts_of(case, HOST_PREFIXES[due.state]) if case else hosts
+        return self._needs_of(due.line, hosts)
 
-    def _only_its_rest(self, case_id: str, due: Due, roots: frozenset[str]) -> frozenset[str]:
-        """Leave out of the names of roots that of `archive` and `failed` where it does not go."""
-        if due.state is not State.ARCHIVING or not roots & {"archive", "failed"}:
-            return roots
-        case = self._store.load(case_id)
-        failing = case is not None and case.verdict in {State.FAILED, State.CANCELLED}
-        return roots - {"archive" if failing else "failed"}
+    def _needs_of(self, line: Line, hosts: frozenset[str] = frozenset()) -> frozenset[str]:
+        needed = needed_by(line.state, line.recipe, hosts) | self._silent_for(line)
+        if self._breakers.was_met(f"inbox:{line.recipe}", line.state):
+            needed |= {f"inbox:{line.recipe}"}
+        if line.is_counted:  # a new job of a case that the budget has seen
+            needed -= {"budget", f"budget:{line.recipe}"}
+        return _only_its_rest(line, needed)
 
     def put_off(self, case_id: str, until: float) -> None:
         """Let a case's step be due no sooner than a monotonic moment."""
         with self._lock:
-            due = self._due.get(case_id)
+            due = self._agenda.get(case_id)
             if due is not None:
-                self._due[case_id] = replace(due, at=max(due.at, until))
+                self._agenda.put(case_id, replace(due, at=max(due.at, until)))
 
     def is_another_waiting(self, case_id: str) -> bool:
         """Tell whether the job of another case is being polled."""
         with self._lock:
-            return any(
-                due.state is State.WAITING and other != case_id for other, due in self._due.items()
-            )
+            due = self._agenda.get(case_id)
+            is_itself = due is not None and due.state is State.WAITING
+            return self._agenda.count({State.WAITING}) > is_itself
 
     def release(self, case_id: str) -> None:
         """Take note that a step has ended, however it did."""
@@ -323,12 +319,19 @@ class Schedule:
         """Record when a case's next step is due; None: it is at rest or forgotten."""
         with self._lock:
             if due is None:
-                self._due.pop(case_id, None)
+                self._agenda.remove(case_id)
             else:
-                self._due[case_id] = due
+                self._agenda.put(case_id, due)
 
     def budgets_of(self, case_id: str) -> Mapping[str, int]:
         """Return the limits of jobs a day that hold for a case, by breaker name."""
         with self._lock:
-            due = self._due.get(case_id)
-        return self._limits.budgets.get(due.recipe, {}) if due else {}
+            due = self._agenda.get(case_id)
+        return self._limits.budgets.get(due.line.recipe, {}) if due else {}
+
+
+def _only_its_rest(line: Line, roots: frozenset[str]) -> frozenset[str]:
+    """Leave out of the names of roots that of `archive` or `failed`, where it does not go."""
+    if line.state is not State.ARCHIVING:
+        return roots
+    return roots - {"archive" if line.is_failing else "failed"}

@@ -18,7 +18,7 @@ from tests.adapters.store.builders import (
     an_input,
     nowhere,
 )
-from vpe_watcher.adapters.store import Store
+from vpe_watcher.adapters.store import Store, UnderWay
 from vpe_watcher.core.model import Label, Modality, Move, State
 from vpe_watcher.core.moments import iso
 
@@ -136,8 +136,8 @@ def test_due_cases_come_oldest_first(house: House) -> None:
     house.step(Label.GONE, BAD_SCAN, "c2")
     house.step(case_id="c3")
     assert house.store.due() == [
-        ("c1", "default", State.CLAIMING, False),
-        ("c3", "default", State.SUBMITTING, False),
+        UnderWay("c1", "default", State.CLAIMING, is_counted=False),
+        UnderWay("c3", "default", State.SUBMITTING, is_counted=False),
     ]
 
 

@@ -255,7 +255,7 @@ def entry_of_series(entry: Any, one: Slice) -> Any:
 
 def test_old_cases_go_on(house: House, version: int) -> None:
     """What was due is due, and a person's word on a case at rest works."""
-    due = {case_id for case_id, _, _, _ in house.store.due()}
+    due = {case.case_id for case in house.store.due()}
     waiting = {"part1"}  # for the first case of its folder
     assert (
         due

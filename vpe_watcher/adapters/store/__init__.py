@@ -3,6 +3,23 @@
 from vpe_watcher.adapters.store.database import Database
 from vpe_watcher.adapters.store.queries import Queries
 from vpe_watcher.adapters.store.store import Store
-from vpe_watcher.adapters.store.values import Begun, Earlier, NewCase, Remembered, Word
+from vpe_watcher.adapters.store.values import (
+    Begun,
+    Earlier,
+    NewCase,
+    Remembered,
+    UnderWay,
+    Word,
+)
 
-__all__ = ["Begun", "Database", "Earlier", "NewCase", "Queries", "Remembered", "Store", "Word"]
+__all__ = [
+    "Begun",
+    "Database",
+    "Earlier",
+    "NewCase",
+    "Queries",
+    "Remembered",
+    "Store",
+    "UnderWay",
+    "Word",
+]

@@ -36,9 +36,9 @@ from vpe_watcher.adapters.store.statements import (
     update_case,
     waits_for_family,
 )
-from vpe_watcher.adapters.store.values import Begun, NewCase, Remembered
+from vpe_watcher.adapters.store.values import Begun, NewCase, Remembered, UnderWay
 from vpe_watcher.core.machine import TABLE, Decision
-from vpe_watcher.core.model import AT_REST, Case, Label, Move, Outcome, State
+from vpe_watcher.core.model import AT_REST, FAILING, Case, Label, Move, Outcome, State
 from vpe_watcher.core.moments import iso
 from vpe_watcher.core.names import folder_name, name_key, numbered
 
@@ -51,20 +51,23 @@ class Store(DaemonVerbs, MemoryVerbs, ProgressVerbs):
         with self.database.reading() as connection:
             return load_case(connection, case_id)
 
-    def due(self) -> list[tuple[str, str, State, bool]]:
-        """Return all cases that are not at rest, oldest first.
-
-        Each is (case id, recipe, state, whether the budgets have counted it).
-        """
+    def due(self) -> list[UnderWay]:
+        """Return all cases that are not at rest, oldest first."""
         rows = self.database.read(
-            "SELECT case_id, recipe, state, first_submit_at FROM cases WHERE state IN "  # noqa: S608 - ours
+            "SELECT case_id, recipe, state, first_submit_at, verdict FROM cases WHERE state IN "  # noqa: S608 - ours
             "('claiming', 'submitting', 'uploading', 'notifying', 'waiting', 'fetching', "
             "'delivering', 'archiving') "
             f"AND NOT {WAITS_FOR_FAMILY} "
             "ORDER BY seq"
         )
         return [
-            (row["case_id"], row["recipe"], State(row["state"]), row["first_submit_at"] is not None)
+            UnderWay(
+                row["case_id"],
+                row["recipe"],
+                State(row["state"]),
+                row["first_submit_at"] is not None,
+                row["state"] == State.ARCHIVING and row["verdict"] in FAILING,
+            )
             for row in rows
         ]
 

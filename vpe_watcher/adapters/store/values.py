@@ -33,6 +33,20 @@ class NewCase:
 
 
 @dataclass(frozen=True, slots=True)
+class UnderWay:
+    """What the schedule needs to know of a case that is not at rest.
+
+    `is_counted`: the budgets have seen its first submit; `is_failing`: `failed` is where it ends.
+    """
+
+    case_id: str
+    recipe: str
+    state: State
+    is_counted: bool
+    is_failing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Remembered:
     """A file of a root where nothing is moved, as it was when it was seen; `case_id` "" if unsent.
 

@@ -1,0 +1,116 @@
+"""When each case under way is due, in lines of cases that the same things keep waiting.
+
+Thousands of cases may wait for one budget or one folder: whoever looks for the next step asks the
+first of each line, not all of them. Never asks a clock, a breaker or a row; owned by the schedule.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from heapq import heapify, heappop, heapreplace
+from itertools import islice
+
+from vpe_watcher.core.model import State
+
+# When it is due, a number that no other case has, and its id: what a line is sorted by.
+Place = tuple[float, int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What decides, beside its own links, whether a case's step may begin."""
+
+    state: State
+    recipe: str
+    is_counted: bool  # its first submit was counted by the budgets
+    is_failing: bool = False  # it goes to `failed` in the end, not to the archive
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A case under way: when its next step is due (monotonic), and in which line it stands."""
+
+    at: float
+    line: Line
+    waits_for_same: bool = False  # an earlier case of the same scan has to end first
+
+    @property
+    def state(self) -> State:
+        """Return the step that is due."""
+        return self.line.state
+
+
+@dataclass(slots=True)
+class Agenda:
+    """The cases under way by their ids, and each line of them, longest due first."""
+
+    _cases: dict[str, tuple[int, Due]] = field(default_factory=dict)
+    _lines: dict[Line, list[Place]] = field(default_factory=dict)
+    _last_number: int = 0
+
+    def get(self, case_id: str) -> Due | None:
+        """Return when a case is due; None when it is not on the agenda."""
+        known = self._cases.get(case_id)
+        return known[1] if known else None
+
+    def put(self, case_id: str, due: Due) -> None:
+        """Set when a case is due. Of cases due at the same moment the one put first comes first."""
+        number = self._drop(case_id)
+        if number is None:
+            self._last_number = number = self._last_number + 1
+        self._cases[case_id] = number, due
+        insort(self._lines.setdefault(due.line, []), (due.at, number, case_id))
+
+    def remove(self, case_id: str) -> None:
+        """Take a case off the agenda, if it is there."""
+        self._drop(case_id)
+
+    def _drop(self, case_id: str) -> int | None:
+        known = self._cases.pop(case_id, None)
+        if known is None:
+            return None
+        number, due = known
+        places = self._lines[due.line]
+        del places[bisect_left(places, (due.at, number, case_id))]
+        if not places:
+            del self._lines[due.line]
+        return number
+
+    def items(self) -> Iterator[tuple[str, Due]]:
+        """Walk all cases, in no order that means anything."""
+        return ((case_id, due) for case_id, (_, due) in self._cases.items())
+
+    def lines(self) -> tuple[Line, ...]:
+        """Return the lines in which somebody stands."""
+        return tuple(self._lines)
+
+    def count(self, states: Collection[State]) -> int:
+        """Count the cases whose due step is one of these."""
+        return sum(len(places) for line, places in self._lines.items() if line.state in states)
+
+    def standing_in(self, line: Line, *, after: float = float("-inf")) -> Iterator[str]:
+        """Walk the ids of a line, longest due first, of those due after a moment."""
+        places = self._lines[line]
+        first = bisect_left(places, (after, float("inf"), ""))
+        return (case_id for _, _, case_id in islice(places, first, None))
+
+    def due_by(self, moment: float, *, left_out: Collection[Line]) -> Iterator[tuple[str, Due]]:
+        """Walk what is due by a moment, longest due first.
+
+        Who walks may put lines into `left_out` on the way, and must not change the agenda.
+        """
+        heads = [(places[0], 0, line) for line, places in self._lines.items()]
+        heapify(heads)
+        while heads and heads[0][0][0] <= moment:
+            (_, _, case_id), index, line = heads[0]
+            if line in left_out:
+                heappop(heads)
+                continue
+            places = self._lines[line]
+            if index + 1 < len(places):
+                heapreplace(heads, (places[index + 1], index + 1, line))
+            else:
+                heappop(heads)
+            yield case_id, self._cases[case_id][1]
