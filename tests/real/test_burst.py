@@ -17,7 +17,7 @@ from tests.real.small import move_in, write_small_mesh, write_small_scan
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300), pytest.mark.usefixtures("parts")]
 
-FILES, CLAIMED, TREES, NOTES = 5000, 500, 20, 3
+FILES, TREES, NOTES = 5000, 20, 3
 SCAN_EVERY_S = 5.0
 DUTY = 0.05
 # What is found is claimed; one job is enough, the others wait for tomorrow's budget.
@@ -60,7 +60,7 @@ def test_a_burst_is_found_within_one_scan_period(
 def test_of_a_burst_nothing_is_claimed_twice(disk: Path, record_property: Record) -> None:
     """With one watch for three inboxes every file and every tree becomes one case."""
     _make_inboxes(disk)
-    count = _stage(disk / "staged", CLAIMED, write_small_scan)
+    count = _stage(disk / "staged", FILES, write_small_scan)
     names = [path.name.removesuffix(".nii") for path in (disk / "staged").iterdir()]
     intake = {"settle_s": 1, "scan_every_s": SCAN_EVERY_S}
     plan = Plan(intake=intake, limits=LIMITS, recipes=RECIPES, prefix=STARVED)

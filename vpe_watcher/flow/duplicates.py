@@ -39,7 +39,7 @@ def compare_with_earlier(case_id: str, ports: Ports) -> Outcome:
         return _compare_with_series(case, ports)  # also where duplicates run again: a part is none
     if not ports.rules.recipes[case.recipe].skips_duplicates:
         return OK
-    if not ports.store.earlier_alike(case_id, at_most=1):
+    if not ports.store.has_earlier_alike(case_id):
         return OK
     key = _content_key(case, ports)
     for earlier in _alike(case_id, key, ports):

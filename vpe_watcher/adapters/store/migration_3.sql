@@ -6,3 +6,5 @@ CREATE TABLE paused (
     recipe TEXT PRIMARY KEY,
     since TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX cases_by_content ON cases (request_key, sizes_key, content_key, state);

@@ -32,6 +32,8 @@ from vpe_watcher.core.model import FileMark, Input, Notified, Output, Problem, S
 from vpe_watcher.core.moments import iso
 from vpe_watcher.core.wire import Links
 
+_PAST_CLAIM = str(tuple(str(state) for state in State if state is not State.CLAIMING))
+
 # A file of a case: the case that holds it ("" for itself), and its name in that case's content.
 FileKey = tuple[str, str]
 
@@ -162,9 +164,11 @@ class ProgressVerbs(Verbs):
             case = must_load(connection, case_id)
             update_case(connection, case_id, claimed=case.times["claimed"] or iso(self._now()))
 
-    def earlier_alike(
-        self, case_id: str, *, content_key: str | None = None, at_most: int = -1
-    ) -> list[Earlier]:
+    def has_earlier_alike(self, case_id: str) -> bool:
+        """Tell whether `earlier_alike` finds any case, without walking thousands of one size."""
+        return bool(self._alike(case_id, "TRUE ORDER BY e.seq LIMIT 1"))
+
+    def earlier_alike(self, case_id: str, *, content_key: str | None = None) -> list[Earlier]:
         """Return the cases that asked for the same of inputs of the same sizes, and came first.
 
         First came what was taken first, and whatever is past its claim by now or may have been
@@ -172,19 +176,28 @@ class ProgressVerbs(Verbs):
         count, so that no two wait for one another. With a `content_key` only those that have it,
         or may have it, are returned.
         """
-        rows = self.database.read(
-            f"SELECT e.case_id, e.state, {MAY_BE_PAID} AS paid, e.content_key, e.verdict "  # noqa: S608 - ours
+        if content_key is None:
+            rows = self._alike(case_id, "TRUE")
+        else:  # three questions, as one with OR walks all of a size
+            unread = "e.content_key IS NULL AND"
+            rows = [
+                *self._alike(case_id, "e.content_key = ?2", content_key),
+                *self._alike(case_id, f"{unread} e.state = 'claiming' AND e.seq < c.seq"),
+                *self._alike(case_id, f"{unread} e.state IN {_PAST_CLAIM}"),
+            ]
+        return [_earlier(row) for row in sorted(rows, key=lambda row: int(row["seq"]))]
+
+    def _alike(self, case_id: str, which: str, *parameters: object) -> list[sqlite3.Row]:
+        return self.database.read(
+            f"SELECT e.seq, e.case_id, e.state, {MAY_BE_PAID} AS paid, e.content_key, e.verdict "  # noqa: S608 - ours
             "FROM cases AS c "
             "JOIN cases AS e ON e.request_key = c.request_key AND e.sizes_key = c.sizes_key "
             "AND e.seq <> c.seq AND (e.seq < c.seq OR e.state IN ('done', 'partial', "
             "'submitting', 'uploading', 'notifying', 'waiting', 'fetching', 'delivering', "
             f"'archiving') OR (e.state <> 'claiming' AND {MAY_BE_PAID})) "
-            "WHERE c.case_id = ?1 AND e.doom IS NULL "
-            "AND (?2 IS NULL OR e.content_key = ?2 OR e.content_key IS NULL) "
-            "ORDER BY e.seq LIMIT ?3",
-            (case_id, content_key, at_most),
+            f"WHERE c.case_id = ?1 AND e.doom IS NULL AND {which}",
+            (case_id, *parameters),
         )
-        return [_earlier(row) for row in rows]
 
     def set_digests(self, case_id: str, digests: Mapping[FileKey, str]) -> str:
         """Record the SHA-256 of files by (owning case or "", name); return the content key."""

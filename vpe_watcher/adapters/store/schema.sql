@@ -94,6 +94,8 @@ CREATE INDEX cases_by_first_submit ON cases (first_submit_at) WHERE first_submit
 CREATE INDEX cases_with_note ON cases (case_id) WHERE is_noted = 1;
 CREATE INDEX cases_by_folder ON cases (split_of) WHERE split_of <> '';
 CREATE INDEX cases_by_size ON cases (request_key, sizes_key);
+-- Of thousands of one size, those of one content, or not read yet, are found without the others.
+CREATE INDEX cases_by_content ON cases (request_key, sizes_key, content_key, state);
 
 -- A folder name belongs to one case, compared without case, in outbox, archive and failed alike.
 CREATE TABLE names (

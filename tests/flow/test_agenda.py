@@ -1,0 +1,140 @@
+"""Cases in lines: the order in which they are due, whatever was put, put off and removed before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vpe_watcher.adapters.store import Store, UnderWay
+from vpe_watcher.core.errors import EnvironmentFault
+from vpe_watcher.core.machine import Patience
+from vpe_watcher.core.model import State
+from vpe_watcher.flow.agenda import Agenda, Due, Line
+from vpe_watcher.flow.breakers import Breakers
+from vpe_watcher.flow.schedule import Limits, Schedule
+
+LINES = [
+    Line(state, recipe, is_counted=False)
+    for state in (State.CLAIMING, State.WAITING)
+    for recipe in ("a", "b")
+]
+CHANGES = st.lists(
+    st.tuples(
+        st.sampled_from("tuvwxyz"),
+        st.one_of(st.none(), st.tuples(st.integers(0, 5), st.sampled_from(LINES))),
+    ),
+    max_size=40,
+)
+
+
+@dataclass
+class Plain:
+    """The same as one dictionary, as plainly as can be: case id to (number, due)."""
+
+    cases: dict[str, tuple[int, Due]] = field(default_factory=dict)
+    last: int = 0
+
+    def put(self, case_id: str, due: Due) -> None:
+        """Keep a case's number, or give it the next."""
+        number, _ = self.cases.get(case_id, (self.last + 1, due))
+        self.last = max(self.last, number)
+        self.cases[case_id] = number, due
+
+    def sorted(self) -> list[tuple[str, Due]]:
+        """Return all, longest due first."""
+        ids = sorted(self.cases, key=lambda one: (self.cases[one][1].at, self.cases[one][0]))
+        return [(one, self.cases[one][1]) for one in ids]
+
+
+def filled(changes: list[tuple[str, tuple[int, Line] | None]]) -> tuple[Agenda, Plain]:
+    """Put and remove the same in both."""
+    agenda, plain = Agenda(), Plain()
+    for case_id, change in changes:
+        if change is None:
+            agenda.remove(case_id)
+            plain.cases.pop(case_id, None)
+        else:
+            due = Due(float(change[0]), change[1])
+            agenda.put(case_id, due)
+            plain.put(case_id, due)
+    return agenda, plain
+
+
+@given(CHANGES, st.integers(0, 5))
+def test_what_is_due_comes_longest_due_first(
+    changes: list[tuple[str, tuple[int, Line] | None]], moment: int
+) -> None:
+    """The walk over lines finds what a sort of all cases finds."""
+    agenda, plain = filled(changes)
+    wanted = [(case_id, due) for case_id, due in plain.sorted() if due.at <= moment]
+    assert list(agenda.due_by(moment, left_out=())) == wanted
+    assert dict(agenda.items()) == dict(plain.sorted())
+    assert all(agenda.get(case_id) == due for case_id, due in wanted)
+
+
+@given(CHANGES, st.sampled_from(LINES), st.integers(-1, 5))
+def test_a_line_is_walked_alone(
+    changes: list[tuple[str, tuple[int, Line] | None]], line: Line, moment: int
+) -> None:
+    """Its cases due after a moment, in order; a line that is left out on the way ends there."""
+    agenda, plain = filled(changes)
+    own = [case_id for case_id, due in plain.sorted() if due.line == line]
+    assert (line in agenda.lines()) == bool(own)
+    assert agenda.count({line.state}) == sum(
+        due.state is line.state for _, due in plain.cases.values()
+    )
+    if own:
+        late = [one for one in own if plain.cases[one][1].at > moment]
+        assert list(agenda.standing_in(line, after=moment)) == late
+    left_out: set[Line] = set()
+    walked = []
+    for case_id, due in agenda.due_by(9, left_out=left_out):
+        walked.append(case_id)
+        left_out.add(due.line)
+    assert len(walked) == len(agenda.lines())
+
+
+def _nobody(_event: str, /, **_fields: object) -> None:
+    """Take a log event and forget it."""
+
+
+class Rows(Store):
+    """A thousand cases that wait for one thing."""
+
+    def __init__(self) -> None:
+        """Need no state file."""
+
+    def due(self) -> list[UnderWay]:
+        """Return them."""
+        return [UnderWay(str(n), "default", State.SUBMITTING, is_counted=False) for n in range(999)]
+
+
+def test_of_a_thousand_behind_one_breaker_only_the_first_is_asked() -> None:
+    """A tick costs little, however many wait."""
+    asked: list[str] = []
+
+    def should_stop(case_id: str) -> bool:
+        asked.append(case_id)
+        return False
+
+    breakers = Breakers(
+        patience=Patience(),
+        monotonic=lambda: 1000.0,
+        now=lambda: 0.0,
+        chance=lambda: 0.5,
+        log=_nobody,
+    )
+    schedule = Schedule(
+        Rows(),
+        breakers,
+        Limits(lanes={"calls": 4}, jobs_in_flight=32, disk_steps_a_root=2, budgets={}),
+        monotonic=lambda: 1000.0,
+        should_stop=should_stop,
+    )
+    schedule.refresh()
+    breakers.open(EnvironmentFault("used up", code="budget", breaker="budget"), kind="submitting")
+    assert schedule.take_ready() == []
+    assert schedule.next_due_in_s() is not None
+    assert len(asked) < 5
