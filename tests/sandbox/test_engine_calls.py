@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import pytest
 
 from tests.sandbox.client import STL, Client
+from vpe_watcher.sandbox.messages import Request
 
 VOLUME = {"cbct": {"extension": ".dcm"}}
 MESHES = {"meshes": [STL]}
@@ -196,3 +198,15 @@ def test_mixed_job_waits_for_the_upload(client: Client) -> None:
     }
     assert list(client.submit(inputs).json()["presignedUploadUrl"]) == ["facial"]
     assert client.sandbox.ledger.job().started == 0
+
+
+def test_a_request_that_is_cut_gets_no_answer(client: Client) -> None:
+    """A submit of which only the beginning came makes no job and is not refused: it never was."""
+    headers = {**_lower(client.bearer), "content-length": "100"}
+    request = Request("POST", f"/{client.version}/job", headers, io.BytesIO(b'{"inputFiles": '))
+    assert client.sandbox.handle(request).breakage.reset
+    assert client.sandbox.ledger.as_json()["jobs"] == []
+
+
+def _lower(headers: dict[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}

@@ -117,13 +117,24 @@ class CappedReader:
         return data
 
 
+class RequestCut(Exception):
+    """The client went away in the middle of its request: there is nothing to carry out."""
+
+
 def read_body(request: Request, *, at_most: int = 4 << 20) -> bytes:
-    """Return the request's body, cut at `at_most` bytes. Only for small JSON bodies."""
+    """Return the request's body, cut at `at_most` bytes. Only for small JSON bodies.
+
+    Raises RequestCut if fewer bytes come than were announced.
+    """
     pieces: list[bytes] = []
-    while piece := request.body.read(at_most):
+    left = at_most
+    while piece := request.body.read(left):
         pieces.append(piece)
-        at_most -= len(piece)
-    return b"".join(pieces)
+        left -= len(piece)
+    body = b"".join(pieces)
+    if len(body) < min(request.length or 0, at_most):
+        raise RequestCut
+    return body
 
 
 def json_response(

@@ -34,6 +34,7 @@ from vpe_watcher.sandbox.messages import (
     Breakage,
     CappedReader,
     Request,
+    RequestCut,
     Response,
     json_response,
     read_body,
@@ -165,7 +166,10 @@ class Sandbox:
             response, rule = refusal(404, "no such route"), None
         else:
             rule = self._script.pick(self._subject(route, request))
-            response = self._carry_out(route, request, rule)
+            try:
+                response = self._carry_out(route, request, rule)
+            except RequestCut:
+                response = Response(0, {}, b"", Breakage(reset=True))
         self._note(route, request, response, is_fault=rule is not None)
         return response
 
