@@ -4,6 +4,9 @@ VENV ?= .venv
 PYTEST_ARGS ?=
 SOAK_PAIRS ?= 20000
 SOAK_SCHEDULES ?= 1200
+SOAK_CHAOS_S ?= 1800
+CHAOS_S ?= 120
+CHAOS_SEED ?=
 # Measures milliseconds: nothing else may run beside it.
 TIMED := tests/real/test_latency.py
 
@@ -15,7 +18,7 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 \
 LOCK_PROJECT := $(LOCK) pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-real soak lint format docs lock clean
+.PHONY: help demo test test-real chaos soak lint format docs lock clean
 .DELETE_ON_ERROR:
 
 help: ## list what make can do
@@ -35,11 +38,16 @@ test-real: $(VENV)/.test $(VENV)/.real ## a real head CT, real servers, a hundre
 	$(BIN)/python -m pytest tests/crash -k second_death --crash-pairs 320 --timeout 0 $(PYTEST_ARGS)
 	$(BIN)/python -m pytest tests/flow/test_writers.py -m "not soak" -n auto --maxprocesses 4 \
 		--writer-schedules 28 $(PYTEST_ARGS)
+	$(MAKE) chaos CHAOS_S=60
 
-soak: $(VENV)/.test ## twenty thousand pairs of deaths and as many schedules of writers: some hours
+chaos: $(VENV)/.test ## everything goes wrong at once for CHAOS_S seconds, then all laws must hold
+	$(BIN)/python -m tests.chaos.trial --seconds $(CHAOS_S) $(CHAOS_SEED:%=--seed %)
+
+soak: $(VENV)/.test ## twenty thousand pairs of deaths, writers, a thousand kills, chaos: some hours
 	$(BIN)/python -m pytest tests/crash --crash-pairs $(SOAK_PAIRS) --timeout 0 $(PYTEST_ARGS)
 	$(BIN)/python -m pytest tests/flow -m soak -n auto --maxprocesses 4 --timeout 0 \
 		--writer-schedules $(SOAK_SCHEDULES) $(PYTEST_ARGS)
+	$(MAKE) chaos CHAOS_S=$(SOAK_CHAOS_S)
 
 lint: $(VENV)/.test ## ruff, ruff format, mypy, import-linter
 	$(BIN)/ruff check .

@@ -66,7 +66,8 @@ def test_a_daemon_killed_a_thousand_times_loses_and_doubles_nothing(
 def _kill_and_check(grounds: Grounds, *, scans: int, kills: int) -> str:
     """Kill and drop, then let the rest be worked off and check all; say what was done."""
     began = time.monotonic()
-    dropped = {f"scan{number}": nifti(seed=number, side=40) for number in range(scans)}
+    dropped = {f"scan{number}": _scan(number) for number in range(scans)}
+    assert len(set(dropped.values())) == scans
     with Onlooker(grounds.root / "outbox") as onlooker:
         _kill_often(grounds, dropped, kills)
         assert grounds.live_to_the_end(timeout_s=60 + scans) == 0, grounds.log()
@@ -80,6 +81,11 @@ def _kill_and_check(grounds: Grounds, *, scans: int, kills: int) -> str:
         f"{kills} SIGKILLs over {scans} scans in {took_s:.0f} s (seed {SEED}): 0 lost, "
         f"{started - scans} paid twice, {len(onlooker.complaints)} half deliveries"
     )
+
+
+def _scan(number: int) -> bytes:
+    """Return a file that no other number has: of one size there are 256 different ones."""
+    return nifti(seed=number, side=40 + number // 256)
 
 
 def _kill_often(grounds: Grounds, dropped: dict[str, bytes], kills: int) -> None:
