@@ -35,7 +35,7 @@ test-real: $(VENV)/.test $(VENV)/.real ## a real head CT, real servers, a hundre
 	$(BIN)/python -m tests.real.inside $(BIN)/python -m pytest -m real -n 2 --dist loadfile \
 		$(PYTEST_ARGS) $(TIMED:%=--ignore=%) tests/real
 	$(BIN)/python -m pytest -m real $(PYTEST_ARGS) tests/crash
-	$(BIN)/python -m pytest tests/crash -k second_death --crash-pairs 320 --timeout 0 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/crash -k second_death --crash-pairs 320 $(PYTEST_ARGS)
 	$(BIN)/python -m pytest tests/flow/test_writers.py -m "not soak" -n auto --maxprocesses 4 \
 		--writer-schedules 28 $(PYTEST_ARGS)
 	$(MAKE) chaos CHAOS_S=60
@@ -44,7 +44,8 @@ chaos: $(VENV)/.test ## everything goes wrong at once for CHAOS_S seconds, then 
 	$(BIN)/python -m tests.chaos.trial --seconds $(CHAOS_S) $(CHAOS_SEED:%=--seed %)
 
 soak: $(VENV)/.test ## twenty thousand pairs of deaths, writers, a thousand kills, chaos: some hours
-	$(BIN)/python -m pytest tests/crash --crash-pairs $(SOAK_PAIRS) --timeout 0 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/crash \
+		--crash-share 1 --crash-pairs $(SOAK_PAIRS) $(SOAK_SLICE:%=--crash-slice %) $(PYTEST_ARGS)
 	$(BIN)/python -m pytest tests/flow -m soak -n auto --maxprocesses 4 --timeout 0 \
 		--writer-schedules $(SOAK_SCHEDULES) $(PYTEST_ARGS)
 	$(MAKE) chaos CHAOS_S=$(SOAK_CHAOS_S)

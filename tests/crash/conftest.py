@@ -14,26 +14,43 @@ import pytest
 from tests.crash.trials import MEMORY, Graveyard
 
 PAIRS = 100
-SHARE = 0.08  # of the points of the scenarios that are sampled; a soak tries all
+SHARE = 0.08  # of the points of the scenarios that are sampled
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Offer a soak: `pytest tests/crash --crash-pairs 20000`, `-m soak --kills 5000`."""
-    parser.addoption("--crash-pairs", type=int, default=PAIRS, help="pairs of deaths to sample")
+    """Offer a soak: `pytest tests/crash --crash-share 1 --crash-pairs 20000`, `--kills 5000`."""
+    parser.addoption("--crash-pairs", type=int, default=PAIRS, help="pairs of deaths to draw")
+    parser.addoption("--crash-share", type=float, default=SHARE, help="of the points, 0 to 1")
+    parser.addoption("--crash-slice", default="", help="K/N: of all pairs, the K-th of N parts")
     parser.addoption("--kills", type=int, default=1000, help="SIGKILLs of a soak")
     parser.addoption("--scans", type=int, default=500, help="scans that are dropped meanwhile")
 
 
 @pytest.fixture(scope="session")
 def pairs_wanted(pytestconfig: pytest.Config) -> int:
-    """Return how many pairs of deaths are to be sampled in all."""
+    """Return how many pairs of deaths are to be drawn in all."""
     return int(pytestconfig.getoption("--crash-pairs", default=PAIRS))
 
 
 @pytest.fixture(scope="session")
-def graveyard(pairs_wanted: int) -> Iterator[Graveyard]:
+def slice_wanted(pytestconfig: pytest.Config) -> tuple[int, int] | None:
+    """Return which part of all pairs is to be tried, (1, n) to (n, n); None: some are drawn."""
+    part, _, parts = str(pytestconfig.getoption("--crash-slice", default="")).partition("/")
+    return (int(part), int(parts)) if part else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let a soak take its time."""
+    is_soak = config.getoption("--crash-pairs", default=PAIRS) > PAIRS
+    for item in items:
+        if is_soak and "graveyard" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(0), append=False)
+
+
+@pytest.fixture(scope="session")
+def graveyard(pytestconfig: pytest.Config) -> Iterator[Graveyard]:
     """Return what runs trials: fresh processes without threads, so that they may fork."""
-    share = 1.0 if pairs_wanted > PAIRS else SHARE
+    share = float(pytestconfig.getoption("--crash-share", default=SHARE))
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(os.cpu_count() or 1, 4), mp_context=context) as pool:
         yield Graveyard(pool, share=share)

@@ -35,24 +35,45 @@ def test_a_death_at_any_point_changes_nothing(graveyard: Graveyard, name: str) -
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_second_death_after_the_first_changes_nothing(
-    graveyard: Graveyard, pairs_wanted: int, record_property: Callable[[str, object], None]
+    graveyard: Graveyard,
+    pairs_wanted: int,
+    slice_wanted: tuple[int, int] | None,
+    record_property: Callable[[str, object], None],
 ) -> None:
     """The first life dies at n, the second at its m-th point, the third ends as if none had."""
     chance = Random(SEED)
-    singles = [verdict for name in SCENARIOS for verdict in graveyard.single_deaths(name)]
-    possible = [
-        Trial(verdict.trial.scenario, (*verdict.trial.deaths, second))
-        for verdict in singles
-        for second in range(1, verdict.lives[-1].points + 1)
-    ]
-    pairs = chance.sample(possible, min(pairs_wanted, len(possible)))
+    firsts = _first_deaths(graveyard)
+    drawn = firsts if slice_wanted else [chance.choice(firsts) for _ in range(pairs_wanted)]
+    singles = {one.trial: one for one in graveyard.tried(sorted(set(drawn)))}
+    if slice_wanted:
+        part, parts = slice_wanted
+        pairs = [pair for first in firsts for pair in _pairs_of(singles[first])]
+        chance.shuffle(pairs)
+        pairs, which = pairs[part - 1 :: parts], f"part {part} of {parts} of all pairs"
+    else:
+        pairs = sorted({chance.choice(_pairs_of(singles[first])) for first in drawn})
+        which = f"pairs, seed {SEED}"
     verdicts = graveyard.tried(pairs)
-    numbers = f"{len(singles)} points, {len(pairs)} of {len(possible)} pairs, seed {SEED}"
-    record_property(DEATHS, numbers)
+    record_property(DEATHS, f"{len(singles)} of {len(firsts)} points, {len(pairs)} {which}")
     assert all(verdict.deaths == 2 for verdict in verdicts)
     for name in SCENARIOS:
-        mine = [verdict for verdict in verdicts if verdict.trial.scenario == name]
+        mine = [one for one in (*singles.values(), *verdicts) if one.trial.scenario == name]
         _assert_like(graveyard.quiet_run(name), mine)
+
+
+def _first_deaths(graveyard: Graveyard) -> list[Trial]:
+    """Return a trial for each point of each scenario."""
+    return [
+        Trial(name, (point,))
+        for name in SCENARIOS
+        for point in range(1, graveyard.quiet_run(name).lives[-1].points + 1)
+    ]
+
+
+def _pairs_of(single: Verdict) -> list[Trial]:
+    """Return a trial for each point of the life after a first death."""
+    seconds = range(1, single.lives[-1].points + 1)
+    return [Trial(single.trial.scenario, (*single.trial.deaths, at)) for at in seconds]
 
 
 def _assert_like(quiet: Verdict, verdicts: list[Verdict]) -> None:
