@@ -129,7 +129,7 @@ def test_of_a_thousand_behind_one_breaker_only_the_first_is_asked() -> None:
     schedule = Schedule(
         Rows(),
         breakers,
-        Limits(lanes={"calls": 4}, jobs_in_flight=32, disk_steps_a_root=2, budgets={}),
+        Limits(lanes={"calls": 4}, jobs_in_flight=32, budgets={}),
         monotonic=lambda: 1000.0,
         should_stop=should_stop,
     )

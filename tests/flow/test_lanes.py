@@ -11,12 +11,11 @@ from vpe_watcher.core.errors import EnvironmentFault
 from vpe_watcher.core.machine import Patience
 from vpe_watcher.core.model import FAILING, State
 from vpe_watcher.flow.breakers import Breakers
-from vpe_watcher.flow.schedule import LANES, SILENCE, USES, Limits, Schedule
+from vpe_watcher.flow.schedule import FOLDER_LANES, LANES, SILENCE, USES, Limits, Schedule
 
 LIMITS = Limits(
-    lanes={"uploads": 2, "downloads": 4, "calls": 4, "disk": 4},
+    lanes={"uploads": 2, "downloads": 4, "calls": 4, **dict.fromkeys(FOLDER_LANES, 4)},
     jobs_in_flight=32,
-    disk_steps_a_root=2,
     budgets={},
 )
 
@@ -89,11 +88,11 @@ def desk() -> Desk:
 
 @pytest.mark.parametrize("state", list(LANES))
 def test_a_place_is_left_to_another_recipe_that_waits(desk: Desk, state: State) -> None:
-    """However many cases of the first came before; of disk steps a recipe has half at most."""
+    """However many cases of the first came before; of claims and the like a recipe has half."""
     desk.add("teeth", state, 9)
     desk.add("default", state, 1)
     places = LIMITS.lanes[LANES[state]]
-    own = 2 if LANES[state] == "disk" else places - 1
+    own = 2 if LANES[state] in FOLDER_LANES else places - 1
     assert desk.take() == {"default": 1, "teeth": own}
 
 
@@ -102,7 +101,7 @@ def test_without_another_recipe_all_places_are_used(desk: Desk, state: State) ->
     """No place lies idle for somebody who does not come."""
     desk.add("teeth", state, 9)
     places = LIMITS.lanes[LANES[state]]
-    assert desk.take() == {"teeth": 2 if LANES[state] == "disk" else places}
+    assert desk.take() == {"teeth": 2 if LANES[state] in FOLDER_LANES else places}
     assert desk.take() == {}
 
 
@@ -127,7 +126,7 @@ def test_steps_that_hang_use_up_no_lane(desk: Desk, state: State) -> None:
     if root == "inbox:teeth":
         desk.add("default", state, 9)
         places = LIMITS.lanes[LANES[state]]
-        assert desk.take() == {"default": 2 if LANES[state] == "disk" else places}
+        assert desk.take() == {"default": 2 if LANES[state] in FOLDER_LANES else places}
     assert desk.take() == {}
     desk.silence()
     assert desk.schedule.count_stuck() == 0
@@ -147,7 +146,6 @@ def test_nothing_is_begun_on_a_silent_root(desk: Desk) -> None:
     assert {state for _, state in desk.schedule.take_ready()} == set(LANES) - {
         State.WAITING,
         State.FETCHING,
-        State.ARCHIVING,  # the third disk step of one recipe
     }
 
 
@@ -167,3 +165,12 @@ def test_a_run_once_does_not_wait_for_steps_that_hang(desk: Desk) -> None:
     assert not desk.schedule.is_idle(within_s=300)
     desk.silence("inbox:teeth")
     assert desk.schedule.is_idle(within_s=300)
+
+
+def test_archivings_that_hang_keep_nothing_else_waiting(desk: Desk) -> None:
+    """Before anybody knows that the archive is silent, scans are claimed and results delivered."""
+    desk.add("teeth", State.ARCHIVING, 9)
+    desk.take()
+    desk.add("teeth", State.CLAIMING, 1)
+    desk.add("teeth", State.DELIVERING, 1)
+    assert desk.take() == {"teeth": 2}

@@ -27,7 +27,7 @@ COMMAND = str(Path(sys.executable).with_name("vpe-watcher"))
 CONFIG = """
 inbox = "inbox"
 outbox = "outbox"
-archive = "archive"
+archive = "{archive}"
 failed = "failed"
 state_file = "state/state.sqlite3"
 
@@ -64,6 +64,7 @@ class Plan:
     recipes: str = ""
     prefix: Sequence[str] = ()
     is_simple: bool = True
+    archive: str = "archive"
 
     def config(self, url: str) -> str:
         """Return the configuration file."""
@@ -71,6 +72,7 @@ class Plan:
         limits = {"poll_every_s": 0.5, "poll_at_most_s": 1, "retry_at_most_s": 2, "jobs_per_day": 0}
         return CONFIG.format(
             url=url,
+            archive=self.archive,
             intake=_lines(intake),
             limits=_lines(limits | dict(self.limits)),
             recipes=self.recipes,

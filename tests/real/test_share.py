@@ -163,3 +163,30 @@ def _seconds_to_archive(clinic: Clinic, name: str, number: int) -> float:
     move_in(clinic.small(name, number), clinic.house.inbox)
     clinic.house.wait_for(clinic.house.root / "archive" / name, timeout_s=30)
     return time.monotonic() - began
+
+
+def test_an_archive_whose_server_hangs(tmp_path: Path) -> None:
+    """Scans are taken, sent and delivered meanwhile; they are archived when it answers again."""
+    folder = tmp_path / "mnt"
+    plan = Plan(archive=str(folder))
+    with (
+        running_share(tmp_path / "server") as share,
+        mounted_share(share, folder),
+        running_house(tmp_path, plan) as house,
+    ):
+        try:
+            move_in(write_small_scan(tmp_path / "before.nii", 0), house.inbox)
+            house.wait_for(folder / "before", timeout_s=30)
+            share.freeze()
+            for number in range(1, 6):
+                name = f"local {number}"
+                began = time.monotonic()
+                move_in(write_small_scan(tmp_path / f"{name}.nii", number), house.inbox)
+                house.wait_for(house.root / "outbox" / name, timeout_s=30)
+                assert time.monotonic() - began < 10
+        finally:
+            share.thaw()
+        house.wait_for(folder / "local 5", timeout_s=90)
+        house.wait_until(lambda: not house.breakers(), "the breaker does not close", timeout_s=60)
+        assert {case["state"] for case in house.cases()} == {"done"}
+        assert len(house.jobs()) == 6

@@ -39,12 +39,12 @@ from vpe_watcher.flow.places import Places
 from vpe_watcher.flow.ports import Engine, Ports, RecipeRules, Rules
 from vpe_watcher.flow.roots import Roots
 from vpe_watcher.flow.runner import Runner
-from vpe_watcher.flow.schedule import Limits, Schedule
+from vpe_watcher.flow.schedule import FOLDER_LANES, Limits, Schedule
 from vpe_watcher.flow.words import Words
 
 SOFTWARE = f"vpe-watcher {__version__}"
 CALLS_AT_ONCE = 4
-DISK_STEPS_AT_ONCE = 4
+FOLDER_STEPS_AT_ONCE = 4
 TRUSTED_FOR_S = 1.0
 # File systems that number a file once and for all; others may do so at each mount or look.
 KEEP_INODES = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "tmpfs", "overlay", "zfs", "f2fs"})
@@ -216,10 +216,9 @@ def limits_of(settings: Settings) -> Limits:
             "uploads": limits.uploads,
             "downloads": limits.downloads,
             "calls": CALLS_AT_ONCE,
-            "disk": DISK_STEPS_AT_ONCE,
+            **dict.fromkeys(FOLDER_LANES, FOLDER_STEPS_AT_ONCE),
         },
         jobs_in_flight=limits.jobs_in_flight,
-        disk_steps_a_root=DISK_STEPS_AT_ONCE // 2,
         budgets={
             name: {"budget": limits.jobs_per_day, f"budget:{name}": recipe.jobs_per_day or 0}
             for name, recipe in settings.recipes.items()
@@ -312,8 +311,11 @@ def assemble(
     stopping: Stopping,
     log: Log,
     random: Random,
+    names_in: Callable[[Path], list[str]] | None = None,
 ) -> Parts:
     """Build the parts of a daemon whose start is recorded in its state file.
+
+    `names_in` lists a folder that may hang, in its stead with an OSError; without it the disk does.
 
     Raises:
         ConfigError: cases are under way of a recipe that is not configured.
@@ -354,6 +356,7 @@ def assemble(
         guard=guard,
         should_stop=stopping.should_stop,
         progress=progress,
+        names_in=names_in or disk.names,
         openness=lambda recipe, path: asked[recipe].openness(path),
     )
 

@@ -24,19 +24,19 @@ from vpe_watcher.adapters.lock import DaemonLock
 from vpe_watcher.adapters.mounts import MountTable
 from vpe_watcher.adapters.telemetry import configure, foreign_words_taken_over
 from vpe_watcher.app.assembly import (
-    CALLS_AT_ONCE,
-    DISK_STEPS_AT_ONCE,
     Clock,
     Parts,
     Stopping,
     assemble,
     build_engine,
     folders_of,
+    limits_of,
     marked_folders_of,
     open_store,
 )
 from vpe_watcher.app.housekeeper import Housekeeper
 from vpe_watcher.app.listening import Listening
+from vpe_watcher.app.listings import Listings
 from vpe_watcher.app.receiving import Receiving
 from vpe_watcher.app.signals import Signals, taken_signals
 from vpe_watcher.app.silence import SILENT_AFTER_S, Silence, Turn
@@ -99,6 +99,7 @@ def _run(settings: Settings, *, log: Log, once: bool, signals: Signals) -> int:
             stopping=stopping,
             log=log,
             random=SystemRandom(),
+            names_in=Listings(disk, monotonic=clock.monotonic).names,
         )
         parts.roots.doubt(start.unchecked)
         daemon = Daemon(settings, parts, clock=clock, stopping=stopping, log=log, signals=signals)
@@ -284,8 +285,7 @@ class Daemon:
 
     def _hire(self) -> None:
         """Have a worker for each place in the lanes, and one for each that hangs, within bounds."""
-        limits = self._settings.limits
-        places = limits.uploads + limits.downloads + CALLS_AT_ONCE + DISK_STEPS_AT_ONCE
+        places = sum(limits_of(self._settings).lanes.values())
         stuck = min(self._parts.schedule.count_stuck(), places)
         while self._workers < places + stuck:
             self._start(f"worker-{self._workers}", self._work)

@@ -88,7 +88,8 @@ class Ports:
 
     `guard` raises an EnvironmentFault when a root (by breaker name) is not the folder it was;
     `should_stop` tells for a case id whether its step is to be abandoned; `progress` takes case
-    id, `upload` or `download`, bytes so far and bytes in all; `openness` asks by recipe and path
+    id, `upload` or `download`, bytes so far and bytes in all; `names_in` lists a folder that the
+    step may do without, and raises an OSError when that hangs; `openness` asks by recipe and path
     whether somebody has a file open for writing.
     """
 
@@ -101,4 +102,5 @@ class Ports:
     guard: Callable[[str], None]
     should_stop: Callable[[str], bool]
     progress: Callable[[str, str, int, int | None], None]
+    names_in: Callable[[Path], list[str]]
     openness: Callable[[str, Path], Openness] = _unknown

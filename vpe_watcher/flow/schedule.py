@@ -19,15 +19,17 @@ from vpe_watcher.flow.breakers import Breakers
 from vpe_watcher.flow.verdicts import hosts_of
 
 LANES: Mapping[State, str] = {
-    State.CLAIMING: "disk",
+    State.CLAIMING: "claims",
     State.SUBMITTING: "calls",
     State.UPLOADING: "uploads",
     State.NOTIFYING: "calls",
     State.WAITING: "calls",
     State.FETCHING: "downloads",
-    State.DELIVERING: "disk",
-    State.ARCHIVING: "disk",
+    State.DELIVERING: "deliveries",
+    State.ARCHIVING: "archivings",
 }
+# What only asks folders: half of the places for one recipe, whose share may hang.
+FOLDER_LANES = frozenset({"claims", "deliveries", "archivings"})
 HOST_PREFIXES: Mapping[State, str] = {State.UPLOADING: "upload:", State.FETCHING: "download:"}
 IN_FLIGHT = frozenset({State.UPLOADING, State.NOTIFYING, State.WAITING, State.FETCHING})
 SILENCE = "silence"
@@ -51,7 +53,6 @@ class Limits:
 
     lanes: Mapping[str, int]
     jobs_in_flight: int
-    disk_steps_a_root: int
     budgets: Mapping[str, Mapping[str, int]]  # by recipe
 
 
@@ -70,7 +71,7 @@ class _Room:
         limit, own = self.limits.lanes[lane], self.by_recipe[lane, due.line.recipe]
         if self.used[lane] >= limit or (is_shared and limit > 1 and own >= limit - 1):
             return False
-        if lane == "disk" and own >= self.limits.disk_steps_a_root:
+        if lane in FOLDER_LANES and own >= limit // 2:
             return False  # a share that hangs must leave workers to the others
         return due.state is not State.SUBMITTING or self.in_flight < self.limits.jobs_in_flight
 

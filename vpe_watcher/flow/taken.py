@@ -62,5 +62,5 @@ def _names_in(folders: set[Path], ports: Ports) -> frozenset[str]:
     found: set[str] = set()
     for folder in folders:
         with suppress(OSError):
-            found.update(map(name_key, ports.disk.names(folder)))
+            found.update(map(name_key, ports.names_in(folder)))
     return frozenset(found)
