@@ -79,3 +79,25 @@ def test_before_the_first_start(desk: Desk) -> None:
     ran = desk.run("explain", str(desk.settings.inbox / "scan.dcm"))
     assert ran.code == 0
     assert "never run" in ran.out
+
+
+@pytest.mark.parametrize("root", ["outbox", "archive"])
+def test_what_was_put_away_leads_to_its_case(desk: Desk, root: str) -> None:
+    """A file in the archive, or a folder in the outbox: of which case it is, and how that ended."""
+    case_id = desk.finish(desk.add())
+    folder: Path = getattr(desk.settings, root)
+    out = desk.run("explain", str(folder / "scan" / "scan.dcm")).out
+    assert f"It lies in the {root} folder" in out
+    assert f"scan is of case {case_id}, which is done now." in out
+    assert "never looked at" not in out
+
+
+def test_a_claimed_file_leads_to_its_case(desk: Desk) -> None:
+    """Whoever looks into the hidden folder learns whose it is."""
+    case_id = desk.add()
+    claim = desk.settings.inbox / ".vpe-watcher" / "id-of-a-daemon" / case_id
+    claim.mkdir(parents=True)
+    (claim / "scan.dcm").write_bytes(DICOM)
+    out = desk.run("explain", str(claim / "scan.dcm")).out
+    assert f"It is claimed by case {case_id}, which is claiming now." in out
+    assert "the daemon's own" in desk.run("explain", str(claim.parent)).out

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from vpe_watcher.adapters.files import Disk
@@ -29,7 +30,7 @@ from vpe_watcher.core.model import Case, Input, Kind
 from vpe_watcher.core.plans import Plan
 from vpe_watcher.flow.facts import read_facts
 from vpe_watcher.flow.looks import seen_in
-from vpe_watcher.flow.places import HIDDEN, root_key
+from vpe_watcher.flow.places import HELD_NOTE, HIDDEN, root_key
 from vpe_watcher.flow.sightings import lasting
 
 
@@ -43,8 +44,16 @@ class Place:
     takes_existing: bool = True
 
 
-def explain(path: Path, *, inboxes: Iterable[Place], queries: Queries | None) -> tuple[str, ...]:
+def explain(
+    path: Path,
+    *,
+    inboxes: Iterable[Place],
+    queries: Queries | None,
+    roots: Mapping[str, tuple[Path, ...]] = MappingProxyType({}),
+) -> tuple[str, ...]:
     """Say in sentences what the daemon makes of a path. `queries` is None before its first start.
+
+    `roots` are the folders into which it puts cases, by their names.
 
     Raises:
         OSError: the path's folder cannot be read by this user.
@@ -53,6 +62,9 @@ def explain(path: Path, *, inboxes: Iterable[Place], queries: Queries | None) ->
     holds_inbox = any(place.folder.is_relative_to(path) for place in places)
     lines = [] if holds_inbox else list(_history(path, queries))
     place = _place_of(path, places)
+    rests = list(_resting(path, roots, queries))
+    if rests:
+        return (*lines, *rests)
     if place is None:
         lines.append("It does not lie below an inbox of this configuration: never looked at.")
         return tuple(lines)
@@ -89,6 +101,23 @@ def _history(path: Path, queries: Queries | None) -> Iterable[str]:
                 yield f"In case {case.case_id} it was skipped: {entry['reason']}."
 
 
+def _resting(
+    path: Path, roots: Mapping[str, tuple[Path, ...]], queries: Queries | None
+) -> Iterable[str]:
+    """Say whose a path is that lies where the daemon puts what it has done with."""
+    for name, folders in roots.items():
+        for folder in folders:
+            if path == folder or not path.is_relative_to(folder):
+                continue
+            yield f"It lies in the {name} folder, where nothing is taken from."
+            top = path.relative_to(folder).parts[0]
+            if queries is None or top == HIDDEN:
+                continue
+            for case_id in queries.find(top.removesuffix(HELD_NOTE)):
+                row = queries.case_row(case_id)
+                yield f"{top} is of case {case_id}, which is {row['state']} now."
+
+
 def _holds(case: Case, path: Path) -> bool:
     """Tell whether a case sends the file that lay at a path."""
     names = [name for entry in case.inputs for name, _ in entry.files]
@@ -118,7 +147,7 @@ def _by_rules(
     """Say what the rules make of a path; `shown` gets the path under which `status` has it."""
     parts = relative.split("/")
     if parts[0] == HIDDEN:
-        yield "It is claimed: `vpe-watcher cases` lists the case that it belongs to."
+        yield from _claimed(parts, queries)
         return
     disk = Disk()
     rule = _never_touched(place, parts, disk)
@@ -146,6 +175,15 @@ def _by_rules(
         return
     shown.add(candidate.group.path)
     yield from _judgement(place, candidate, facts, queries)
+
+
+def _claimed(parts: list[str], queries: Queries | None) -> Iterable[str]:
+    """Say whose claim a path is: `.vpe-watcher/<daemon_id>/<case_id>/…`."""
+    case = queries.case(parts[2]) if queries is not None and len(parts) > 2 else None
+    if case is None:
+        yield "It is the daemon's own, and never taken."
+    else:
+        yield f"It is claimed by case {case.case_id}, which is {case.state} now."
 
 
 def _never_touched(place: Place, parts: list[str], disk: Disk) -> str:

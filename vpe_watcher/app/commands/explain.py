@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def explain(config: Path | None, path: Path) -> Result:
     """Answer in sentences, with or without a daemon. Raises `Refusal`: it may not be read."""
-    from vpe_watcher.app.assembly import candidate_rules
+    from vpe_watcher.app.assembly import candidate_rules, folders_of
     from vpe_watcher.flow.explain import Place
     from vpe_watcher.flow.explain import explain as sentences
 
@@ -30,9 +30,13 @@ def explain(config: Path | None, path: Path) -> Result:
         )
         for recipe in settings.recipes.values()
     ]
+    folders = folders_of(settings)
+    roots = {name: folders[name] for name in ("outbox", "archive", "failed")}
     with opened.reading(settings) as queries:
         try:
-            lines = sentences(as_configured(path, inboxes), inboxes=inboxes, queries=queries)
+            lines = sentences(
+                as_configured(path, inboxes), inboxes=inboxes, queries=queries, roots=roots
+            )
         except OSError as error:
             raise Refusal(
                 f"{path} cannot be looked at: {error.strerror}.",
