@@ -304,3 +304,43 @@ def test_a_kill_at_any_moment_loses_nothing_acknowledged(
     with receiving(desk.config) as process, associated(process.port) as association:
         assert status_of(association, instance()) == 0x0000
         assert list(inbox.rglob("*.part")) == []
+
+
+def findings_of_check(desk: Desk, listen: str) -> list[tuple[str, str]]:
+    """Return what `check` finds about receiving on an address."""
+    config = desk.config.read_text()
+    desk.config.write_text(f'{config}\n[dicom]\nlisten = "{listen}"\n')
+    rows = json.loads(desk.run("check", "--json").out)["findings"]
+    return [(row["status"], row["what"]) for row in rows if "DICOM" in row["what"]]
+
+
+def test_check_tells_a_free_port_from_a_taken_one(desk: Desk) -> None:
+    """The address is tried before a PACS tries it."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen(1)
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        ((status, what),) = findings_of_check(desk, listen)
+        assert (status, what) == (
+            "error",
+            f"DICOM cannot be received on {listen}: Address already in use",
+        )
+    assert f"ok: DICOM can be received on {listen}" in desk.run("check").out
+
+
+@pytest.mark.usefixtures("inbox")
+def test_check_leaves_a_receiver_alone(desk: Desk) -> None:
+    """A port that is taken by the receiver itself is well."""
+    with receiving(desk.config) as process:
+        found = findings_of_check(desk, f"127.0.0.1:{process.port}")
+    assert found == [
+        ("ok", f"DICOM is being received on 127.0.0.1:{process.port} (pid {process.popen.pid})")
+    ]
+
+
+def test_check_names_the_extra_that_is_missing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the first PACS is told where to send."""
+    monkeypatch.setitem(sys.modules, "pynetdicom", None)
+    ((status, what),) = findings_of_check(desk, "127.0.0.1:0")
+    assert status == "error"
+    assert "pynetdicom is missing" in what

@@ -137,7 +137,7 @@ def _receiver_of(
     try:
         from vpe_watcher.adapters.dicom_receiver import Options, Receiver
     except ModuleNotFoundError as error:
-        raise _not_installed(error.name or "") from error
+        raise not_installed(error.name or "") from error
     dicom, limits = settings.dicom, settings.limits
     options = Options(
         host=address[0],
@@ -168,7 +168,8 @@ def _give_to_owner(lock_file: Path) -> None:
         os.chown(lock_file, owner.st_uid, owner.st_gid)
 
 
-def _not_installed(module: str) -> ConfigError:
+def not_installed(module: str) -> ConfigError:
+    """Return the error for a missing package, with the command that installs it."""
     wanted = " ".join(f"'{requirement}'" for requirement in REQUIREMENTS)
     return ConfigError(
         f"What receives DICOM is not installed: the Python package {module} is missing.",
