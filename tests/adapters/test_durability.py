@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -78,3 +79,34 @@ def test_a_verb_syncs_what_it_has_changed(
     (tmp_path / "a/one").write_bytes(b"content")
     verb(Disk(), tmp_path)
     assert synced == wanted
+
+
+VERBS: dict[str, tuple[Verb, str]] = {
+    "create": (lambda disk, root: disk.create(root / "new", b"content"), "new"),
+    "write": (lambda disk, root: disk.write(root / "new", b"content"), ".new.part"),
+    "stream": (_stream, "f"),
+    "copy file": (lambda disk, root: disk.copy(root / "a/one", root / "new"), "new"),
+    "copy folder": (lambda disk, root: disk.copy(root / "a", root / "new"), "new"),
+    "make folder": (lambda disk, root: disk.make_folder(root / "new"), "new"),
+}
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_what_could_not_be_synced_is_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """After a failed sync the pages pass for clean, and the next sync succeeds without writing."""
+    verb, left = VERBS[name]
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/one").write_bytes(b"content")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", _sick)
+        with pytest.raises(OSError, match="sick"):
+            verb(Disk(), tmp_path)
+    assert not (tmp_path / left).exists()
+    verb(Disk(), tmp_path)
+    assert [path for path in tmp_path.iterdir() if path.name != "a"]
+
+
+def _sick(_descriptor: int) -> None:
+    raise OSError(errno.EIO, "sick")

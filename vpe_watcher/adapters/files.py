@@ -120,7 +120,12 @@ class Disk:
         self.make_folder(folder.parent)
         with suppress(FileExistsError):
             folder.mkdir(mode=mode)
-        self.sync_folder(folder.parent)
+        try:
+            self.sync_folder(folder.parent)
+        except OSError:
+            with suppress(OSError):
+                folder.rmdir()  # found there again, it would pass for durable
+            raise
 
     def rename(self, source: Path, target: Path) -> None:
         """Rename durably, and never replace: both folders are synced.
@@ -145,11 +150,9 @@ class Disk:
         self.replace(temporary, path)
 
     def create(self, path: Path, content: bytes) -> None:
-        """Write a file in place and sync it; for temporary names only."""
-        with path.open("wb") as file:
+        """Write a file in place and sync it; for temporary names only. Removed if that fails."""
+        with _synced(path) as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
 
     def replace(self, source: Path, target: Path) -> None:
         """Rename durably over a file of ours."""
@@ -158,11 +161,12 @@ class Disk:
 
     @contextmanager
     def writing(self, path: Path) -> Iterator[BinaryIO]:
-        """Open a temporary file for a stream; it is synced when the block ends well."""
-        with path.open("wb") as file:
+        """Open a temporary file for a stream; it is synced when the block ends well.
+
+        What the disk refuses to hold is removed.
+        """
+        with _synced(path) as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
 
     def sync_folder(self, folder: Path) -> None:
         """Make a folder's entries durable."""
@@ -200,20 +204,25 @@ class Disk:
     def copy(self, source: Path, target: Path) -> None:
         """Copy a file or a tree durably to a place of ours; what lies there from before goes.
 
-        Sockets, FIFOs and devices have no content and are left out; links stay links.
+        Sockets, FIFOs and devices have no content and are left out; links stay links. A copy that
+        the disk refuses to hold is removed.
         """
         self.remove_tree(target)
         self.make_folder(target.parent)
-        if source.is_dir() and not source.is_symlink():
-            _copy_tree(source, target)
-        else:
-            shutil.copy2(source, target, follow_symlinks=False)
-        for folder, _, names in os.walk(target):
-            for name in names:
-                _sync_file(Path(folder) / name)
-            self.sync_folder(Path(folder))
-        if target.is_file():
-            _sync_file(target)
+        try:
+            if source.is_dir() and not source.is_symlink():
+                _copy_tree(source, target)
+            else:
+                shutil.copy2(source, target, follow_symlinks=False)
+            for folder, _, names in os.walk(target):
+                for name in names:
+                    _sync_file(Path(folder) / name)
+                self.sync_folder(Path(folder))
+            if target.is_file():
+                _sync_file(target)
+        except OSError:
+            _give_back(target)
+            raise
 
     def is_same(self, one: Path, other: Path) -> bool:
         """Tell whether two files or trees hold the same names and bytes."""
@@ -245,6 +254,32 @@ class Disk:
 
     def _same_bytes(self, one: Path, other: Path) -> bool:
         return self.digest(one) == self.digest(other)
+
+
+@contextmanager
+def _synced(path: Path) -> Iterator[BinaryIO]:
+    """Open a new file that is synced at the end, or else gone.
+
+    A full disk gets its space back. After a failed sync the kernel takes the pages for clean: a
+    second sync would succeed without having written them, so nothing may build on this file.
+    """
+    try:
+        with path.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        _give_back(path)
+        raise
+
+
+def _give_back(path: Path) -> None:
+    """Remove what could not be written whole, if the disk lets us; the next attempt replaces it."""
+    with suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _kind(mode: int) -> Kind:

@@ -19,7 +19,7 @@ from vpe_watcher.flow.ports import Ports
 
 PROBE = ".probe"
 PROBED = ".vpe-watcher.probed"
-_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 @contextmanager
@@ -32,8 +32,11 @@ def blamed_for(case: Case, ports: Ports, *roots: str) -> Iterator[None]:
 
 
 def whose_fault(error: OSError, case: Case, ports: Ports, *roots: str) -> StepFault:
-    """Return the fault: of the first of these roots that is of no use now, else of the case."""
-    if error.errno in _OF_THE_DISK:
+    """Return the fault: of the first of these roots that is of no use now, else of the case.
+
+    A full disk is that of the first: a file as small as ours may well have room there.
+    """
+    if error.errno in _FULL:
         return fault_of(error, roots[0])
     for root in roots:
         if not can_use(root, case.recipe, ports):

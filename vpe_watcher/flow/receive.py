@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vpe_watcher import formats
-from vpe_watcher.adapters.files import TEMPORARY_SUFFIX, blamed, fault_of
+from vpe_watcher.adapters.files import TEMPORARY_SUFFIX, blamed
 from vpe_watcher.core.errors import EngineFault, LinkExpired, StepFault, TransientFault
 from vpe_watcher.core.model import OK, Case, Label, Outcome, Output, State
 from vpe_watcher.core.names import output_name
@@ -28,6 +28,7 @@ from vpe_watcher.flow.blame import whose_fault
 from vpe_watcher.flow.contents import files_of
 from vpe_watcher.flow.ports import Ports
 from vpe_watcher.flow.reference import check_unchanged
+from vpe_watcher.flow.relocate import settle
 from vpe_watcher.flow.taken import is_taken
 
 RESULT = "result.json"
@@ -122,7 +123,7 @@ def _fetch_one(case: Case, output: Output, target: Path, ports: Ports) -> int:
             )
         ports.disk.replace(temporary, target)
     except OSError as error:
-        raise fault_of(error, "outbox") from error
+        raise whose_fault(error, case, ports, "outbox") from error
     ports.store.set_fetched(
         case.case_id, output.position, file=target.name, size=got.size, sha256=got.sha256
     )
@@ -140,6 +141,8 @@ def deliver(case: Case, ports: Ports) -> Outcome:
     with blamed("outbox"):
         is_staged = ports.disk.exists(staging)
     if case.publishing and not is_staged:
+        with blamed("outbox"):
+            settle(ports.disk, staging, ports.places.published(case))
         return _published(case, ports)
     if not is_duplicate:
         check_unchanged(case, ports)

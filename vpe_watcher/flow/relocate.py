@@ -28,6 +28,7 @@ def relocate(disk: Disk, source: Path, target: Path, *, via: Path) -> None:
     """
     if not disk.exists(source):
         if disk.exists(target):
+            settle(disk, source, target)
             return
         raise FileNotFoundError(errno.ENOENT, "nothing to move")
     if disk.exists(target):
@@ -44,6 +45,13 @@ def relocate(disk: Disk, source: Path, target: Path, *, via: Path) -> None:
             raise OSError(errno.EIO, "the copy differs from its source") from error
         disk.rename(via, target)
         _remove(disk, source)
+
+
+def settle(disk: Disk, source: Path, target: Path) -> None:
+    """Make a move durable that is found done: the life that did it may have ended before that."""
+    for folder in (target.parent, source.parent):
+        if disk.exists(folder):
+            disk.sync_folder(folder)
 
 
 def _finish(disk: Disk, source: Path, target: Path) -> None:

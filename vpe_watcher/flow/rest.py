@@ -12,7 +12,7 @@ from vpe_watcher.flow.claim import rename_all
 from vpe_watcher.flow.places import EVIDENCE
 from vpe_watcher.flow.ports import Ports
 from vpe_watcher.flow.receive import RESULT, as_text, manifest_of
-from vpe_watcher.flow.relocate import relocate
+from vpe_watcher.flow.relocate import relocate, settle
 from vpe_watcher.flow.taken import is_taken
 
 _CANCELLED = Problem(
@@ -40,7 +40,7 @@ def archive(case: Case, ports: Ports) -> Outcome:
             ports.disk.remove_tree(ports.places.staging(case))
             return OK
         if is_failure or ports.rules.keeps_inputs:
-            _move_to_rest(case, verdict, ports)
+            _move_to_rest(case, verdict, ports, root=root)
         else:
             _leave_documents(case, verdict, ports)
         ports.disk.remove_tree(ports.places.claim(case))
@@ -60,17 +60,21 @@ def _gather_once(case: Case, ports: Ports) -> None:
         ports.store.set_gathered(case.case_id)
 
 
-def _move_to_rest(case: Case, verdict: State, ports: Ports) -> None:
+def _move_to_rest(case: Case, verdict: State, ports: Ports, *, root: str) -> None:
     content = ports.places.content(case)
+    resting = ports.places.resting(case, verdict)
     if not ports.disk.exists(content):
-        if not ports.disk.exists(ports.places.resting(case, verdict)):
+        if ports.disk.exists(resting):
+            settle(ports.disk, content, resting)
+        else:
             _leave_documents(case, verdict, ports)
         return
     if _has_arrived(case, verdict, ports):
         return
-    _gather_sidecars(case, content, ports)
-    _write_documents(case, verdict, content, ports)
-    ports.disk.remove_file(ports.places.claim(case) / EVIDENCE)
+    with blamed_for(case, ports, f"inbox:{case.recipe}", root):  # all that lies in the claim yet
+        _gather_sidecars(case, content, ports)
+        _write_documents(case, verdict, content, ports)
+        ports.disk.remove_file(ports.places.claim(case) / EVIDENCE)
     while True:
         try:
             relocate(
