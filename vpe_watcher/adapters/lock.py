@@ -9,6 +9,8 @@ from pathlib import Path
 
 from vpe_watcher.core.errors import ConfigError, TryAgainLater
 
+PID_BYTES = 32
+
 
 def lock_path(state_file: Path) -> Path:
     """Return the lock file of a state file."""
@@ -45,9 +47,22 @@ class DaemonLock:
                 code="already_running",
                 hint="Stop that one first, or give this one a state_file of its own.",
             )
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         self._descriptor = descriptor
+        self._write_pid(descriptor)
+
+    def _write_pid(self, descriptor: int) -> None:
+        """Write over the pid of the one before: on a full disk that needs no space."""
+        try:
+            line = f"{os.getpid()}\n".encode()
+            os.pwrite(descriptor, line.ljust(PID_BYTES), 0)
+            os.ftruncate(descriptor, len(line))
+        except OSError as error:
+            self.release()
+            raise TryAgainLater(
+                f"The lock file {self._path} cannot be written: {error.strerror}.",
+                code="lock_unwritable",
+                hint="Free space on the disk of the state file.",
+            ) from error
 
     def release(self) -> None:
         """Give the lock back."""
@@ -84,5 +99,5 @@ def lock_holder(state_file: Path) -> int | None:
 
 
 def _read_pid(descriptor: int) -> int | None:
-    text = os.pread(descriptor, 32, 0).strip()
+    text = os.pread(descriptor, PID_BYTES, 0).strip()
     return int(text) if text.isdigit() else None

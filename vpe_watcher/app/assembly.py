@@ -94,8 +94,12 @@ class Parts:
     transfers: dict[str, tuple[str, int, int | None]]
 
 
-def open_store(settings: Settings, *, now: Callable[[], float]) -> Store:
+def open_store(
+    settings: Settings, *, now: Callable[[], float], on_full: Callable[[], None] = lambda: None
+) -> Store:
     """Open the state file, its folder checked, and keep it from other users' eyes.
+
+    `on_full` is called when its disk turns out to be full.
 
     Raises:
         ConfigError: it is on a network file system, damaged, not ours, or too new.
@@ -106,7 +110,7 @@ def open_store(settings: Settings, *, now: Callable[[], float]) -> Store:
             settings.state_file.with_name(settings.state_file.name + suffix).chmod(0o600)
     before = os.umask(0o077)
     try:
-        return Store(Database(settings.state_file), now=now)
+        return Store(Database(settings.state_file, on_full=on_full), now=now)
     finally:
         os.umask(before)
 

@@ -22,6 +22,7 @@ from vpe_watcher import __version__
 from vpe_watcher.adapters.files import Disk
 from vpe_watcher.adapters.lock import DaemonLock
 from vpe_watcher.adapters.mounts import MountTable
+from vpe_watcher.adapters.reserve import Reserve
 from vpe_watcher.adapters.telemetry import configure, foreign_words_taken_over
 from vpe_watcher.app.assembly import (
     Clock,
@@ -44,7 +45,7 @@ from vpe_watcher.app.snapshot import Snapshot
 from vpe_watcher.app.soundings import Soundings
 from vpe_watcher.app.start import START_AGAIN_S, counted_start
 from vpe_watcher.app.watching import Watching, ignores_of
-from vpe_watcher.core.errors import ConfigError, EnvironmentFault
+from vpe_watcher.core.errors import ConfigError, EnvironmentFault, TryAgainLater
 from vpe_watcher.core.model import State
 from vpe_watcher.flow.breakers import Log
 from vpe_watcher.flow.disk_guard import DiskGuard
@@ -82,10 +83,13 @@ def run(settings: Settings, *, once: bool) -> int:
 
 def _run(settings: Settings, *, log: Log, once: bool, signals: Signals) -> int:
     clock, stopping, disk = Clock(), Stopping(), Disk()
+    reserve = Reserve(settings.state_file)
+    reserve.make_way()
     try:
-        store = open_store(settings, now=clock.now)
+        store = open_store(settings, now=clock.now, on_full=reserve.release)
     except EnvironmentFault as fault:
-        raise ConfigError(fault.message, code=fault.code, hint=fault.hint) from fault
+        error = TryAgainLater if fault.code == "state_full" else ConfigError
+        raise error(fault.message, code=fault.code, hint=fault.hint) from fault
     with closing(store.database), closing(build_engine(settings, now=clock.now)) as engine:
         start = counted_start(settings, store, disk, log=log, once=once, signals=signals)
         if start is None:
@@ -102,7 +106,15 @@ def _run(settings: Settings, *, log: Log, once: bool, signals: Signals) -> int:
             names_in=Listings(disk, monotonic=clock.monotonic).names,
         )
         parts.roots.doubt(start.unchecked)
-        daemon = Daemon(settings, parts, clock=clock, stopping=stopping, log=log, signals=signals)
+        daemon = Daemon(
+            settings,
+            parts,
+            clock=clock,
+            stopping=stopping,
+            log=log,
+            signals=signals,
+            reserve=reserve,
+        )
         log("daemon.started", version=__version__, pid=os.getpid(), starts=start.number)
         exit_code = daemon.run(once=once)
         log("daemon.stopped", pid=os.getpid())
@@ -123,6 +135,7 @@ class Daemon:
         stopping: Stopping,
         log: Log,
         signals: Signals,
+        reserve: Reserve | None = None,
         silent_after_s: float = SILENT_AFTER_S,
     ) -> None:
         self._settings = settings
@@ -143,7 +156,11 @@ class Daemon:
             log=log,
         )
         self._snapshot = Snapshot(parts, since=clock.now(), version=__version__)
-        self._disk_guard = DiskGuard(parts.breakers, min_free=settings.retention.min_free)
+        self._disk_guard = DiskGuard(
+            parts.breakers,
+            min_free=settings.retention.min_free,
+            reserve=reserve or Reserve(settings.state_file),
+        )
         self._housekeeper = Housekeeper(parts, clock=clock, stopping=stopping, log=log)
         roots = folders_of(settings)
         self._soundings = Soundings(

@@ -55,9 +55,9 @@ class Snapshot:
         shape = _without_ages(body)
         if shape == self._last and (now < self._refresh_at or not body["candidates"]):
             return
-        self._last = shape
-        self._refresh_at = now + REFRESH_S
         self._parts.store.put_snapshot(body)
+        self._last = shape  # only now: what could not be written is tried again
+        self._refresh_at = now + REFRESH_S
 
     def show_last(
         self,

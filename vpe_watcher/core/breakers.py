@@ -14,9 +14,10 @@ from vpe_watcher.core.machine import RETRY_AFTER_AT_MOST_S, Patience, backoff_s
 from vpe_watcher.core.model import State
 
 ROOTS = frozenset({"inbox", "outbox", "archive", "failed", "disk", "state"})
+MEASURED = "free space"  # what a measurement has found; only the next one takes it back
 _NEEDS: dict[State, tuple[str, ...]] = {
     State.CLAIMING: ("inbox:{recipe}", "state", "disk"),
-    State.SUBMITTING: ("engine", "token", "budget", "budget:{recipe}", "recipe:{recipe}"),
+    State.SUBMITTING: ("engine", "token", "budget", "budget:{recipe}", "recipe:{recipe}", "state"),
     State.UPLOADING: (),
     State.NOTIFYING: ("engine", "token"),
     State.WAITING: ("engine", "token"),
@@ -56,8 +57,13 @@ class Breaker:
         """Tell whether a step of this kind shows that the resource is well again.
 
         A call is tried by a call of the kind that failed: that one works says little of another.
+        So is a full disk: which of several it is, and how much was to be written, depends on it.
         """
-        return kind in self.kinds or self.is_root
+        return kind in self.kinds or (self.is_root and self.name != "disk")
+
+    def bars(self, needed: frozenset[str]) -> bool:
+        """Tell whether nothing that needs this resource may even try it."""
+        return MEASURED in self.kinds and self.name in needed
 
     def _is_somebodys(self, kind: str) -> bool:
         named = {name.partition(":")[0] for name in _needs_of(kind)}

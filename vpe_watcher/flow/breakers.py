@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from vpe_watcher.core.breakers import Breaker, opened
+from vpe_watcher.core.breakers import MEASURED, Breaker, opened
 from vpe_watcher.core.errors import EnvironmentFault
 from vpe_watcher.core.machine import Patience
 from vpe_watcher.core.model import State
@@ -131,7 +131,7 @@ class Breakers:
         now = self._monotonic()
         with self._lock:
             gating = [b for b in self._open.values() if b.gates(kind, needed)]
-            if gating and _earliest_probe(gating, kind) > now:
+            if gating and _earliest_probe(gating, kind, needed) > now:
                 return False
             for breaker in gating:
                 self._open[breaker.name] = replace(breaker, probe=case_id)
@@ -146,7 +146,7 @@ class Breakers:
         """Return the monotonic moment from which a gated step may be the probe (inf: never)."""
         with self._lock:
             gating = [b for b in self._open.values() if b.gates(kind, needed)]
-        return _earliest_probe(gating, kind) if gating else 0.0
+        return _earliest_probe(gating, kind, needed) if gating else 0.0
 
     def ended(
         self,
@@ -164,18 +164,23 @@ class Breakers:
         with self._lock:
             for breaker in [b for b in self._open.values() if b.probe == case_id]:
                 is_proven = proves_roots if breaker.is_root else proves_calls
-                if is_proven and breaker.name != spared:
+                is_closed = is_proven and breaker.name != spared
+                if is_closed and MEASURED not in breaker.kinds:
                     del self._open[breaker.name]
                     closed.append(breaker.name)
                 else:
-                    self._open[breaker.name] = replace(breaker, probe=None)
+                    kinds = breaker.kinds & {MEASURED} if is_closed else breaker.kinds
+                    self._open[breaker.name] = replace(breaker, probe=None, kinds=kinds)
         for name in closed:
             self._log("breaker.closed", breaker=name)
 
 
-def _earliest_probe(gating: list[Breaker], kind: str) -> float:
-    """Return when a step may pass these breakers as their probe; inf: another step has to end."""
+def _earliest_probe(gating: list[Breaker], kind: str, needed: frozenset[str]) -> float:
+    """Return when a step may pass these breakers as their probe; inf: something else comes first.
+
+    That is the step of another case, or a measurement.
+    """
     is_fit = any(breaker.may_be_probed_by(kind) for breaker in gating)
-    if not is_fit or any(breaker.probe is not None for breaker in gating):
+    if not is_fit or any(b.probe is not None or b.bars(needed) for b in gating):
         return float("inf")
     return max(breaker.retry_at for breaker in gating)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from vpe_watcher.adapters.store import Store
-from vpe_watcher.core.breakers import needed_by
+from vpe_watcher.core.breakers import MEASURED, needed_by
 from vpe_watcher.core.model import State
 from vpe_watcher.flow.agenda import Agenda, Due, Line
 from vpe_watcher.flow.breakers import Breakers
@@ -33,7 +33,7 @@ FOLDER_LANES = frozenset({"claims", "deliveries", "archivings"})
 HOST_PREFIXES: Mapping[State, str] = {State.UPLOADING: "upload:", State.FETCHING: "download:"}
 IN_FLIGHT = frozenset({State.UPLOADING, State.NOTIFYING, State.WAITING, State.FETCHING})
 SILENCE = "silence"
-OUTSIDE_KINDS = frozenset({"scan", "main", "notes", "state", "free space", SILENCE})
+OUTSIDE_KINDS = frozenset({"scan", "main", "notes", "state", MEASURED, SILENCE})
 # The folders that a step asks, by the names of their breakers.
 USES: Mapping[State, tuple[str, ...]] = {
     State.CLAIMING: ("inbox:{recipe}",),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
@@ -20,6 +20,8 @@ from vpe_watcher.core.errors import ConfigError, EnvironmentFault
 SCHEMA_VERSION = 3
 APPLICATION_ID = int.from_bytes(b"vpew")
 BUSY_TIMEOUT_S = 10.0
+# Beside its own word: SQLite tells of a quota and of a WAL index without room as of a sick disk.
+FULL = frozenset({"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE"})
 UNSTORABLE = re.compile("[\ud800-\udfff\ufffd]")
 ESCAPED = re.compile("\ufffd([0-9a-f]{4})")
 
@@ -54,13 +56,18 @@ class Connection(sqlite3.Connection):
 class Database:
     """The state file, opened by each thread for itself at its first use.
 
+    `on_full` is called when its disk turns out to be full.
+
     Raises at construction:
         ConfigError: the file is no state file of ours, or of a newer version.
         EnvironmentFault: the file cannot be opened or written now (breaker `state`).
     """
 
-    def __init__(self, path: Path, *, create: bool = True) -> None:
+    def __init__(
+        self, path: Path, *, create: bool = True, on_full: Callable[[], None] = lambda: None
+    ) -> None:
         self.path = path
+        self._on_full = on_full
         self._mode = "rwc" if create else "rw"
         self._local = threading.local()
         self._all: list[sqlite3.Connection] = []
@@ -82,7 +89,7 @@ class Database:
         return known
 
     def _connect(self) -> sqlite3.Connection:
-        with mapped_errors():
+        with mapped_errors(self._on_full):
             connection = sqlite3.connect(
                 f"{self.path.absolute().as_uri()}?mode={self._mode}",
                 uri=True,
@@ -102,7 +109,7 @@ class Database:
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Open a write transaction; commit at the end, roll back on any error."""
         connection = self.connection()
-        with mapped_errors():
+        with mapped_errors(self._on_full):
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -116,7 +123,7 @@ class Database:
     def reading(self) -> Iterator[sqlite3.Connection]:
         """Open a read transaction: all queries in it see the same moment."""
         connection = self.connection()
-        with mapped_errors():
+        with mapped_errors(self._on_full):
             connection.execute("BEGIN")
             try:
                 yield connection
@@ -125,7 +132,7 @@ class Database:
 
     def read(self, sql: str, parameters: tuple[object, ...] = ()) -> list[sqlite3.Row]:
         """Run one query outside a transaction."""
-        with mapped_errors():
+        with mapped_errors(self._on_full):
             return self.connection().execute(sql, parameters).fetchall()
 
     def data_version(self) -> int:
@@ -156,7 +163,7 @@ class Database:
             return
         if self.read("SELECT name FROM sqlite_schema LIMIT 1"):
             raise not_a_state_file(self.path)
-        with mapped_errors():
+        with mapped_errors(self._on_full):
             self.connection().execute("PRAGMA journal_mode = WAL")
         with self.transaction() as connection:
             if connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION:
@@ -197,7 +204,7 @@ def not_a_state_file(path: Path) -> ConfigError:
 
 
 @contextmanager
-def mapped_errors() -> Iterator[None]:
+def mapped_errors(on_full: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Translate SQLite's errors: trouble with the disk is environment, a broken file is config."""
     try:
         yield
@@ -205,9 +212,12 @@ def mapped_errors() -> Iterator[None]:
         raise  # a defect of ours: the schema forbids what the code tried
     except sqlite3.OperationalError as error:
         name = getattr(error, "sqlite_errorname", None) or "SQLITE_ERROR"
+        is_full = name in FULL
+        if is_full:
+            on_full()
         raise EnvironmentFault(
             f"The state file cannot be used now ({name}).",
-            code="state_unusable",
+            code="state_full" if is_full else "state_unusable",
             hint="Look at the disk of the state file: is it full, read-only or gone?",
             breaker="state",
         ) from error
