@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -190,6 +191,25 @@ def test_auto_is_json_where_nobody_looks() -> None:
     stream = io.StringIO()
     configure(form="auto", level="info", names=False, stream=stream)("daemon.started", pid=1)
     assert json.loads(stream.getvalue())["pid"] == 1
+
+
+def test_a_log_on_a_full_disk_stops_nobody_and_is_written_later(tmp_path: Path) -> None:
+    """The lines come whole, once and in order, when there is room again."""
+    path = tmp_path / "log"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with path.open("w") as stream:
+        log = configure(form="json", level="info", names=False, stream=stream)
+        log("daemon.started", pid=1)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, limits[1]))
+        try:
+            log("breaker.opened", breaker="disk")
+            log("breaker.closed", breaker="disk")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert path.read_text().count("\n") == 1
+        log("daemon.stopped", pid=1)
+    events = [json.loads(line)["event"] for line in path.read_text().splitlines()]
+    assert events == ["daemon.started", "breaker.opened", "breaker.closed", "daemon.stopped"]
 
 
 def test_a_whole_life_leaks_nothing(tmp_path: Path) -> None:

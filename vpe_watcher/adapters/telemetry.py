@@ -8,14 +8,16 @@ configuration says so; exceptions pass as type and place in the code, never as t
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 import threading
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import structlog
 
@@ -39,6 +41,8 @@ WARNINGS = frozenset(
 )
 ERRORS = frozenset({"step.defect", "thread.defect", "receive.defect"})
 
+LINES_KEPT = 1000
+
 _URL = re.compile(r"([a-z][a-z0-9+.-]*://)(?:[^\s/@\"']*@)?([^\s/?#\"']+)[^\s\"']*", re.IGNORECASE)
 _QUERY = re.compile(r"/[^\s?\"']*\?[^\s\"']*=[^\s\"']*")  # a URL that lost its host on the way
 _TOKEN = re.compile(
@@ -54,13 +58,14 @@ def configure(
 ) -> Callable[..., None]:
     """Return the function that logs an event: `log("case.claimed", case_id=…)`.
 
-    `form` is `json`, `console` or `auto` (console on a terminal); `level` a level's name.
+    `form` is `json`, `console` or `auto` (console on a terminal); `level` a level's name. A log
+    that cannot be written, as on a full disk, stops nobody: its last lines wait in memory.
     """
     stream = stream or sys.stderr
     is_console = form == "console" or (form == "auto" and stream.isatty())
     renderer = _console(stream) if is_console else structlog.processors.JSONRenderer()
     logger = structlog.wrap_logger(
-        structlog.WriteLogger(stream),
+        structlog.WriteLogger(cast("TextIO", _Patient(stream))),
         processors=[
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             redactor(names=names),
@@ -75,6 +80,37 @@ def configure(
         getattr(logger, word)(event, level=word, **fields)
 
     return log
+
+
+class _Patient:
+    """A stream that never fails: lines that it cannot write now are written before the next."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._waiting: deque[bytes] = deque(maxlen=LINES_KEPT)
+        try:
+            self._descriptor: int | None = stream.fileno()
+        except OSError:  # not a file: memory
+            self._descriptor = None
+
+    def write(self, text: str) -> None:
+        """Take a line."""
+        self._waiting.append(text.encode("utf-8", "backslashreplace"))
+
+    def flush(self) -> None:
+        """Write what waits, past the buffer of the stream: it would keep what failed, too."""
+        with suppress(OSError):
+            while self._waiting:
+                written = self._written(self._waiting[0])
+                rest = self._waiting.popleft()[written:]
+                if rest:
+                    self._waiting.appendleft(rest)
+
+    def _written(self, line: bytes) -> int:
+        if self._descriptor is not None:
+            return os.write(self._descriptor, line)
+        self._stream.write(line.decode())
+        return len(line)
 
 
 class _LibraryHandler(logging.Handler):
