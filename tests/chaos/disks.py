@@ -19,7 +19,8 @@ MEBIBYTE = 1 << 20
 INSIDE = "VPE_CHAOS_INSIDE"
 UNSHARE = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 # Which folders share a disk: results and archive are copied across file systems.
-DISKS = {"a": ("inbox", "failed"), "b": ("outbox",), "c": ("archive",), "s": ("state",)}
+STATE = "s"
+DISKS = {"a": ("inbox", "failed"), "b": ("outbox",), "c": ("archive",), STATE: ("state",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,18 @@ class Disk:
     def free(self) -> None:
         """Give back what was taken."""
         (self.place / "balloon").unlink()
+
+    def protect(self) -> bool:
+        """Make it read-only; tell whether that was possible: nobody may be writing."""
+        return self._remount("ro").returncode == 0
+
+    def unprotect(self) -> None:
+        """Let it be written again. Raises CalledProcessError if that cannot be."""
+        self._remount("rw").check_returncode()
+
+    def _remount(self, how: str) -> subprocess.CompletedProcess[bytes]:
+        command = ["mount", "-o", f"remount,{how}", str(self.place)]
+        return subprocess.run(command, check=False, capture_output=True)
 
 
 def enter_namespace(module: str, words: Sequence[str]) -> str:

@@ -99,6 +99,13 @@ class Keeper:
         self._signal(signal.SIGKILL)
         self._wait(-signal.SIGKILL)
 
+    def kill_often(self, chance: Random) -> None:
+        """Kill one daemon after the other while it is young, as a bad service manager does."""
+        for _ in range(chance.randint(2, 5)):
+            self.keep()
+            time.sleep(chance.uniform(0.2, 1.2))
+            self.kill(chance)
+
     def freeze(self, chance: Random) -> None:
         """Stop the daemon in its tracks for a moment, as a laptop's lid or a hypervisor does."""
         self._signal(signal.SIGSTOP)
@@ -108,7 +115,8 @@ class Keeper:
     def stop(self, chance: Random) -> None:
         """Ask the daemon to end, sometimes twice; it must do so in time and with 0."""
         has_begun = self._has_begun()
-        number = chance.choice([signal.SIGTERM, signal.SIGINT])
+        # Ctrl-C into Python's own start is a traceback; a service manager sends SIGTERM.
+        number = chance.choice([signal.SIGTERM, *([signal.SIGINT] * has_begun)])
         self._signal(number)
         wanted = {0} if has_begun else {0, 128 + number, -number}
         if chance.random() < 0.3:

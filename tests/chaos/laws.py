@@ -26,14 +26,14 @@ MESH = "mandible.stl"
 class Findings:
     """All that is left to look at: folders by name, rows of `cases`, the Engine's ledger, the log.
 
-    `uploads` is where the Engine keeps what it received.
+    `engine` is where the Engine keeps what it received and what it made.
     """
 
     scans: Sequence[Scan]
     folders: Mapping[str, Path]
     cases: Sequence[Mapping[str, Any]]
     ledger: Mapping[str, Any]
-    uploads: Path
+    engine: Path
     log: bytes
 
 
@@ -116,6 +116,7 @@ def _deliveries(found: Findings) -> Iterator[str]:
     yield from (f"not delivered: {name}" for name in sorted(wanted.keys() - visible))
     yield from (f"delivered, but not dropped: {name}" for name in sorted(visible - wanted.keys()))
     yield from (f"left over: {path}" for path in outbox.glob(".vpe-watcher/staging/*/*"))
+    made = {digest(path.read_bytes()) for path in found.engine.rglob("results/*/*.stl")}
     for name in wanted.keys() & visible:
         yield from flaws_of(outbox / name)
         result = json.loads((outbox / name / "result.json").read_bytes())
@@ -124,6 +125,8 @@ def _deliveries(found: Findings) -> Iterator[str]:
             continue
         if result["status"] != "complete" or files != {MESH}:
             yield f"{name} was delivered as {result['status']} with {files}"
+        elif result["outputs"][0]["sha256"] not in made:
+            yield f"{name} was delivered with a mesh that the Engine never made"
         named = {entry["sha256"] for entry in result["inputs"]}
         if len(wanted[name].files) <= 3 and named != wanted[name].digests:
             yield f"{name} was delivered with the inputs of another scan"
@@ -131,7 +134,7 @@ def _deliveries(found: Findings) -> Iterator[str]:
 
 def _engine(found: Findings) -> Iterator[str]:
     """Find one started job for each content that was to be computed, and no other."""
-    received = {digest(path.read_bytes()): path for path in found.uploads.rglob("uploads/*")}
+    received = {digest(path.read_bytes()): path for path in found.engine.rglob("uploads/*")}
     started = [job for job in found.ledger["jobs"] if job["started"]]
     computed = Counter(_computed(job, received) for job in started)
     wanted = {scan.digests for scan in found.scans if scan.end != FAILED}

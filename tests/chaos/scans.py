@@ -188,11 +188,11 @@ def _pieces_written(path: Path, body: bytes, pieces: int) -> Iterator[int]:
 
 
 def _patiently(work: Callable[[], Made]) -> Made:
-    """Do it as soon as there is room for it."""
+    """Do it as soon as there is room for it and the disk may be written."""
     while True:
         try:
             return work()
         except OSError as error:
-            if error.errno != errno.ENOSPC:
+            if error.errno not in {errno.ENOSPC, errno.EROFS}:
                 raise
             time.sleep(0.05)

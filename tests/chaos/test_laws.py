@@ -66,6 +66,7 @@ def make_end(tmp_path: Path) -> End:
     end = End(tmp_path, found)
     job["inputs"]["cbct"]["sha256"] = digest(BODY)
     end.write("engine/x/uploads/1.nii", BODY)
+    end.write("engine/x/results/y/1.stl", STL)
     for name in ("one", "two"):
         end.write(f"archive/{name}/{name}.nii", BODY)
         end.write(f"archive/{name}/result.json", b"")
@@ -92,6 +93,7 @@ SPOILS: dict[str, tuple[Callable[[End], Any], str]] = {
     "a result is gone": (lambda end: (end.root / "outbox/one").rename(end.root / "x"), "not deliv"),
     "a result too many": (lambda end: end.write("outbox/four/result.json", {}), "not dropped"),
     "a mesh is cut": (lambda end: end.write(f"outbox/one/{MESH}", STL[:-1]), "other bytes"),
+    "another mesh": (lambda end: end.write("engine/x/results/y/1.stl", b""), "never made"),
     "a case is lost": (lambda end: end.change(cases=end.found.cases[1:]), "should be done"),
     "a case is held": (lambda end: end.found.cases[0].update(state="held"), "should be done"),  # type: ignore[attr-defined]
     "a case nobody dropped": (lambda end: end.change(scans=SCANS[:2]), "nobody dropped"),

@@ -18,7 +18,7 @@ from pathlib import Path
 from random import Random, SystemRandom
 from urllib.parse import urlsplit
 
-from tests.chaos.disks import MEBIBYTE, Disk, enter_namespace, make_folders
+from tests.chaos.disks import MEBIBYTE, STATE, Disk, enter_namespace, make_folders
 from tests.chaos.keeper import Keeper, ledger_of, running_engine
 from tests.chaos.laws import Findings, broken_laws, verdicts
 from tests.chaos.proxy import (
@@ -57,6 +57,7 @@ class Trial:
         self.fired: Counter[str] = Counter()
         self.scans: list[Scan] = []
         self._seed = seed
+        self._weather = weather(seed)
         self._keeper = keeper
         self._proxy = proxy
         self._disks = disks
@@ -64,18 +65,21 @@ class Trial:
         self._supply = Supply(Random(f"{seed} scans"))
         self._droppers: list[threading.Thread] = []
         self._later: list[tuple[float, Callable[[], None]]] = []
-        self._full: set[str] = set()
+        self._sick: set[str] = set()
 
     def rage(self, seconds: float, inbox: Path, finished: Callable[[], int]) -> None:
         """Do one thing after the other for so long."""
+        self._proxy.use(self._weather)
         ends_at = time.monotonic() + seconds
         acts: list[tuple[Callable[[], None], float]] = [
             (lambda: self._drop_some(inbox, finished()), 10),
             (lambda: self._keeper.kill(self._chance), 0.7),
+            (lambda: self._keeper.kill_often(self._chance), 0.2),
             (lambda: self._keeper.freeze(self._chance), 0.5),
             (lambda: self._keeper.stop(self._chance), 0.4),
             (self._take_engine_down, 0.3),
             (self._fill_a_disk, 0.6 if self._disks else 0),
+            (self._protect_a_disk, 0.3 if self._disks else 0),
         ]
         while time.monotonic() < ends_at:
             self._keeper.keep()
@@ -105,19 +109,32 @@ class Trial:
     def _take_engine_down(self) -> None:
         self.fired["Engine down"] += 1
         self._proxy.use(lambda: Fault(RESET, REQUEST))
-        self._in(self._chance.uniform(0.5, 3), lambda: self._proxy.use(weather(self._seed)))
+        self._in(self._chance.uniform(0.5, 3), lambda: self._proxy.use(self._weather))
 
     def _fill_a_disk(self) -> None:
         name = self._chance.choice(sorted(self._disks))
-        if name in self._full:
+        if name in self._sick:
             return
-        self._full.add(name)
+        self._sick.add(name)
         self.fired[f"disk {name} full"] += 1
         self._disks[name].fill(leave_bytes=self._chance.choice([0, 4096, 65536, 200_000]))
         self._in(self._chance.uniform(0.3, 4), lambda: self._free(name))
 
+    def _protect_a_disk(self) -> None:
+        """Make a disk read-only, as a kernel does that has met errors on it."""
+        # Not that of the state file: it is in use as long as a daemon lives.
+        name = self._chance.choice([name for name in sorted(self._disks) if name != STATE])
+        if name not in self._sick and self._disks[name].protect():
+            self._sick.add(name)
+            self.fired[f"disk {name} read-only"] += 1
+            self._in(self._chance.uniform(0.3, 4), lambda: self._unprotect(name))
+
+    def _unprotect(self, name: str) -> None:
+        self._sick.discard(name)
+        self._disks[name].unprotect()
+
     def _free(self, name: str) -> None:
-        self._full.discard(name)
+        self._sick.discard(name)
         self._disks[name].free()
 
     def _in(self, seconds: float, work: Callable[[], None]) -> None:
@@ -132,11 +149,11 @@ class Trial:
 
 
 def weather(seed: str) -> Callable[[], Fault]:
-    """Return what draws the fault of each connection; more than half of them have one."""
+    """Return what draws the fault of each connection: a fine one would be used for ever."""
     chance = Random(f"{seed} weather")
 
     def draw() -> Fault:
-        if chance.random() < 0.4:
+        if chance.random() < 0.15:
             return Fault()
         kind, way = chance.choice(KINDS)
         return Fault(
@@ -160,7 +177,7 @@ def run(seconds: float, seed: str, root: Path, *, no_disks: str) -> bool:
         engine = stack.enter_context(running_engine(root))
         port = urlsplit(engine).port
         assert port
-        proxy = stack.enter_context(Proxy(port, weather(seed)))
+        proxy = stack.enter_context(Proxy(port, Fault))
         onlooker = stack.enter_context(Onlooker(folders["outbox"]))
         keeper = Keeper(home, folders, proxy.url)
         stack.callback(keeper.end)
@@ -180,7 +197,7 @@ def run(seconds: float, seed: str, root: Path, *, no_disks: str) -> bool:
             folders=folders,
             cases=keeper.ask("cases")["cases"],
             ledger=ledger_of(engine),
-            uploads=root / "engine",
+            engine=root / "engine",
             log=keeper.log.read_bytes(),
         )
         broken += [*keeper.complaints, *onlooker.complaints, *broken_laws(found)]
