@@ -40,6 +40,7 @@ meshes = [{{ extension = ".stl", structures = ["mandible"] }}]
 settle_s = 0.1
 scan_every_s = 0.2
 [limits]
+jobs_per_day = 0
 poll_every_s = 0.1
 poll_at_most_s = 0.2
 retry_first_s = 0.1
