@@ -11,8 +11,8 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 from random import Random
 from typing import TypeVar
@@ -29,22 +29,22 @@ DONE, DUPLICATE, FAILED = "done", "duplicate", "failed"
 Made = TypeVar("Made")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Scan:
     """One thing that is dropped: its files by name below the inbox, and its case's name.
 
-    `end` is the state in which it must come to rest. `content` are the digests of its inputs.
+    `end` is the state in which it must come to rest.
     """
 
     way: str
     name: str
     files: dict[str, bytes]
     end: str = DONE
-    digests: frozenset[str] = field(default=frozenset())
 
-    def __post_init__(self) -> None:
-        """Take the digests of what was given."""
-        object.__setattr__(self, "digests", frozenset(map(digest, self.files.values())))
+    @cached_property
+    def digests(self) -> frozenset[str]:
+        """Return the digests of its inputs: what the Engine is to compute, and once."""
+        return frozenset(map(digest, self.files.values()))
 
     @property
     def kept(self) -> dict[str, str]:

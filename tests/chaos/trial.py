@@ -1,7 +1,7 @@
 """Everything goes wrong at once, for a time; then it must end well: `python -m tests.chaos.trial`.
 
-Owns the order of what happens, drawn from a seed: what is drawn comes again with the seed, at which
-instruction it meets the daemon does not.
+Owns the order of what happens. Scans, faults of connections and the order of acts are drawn from
+the seed and come again with it; at which instruction they meet the daemon does not.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 from random import Random, SystemRandom
 from urllib.parse import urlsplit
@@ -61,7 +62,6 @@ class Trial:
         self._keeper = keeper
         self._proxy = proxy
         self._disks = disks
-        self._chance = Random(f"{seed} order")
         self._supply = Supply(Random(f"{seed} scans"))
         self._droppers: list[threading.Thread] = []
         self._later: list[tuple[float, Callable[[], None]]] = []
@@ -71,21 +71,24 @@ class Trial:
         """Do one thing after the other for so long."""
         self._proxy.use(self._weather)
         ends_at = time.monotonic() + seconds
-        acts: list[tuple[Callable[[], None], float]] = [
-            (lambda: self._drop_some(inbox, finished()), 10),
-            (lambda: self._keeper.kill(self._chance), 0.7),
-            (lambda: self._keeper.kill_often(self._chance), 0.2),
-            (lambda: self._keeper.freeze(self._chance), 0.5),
-            (lambda: self._keeper.stop(self._chance), 0.4),
+        acts: list[tuple[Callable[[Random], None], float]] = [
+            (lambda chance: self._drop_some(chance, inbox, finished()), 10),
+            (self._keeper.kill, 0.7),
+            (self._keeper.kill_often, 0.2),
+            (self._keeper.freeze, 0.5),
+            (self._keeper.stop, 0.4),
             (self._take_engine_down, 0.3),
             (self._fill_a_disk, 0.6 if self._disks else 0),
             (self._protect_a_disk, 0.3 if self._disks else 0),
         ]
-        while time.monotonic() < ends_at:
+        for number in count():
+            if time.monotonic() > ends_at:
+                return
+            chance = Random(f"{self._seed} act {number}")
             self._keeper.keep()
-            self._chance.choices(*zip(*acts, strict=True))[0]()
+            chance.choices(*zip(*acts, strict=True))[0](chance)
             self._do_what_is_due()
-            time.sleep(self._chance.uniform(0.02, 0.5))
+            time.sleep(chance.uniform(0.02, 0.5))
 
     def calm_down(self) -> None:
         """End every fault, and let everybody finish dropping."""
@@ -95,39 +98,39 @@ class Trial:
             dropper.join(60)
             assert not dropper.is_alive(), "a scan could not be dropped"
 
-    def _drop_some(self, inbox: Path, finished: int) -> None:
-        for _ in range(self._chance.randint(1, 4)):
+    def _drop_some(self, chance: Random, inbox: Path, finished: int) -> None:
+        for _ in range(chance.randint(1, 4)):
             if len(self.scans) - finished >= BACKLOG:
                 return
             scan = self._supply.next()
             self.scans.append(scan)
-            chance = Random(f"{self._seed} {scan.name}")
-            dropper = threading.Thread(target=drop, args=(scan, inbox, chance))
+            pace = Random(f"{self._seed} {scan.name}")
+            dropper = threading.Thread(target=drop, args=(scan, inbox, pace))
             dropper.start()
             self._droppers.append(dropper)
 
-    def _take_engine_down(self) -> None:
+    def _take_engine_down(self, chance: Random) -> None:
         self.fired["Engine down"] += 1
         self._proxy.use(lambda: Fault(RESET, REQUEST))
-        self._in(self._chance.uniform(0.5, 3), lambda: self._proxy.use(self._weather))
+        self._in(chance.uniform(0.5, 3), lambda: self._proxy.use(self._weather))
 
-    def _fill_a_disk(self) -> None:
-        name = self._chance.choice(sorted(self._disks))
+    def _fill_a_disk(self, chance: Random) -> None:
+        name = chance.choice(sorted(self._disks))
         if name in self._sick:
             return
         self._sick.add(name)
         self.fired[f"disk {name} full"] += 1
-        self._disks[name].fill(leave_bytes=self._chance.choice([0, 4096, 65536, 200_000]))
-        self._in(self._chance.uniform(0.3, 4), lambda: self._free(name))
+        self._disks[name].fill(leave_bytes=chance.choice([0, 4096, 65536, 200_000]))
+        self._in(chance.uniform(0.3, 4), lambda: self._free(name))
 
-    def _protect_a_disk(self) -> None:
+    def _protect_a_disk(self, chance: Random) -> None:
         """Make a disk read-only, as a kernel does that has met errors on it."""
         # Not that of the state file: it is in use as long as a daemon lives.
-        name = self._chance.choice([name for name in sorted(self._disks) if name != STATE])
+        name = chance.choice([name for name in sorted(self._disks) if name != STATE])
         if name not in self._sick and self._disks[name].protect():
             self._sick.add(name)
             self.fired[f"disk {name} read-only"] += 1
-            self._in(self._chance.uniform(0.3, 4), lambda: self._unprotect(name))
+            self._in(chance.uniform(0.3, 4), lambda: self._unprotect(name))
 
     def _unprotect(self, name: str) -> None:
         self._sick.discard(name)
@@ -190,6 +193,9 @@ def run(seconds: float, seed: str, root: Path, *, no_disks: str) -> bool:
         trial.calm_down()
         began = time.monotonic()
         broken = _drained(keeper, folders["inbox"], trial.scans)
+        if held := keeper.retry_held():
+            trial.fired.update(held)
+            broken += _drained(keeper, folders["inbox"], trial.scans)
         drained_s = time.monotonic() - began
         keeper.end()
         found = Findings(
