@@ -145,7 +145,7 @@ class Disk:
 
     def write(self, path: Path, content: bytes) -> None:
         """Write a small file so that it is there whole or not at all, replacing an earlier one."""
-        temporary = path.with_name(f".{path.name[:100]}{TEMPORARY_SUFFIX}")
+        temporary = path.with_name(draft_name(path.name))
         self.create(temporary, content)
         self.replace(temporary, path)
 
@@ -280,6 +280,11 @@ def _give_back(path: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
+
+
+def draft_name(name: str) -> str:
+    """Return the name under which a file of ours is written before it gets its own."""
+    return f".{name[:100]}{TEMPORARY_SUFFIX}"
 
 
 def _kind(mode: int) -> Kind:

@@ -8,17 +8,15 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vpe_watcher.adapters.files import fault_of
 from vpe_watcher.core.errors import StepFault, TransientFault
 from vpe_watcher.core.model import Case
-from vpe_watcher.flow.places import HIDDEN
+from vpe_watcher.flow.places import probes_in
 from vpe_watcher.flow.ports import Ports
 
-PROBE = ".probe"
-PROBED = ".vpe-watcher.probed"
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -41,6 +39,8 @@ def whose_fault(error: OSError, case: Case, ports: Ports, *roots: str) -> StepFa
     for root in roots:
         if not can_use(root, case.recipe, ports):
             return fault_of(error, root)
+    if error.errno == errno.EROFS:
+        return fault_of(error, roots[0])
     what = os.strerror(error.errno).lower() if error.errno else "unknown error"
     return TransientFault(
         f"A file or folder of this case is refused, though others are not: {what}.",
@@ -54,15 +54,24 @@ def can_use(root: str, recipe: str, ports: Ports) -> bool:
 
     A root where nothing is moved can be used if it can be listed.
     """
-    try:
-        if root.startswith("inbox:") and ports.places.is_in_place(recipe):
+    if root.startswith("inbox:") and ports.places.is_in_place(recipe):
+        try:
             ports.disk.names(ports.places.inboxes[recipe])  # nothing of ours is written there
-            return True
-        one, other = _probes(root, recipe, ports)
+        except OSError:
+            return False
+        return True
+    return _can_write(*_probes(root, recipe, ports), ports)
+
+
+def _can_write(one: Path, other: Path, ports: Ports) -> bool:
+    try:
         ports.disk.create(one, b"probe")
         ports.disk.replace(one, other)
         ports.disk.remove_file(other)
     except OSError:
+        for path in (one, other):
+            with suppress(OSError):
+                ports.disk.remove_file(path)
         return False
     return True
 
@@ -71,7 +80,6 @@ def _probes(root: str, recipe: str, ports: Ports) -> tuple[Path, Path]:
     """Name a file in our hidden folder, and where it is put to see whether it can be."""
     places = ports.places
     if root.startswith("inbox:"):
-        return places.claims(recipe) / PROBE, places.claims(recipe) / ".probed"
+        return probes_in(places.inboxes[recipe], places.daemon_id)
     folders = {"outbox": places.outboxes[recipe], "archive": places.archive}
-    folder = folders.get(root, places.failed)
-    return folder / HIDDEN / PROBE, folder / PROBED
+    return probes_in(folders.get(root, places.failed), "")

@@ -18,6 +18,16 @@ def root_key(recipe: str, inbox: Path) -> str:
     return f"inbox:{recipe} {inbox}"
 
 
+def probes_in(root: Path, claims_of: str) -> tuple[Path, Path]:
+    """Name a file of ours in a root, and where it is put to see whether it can be.
+
+    In an inbox both lie among the claims of a daemon (`claims_of`), so that no look sees them.
+    """
+    if claims_of:
+        return root / HIDDEN / claims_of / ".probe", root / HIDDEN / claims_of / ".probed"
+    return root / HIDDEN / ".probe", root / f"{HIDDEN}.probed"
+
+
 @dataclass(frozen=True, slots=True)
 class Places:
     """The folders of the configuration and what we keep in them.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vpe_watcher.adapters.files import draft_name
 from vpe_watcher.core.model import FAILING, OK, Case, FailureClass, Label, Outcome, Problem, State
 from vpe_watcher.core.moments import iso
 from vpe_watcher.core.wire import error_document
@@ -37,16 +38,29 @@ def archive(case: Case, ports: Ports) -> Outcome:
     with blamed_for(case, ports, root, f"inbox:{case.recipe}"):
         if ports.places.is_in_place(case.recipe):
             _leave_documents(case, verdict, ports)
-            ports.disk.remove_tree(ports.places.staging(case))
-            return OK
-        if is_failure or ports.rules.keeps_inputs:
+        elif is_failure or ports.rules.keeps_inputs:
             _move_to_rest(case, verdict, ports, root=root)
         else:
             _leave_documents(case, verdict, ports)
-        ports.disk.remove_tree(ports.places.claim(case))
-        ports.disk.remove_tree(ports.places.staging(case))
-        ports.disk.remove_tree(ports.places.arriving(case, verdict))
+        if not ports.places.is_in_place(case.recipe):
+            _remove(ports.places.claim(case), ports)
+            _remove(ports.places.arriving(case, verdict), ports)
+    if case.outputs:
+        ports.guard("outbox")  # what is not mounted looks as if nothing were staged there
+    with blamed_for(case, ports, "outbox"):
+        _remove(ports.places.staging(case), ports)
     return OK
+
+
+def _remove(folder: Path, ports: Ports) -> None:
+    """Remove a folder of ours for good; what an earlier attempt removed may come back until then.
+
+    A removal that was cut short before its sync is undone by a power cut.
+    """
+    if ports.disk.exists(folder):
+        ports.disk.remove_tree(folder)
+    elif ports.disk.exists(folder.parent):
+        ports.disk.sync_folder(folder.parent)
 
 
 def _gather_once(case: Case, ports: Ports) -> None:
@@ -74,7 +88,8 @@ def _move_to_rest(case: Case, verdict: State, ports: Ports, *, root: str) -> Non
     with blamed_for(case, ports, f"inbox:{case.recipe}", root):  # all that lies in the claim yet
         _gather_sidecars(case, content, ports)
         _write_documents(case, verdict, content, ports)
-        ports.disk.remove_file(ports.places.claim(case) / EVIDENCE)
+        for name in (draft_name(EVIDENCE), EVIDENCE):
+            ports.disk.remove_file(ports.places.claim(case) / name)
     while True:
         try:
             relocate(

@@ -19,7 +19,7 @@ from vpe_watcher.adapters.files import Disk, blamed
 from vpe_watcher.adapters.store import Store
 from vpe_watcher.core.errors import ConfigError, EnvironmentFault
 from vpe_watcher.core.model import Kind
-from vpe_watcher.flow.places import EVIDENCE, HIDDEN
+from vpe_watcher.flow.places import EVIDENCE, HIDDEN, probes_in
 
 MARKER = "marker.json"
 ANSWER_WITHIN_S = 10.0
@@ -84,7 +84,8 @@ class Roots:
         if marker is not None and marker.daemon_id != self._daemon_id:
             raise _foreign(name)
         if marker is None or marker.starts != self._starts:
-            self._mark(folder)
+            self._remove_probes(name, folder)
+            self._mark(name, folder)
         self._learn(name, folder)
 
     def _check_late(self, name: str, folder: Path, marker: Marker | None) -> None:
@@ -114,8 +115,18 @@ class Roots:
             self._store.add_root(f"{name} {folder}", str(folder))
         self._learned.add((name, folder))
 
-    def _mark(self, folder: Path) -> None:
+    def _remove_probes(self, name: str, folder: Path) -> None:
+        """Remove what a daemon left that died while it tried whether it can write here."""
+        is_inbox = name.startswith("inbox:")
+        for path in probes_in(folder, self._daemon_id if is_inbox else ""):
+            self._disk.remove_file(path)
+
+    def _mark(self, name: str, folder: Path) -> None:
+        """Write the marker, last: what an earlier try has made may not be durable before it."""
         self._disk.make_folder(folder / HIDDEN)
+        if name.startswith("inbox:"):
+            self._disk.make_folder(folder / HIDDEN / self._daemon_id)
+        self._disk.sync_folder(folder)
         document = {"daemon_id": self._daemon_id, "starts": self._starts}
         self._disk.write(folder / HIDDEN / MARKER, json.dumps(document).encode())
 

@@ -38,7 +38,8 @@ def _escaped(value: Any) -> Any:
 
 
 def _unescaped(raw: bytes) -> str:
-    return ESCAPED.sub(lambda match: chr(int(match[1], 16)), raw.decode())
+    text = raw.decode()
+    return ESCAPED.sub(lambda match: chr(int(match[1], 16)), text) if "\ufffd" in text else text
 
 
 class Connection(sqlite3.Connection):
