@@ -185,12 +185,13 @@ def test_the_evidence_says_paid_before_the_first_notification(house: House) -> N
     house.restart()
     drop_jaws(house)
     case = house.live_until("jaws", State.NOTIFYING)
-    assert house.evidence(case) == {
+    said = {
         "case_id": case.case_id,
         "recipe": "default",
         "job_id": house.sandbox.ledger.job().id,
         "may_be_paid": False,
     }
+    assert said.items() <= house.evidence(case).items()
     assert not _paid(house, case)
     house.live_until_rest()
     assert house.adapter.seen == [("notify", True, True)] * 2

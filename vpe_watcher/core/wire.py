@@ -311,7 +311,7 @@ def manifest(
         "status": case.result_status,
         "notice": NOTICE,
         "engine": {"url": engine_url, "version": case.engine_version, "job_id": case.job_id},
-        "inputs": [_input_row(entry) for entry in case.inputs],
+        "inputs": input_rows(case),
         "outputs": [_output_row(entry) for entry in case.outputs],
         "times": dict(case.times),
         "skipped": [dict(entry) for entry in case.skipped],
@@ -326,14 +326,18 @@ def manifest(
     return document
 
 
-def _input_row(entry: Input) -> Json:
-    return {
-        "modality": str(entry.modality),
-        "name": entry.name,
-        "extension": entry.extension,
-        "size": entry.mark.size,
-        "sha256": entry.sha256,
-    }
+def input_rows(case: Case) -> list[Json]:
+    """Return a case's inputs as its documents name them."""
+    return [
+        {
+            "modality": str(entry.modality),
+            "name": entry.name,
+            "extension": entry.extension,
+            "size": entry.mark.size,
+            "sha256": entry.sha256,
+        }
+        for entry in case.inputs
+    ]
 
 
 def _output_row(entry: Output) -> Json:

@@ -25,6 +25,7 @@ from vpe_watcher.core.model import (
     Outcome,
     Problem,
 )
+from vpe_watcher.core.records import PARTS, RECORD, claim_record
 from vpe_watcher.core.wire import case_evidence, merged, parse_job_json
 from vpe_watcher.flow.blame import blamed_for, can_use, whose_fault
 from vpe_watcher.flow.duplicates import SAME_AS_HELD, compare_with_earlier, remember_known
@@ -76,10 +77,17 @@ def _known_in_place(case: Case, outcome: Outcome, ports: Ports) -> Outcome:
 
 
 def write_evidence(case: Case, ports: Ports, *, may_be_paid: bool) -> None:
-    """Write `.case.json` beside the claimed files, durably; nowhere if they were left in place."""
+    """Write `.case.json` beside the claimed files, durably; nowhere if they were left in place.
+
+    It holds the case as its row has it now, and those that are to be taken out of its claim.
+    """
     if ports.places.is_in_place(case.recipe):
         return
-    document = json.dumps(case_evidence(case, may_be_paid=may_be_paid), indent=1)
+    case = ports.store.load(case.case_id) or case
+    others = map(ports.store.load, ports.store.parts_of(case.case_id))
+    parts = {one.case_id: claim_record(one) for one in others if one and not one.times["claimed"]}
+    evidence = case_evidence(case, may_be_paid=may_be_paid)
+    document = json.dumps({**evidence, RECORD: claim_record(case), PARTS: parts})
     with blamed(f"inbox:{case.recipe}"):
         ports.disk.write(ports.places.claim(case) / EVIDENCE, document.encode())
 
@@ -95,6 +103,8 @@ def _gather(case: Case, ports: Ports) -> Outcome | None:
         problem = _changed_since_last_look(case, ports)
     if problem is None:
         if case.retries and not ports.places.is_in_place(case.recipe):
+            if case.paid:  # before the documents go that say so
+                write_evidence(case, ports, may_be_paid=True)
             with reading(case, ports):
                 remove_our_documents(ports.disk, ports.places.content(case))
         return None

@@ -16,6 +16,7 @@ from vpe_watcher.adapters.files import TEMPORARY_SUFFIX, blamed
 from vpe_watcher.core.errors import EngineFault, LinkExpired, StepFault, TransientFault
 from vpe_watcher.core.model import OK, Case, Label, Outcome, Output, State
 from vpe_watcher.core.names import output_name
+from vpe_watcher.core.records import RECORD, rest_record
 from vpe_watcher.core.wire import (
     AVAILABLE,
     MISSING,
@@ -210,12 +211,13 @@ def _published(case: Case, ports: Ports) -> Outcome:
 
 def manifest_of(case: Case, ports: Ports) -> dict[str, Any]:
     """Build a case's `result.json`, reading the patient's identifiers from its DICOM input."""
-    return manifest(
+    document = manifest(
         case,
         engine_url=ports.rules.engine_url,
         dicom=_identifiers(case, ports) if ports.rules.names_patients else None,
         software=ports.rules.software,
     )
+    return {**document, RECORD: rest_record(case)}
 
 
 def _identifiers(case: Case, ports: Ports) -> dict[str, str] | None:

@@ -7,7 +7,8 @@ from pathlib import Path
 from vpe_watcher.adapters.files import draft_name
 from vpe_watcher.core.model import FAILING, OK, Case, FailureClass, Label, Outcome, Problem, State
 from vpe_watcher.core.moments import iso
-from vpe_watcher.core.wire import error_document
+from vpe_watcher.core.records import RECORD, rest_record
+from vpe_watcher.core.wire import error_document, input_rows
 from vpe_watcher.flow.blame import blamed_for
 from vpe_watcher.flow.claim import rename_all
 from vpe_watcher.flow.places import EVIDENCE
@@ -164,7 +165,14 @@ def _write_documents(case: Case, verdict: State, folder: Path, ports: Ports) -> 
         problem = case.problem or _NO_PROBLEM
         if verdict is State.CANCELLED:
             problem = _CANCELLED
-        document = error_document(case, problem, when=iso(ports.now()))
+        document = {
+            **error_document(case, problem, when=iso(ports.now())),
+            "recipe": case.recipe,
+            "inputs": input_rows(case),
+            "skipped": [dict(entry) for entry in case.skipped],
+            "times": dict(case.times),
+            RECORD: rest_record(case),
+        }
         ports.disk.write(folder / "error.json", as_text(document))
         ports.disk.write(folder / "error.txt", _in_words(case, problem).encode())
         return

@@ -23,6 +23,7 @@ from vpe_watcher.flow.places import EVIDENCE, HIDDEN, probes_in
 
 MARKER = "marker.json"
 ANSWER_WITHIN_S = 10.0
+EVIDENCE_AT_MOST = 64 * 1024 * 1024  # bytes: it names every slice of a series
 _NEWER = "The {} was last used with a newer state file."
 _RECOVER = "Put the right state file back from a backup; without one, run `vpe-watcher recover`."
 
@@ -250,7 +251,7 @@ def _paid_job(disk: Disk, path: Path) -> PaidJob | None:
     if not disk.exists(path):
         return None
     try:
-        document = json.loads(disk.read(path))
+        document = json.loads(disk.read(path, at_most=EVIDENCE_AT_MOST))
     except (ValueError, OSError):
         return None
     if not isinstance(document, dict) or document.get("may_be_paid") is not True:

@@ -15,19 +15,17 @@ from vpe_watcher.adapters.store.series import MAY_BE_PAID, known_series
 from vpe_watcher.adapters.store.statements import (
     Verbs,
     add_event,
-    content_of,
     drop_inputs,
     must_load,
     output_identity,
     put_inputs,
     put_output,
-    request_key,
     set_content_key,
-    sizes_key,
     update_case,
 )
 from vpe_watcher.adapters.store.values import Earlier
 from vpe_watcher.core.content import KnownSeries
+from vpe_watcher.core.keys import content_of, request_key, sizes_key
 from vpe_watcher.core.model import FileMark, Input, Notified, Output, Problem, State
 from vpe_watcher.core.moments import iso
 from vpe_watcher.core.wire import Links

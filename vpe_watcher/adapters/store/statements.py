@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable
 
 from vpe_watcher.adapters.store.database import Database
 from vpe_watcher.adapters.store.rows import load_case, mark_columns
 from vpe_watcher.adapters.store.values import Remembered
+from vpe_watcher.core.keys import content_key
 from vpe_watcher.core.machine import Decision
 from vpe_watcher.core.model import Case, Input, Label, Move, Output
 from vpe_watcher.core.moments import iso
 from vpe_watcher.core.names import name_key
-from vpe_watcher.core.wire import digest_of
 
 DAY_S = 24 * 3600.0
 CLOCK_TOLERANCE_S = 300.0
@@ -243,34 +242,12 @@ def first_submits(connection: sqlite3.Connection, recipe: str, now: float) -> in
     return int(row[0])
 
 
-def request_key(job: Mapping[str, Any], engine_version: str) -> str:
-    """Return the digest of what is asked for, as duplicates compare it."""
-    return digest_of([job.get("outputFiles"), job.get("options"), engine_version])
-
-
-def sizes_key(inputs: Iterable[Input]) -> str:
-    """Return the digest of the inputs' sizes, which need no reading."""
-    return digest_of(sorted([str(entry.modality), entry.mark.size] for entry in inputs))
-
-
 def set_content_key(connection: sqlite3.Connection, case_id: str) -> str:
     """Record and return the digest of all inputs; "" while one of them is unknown."""
-    inputs = must_load(connection, case_id).inputs
-    digests = [(str(entry.modality), content_of(entry)) for entry in inputs]
-    if not inputs or any(digest is None for _, digest in digests):
-        return ""
-    key = digest_of(sorted(digests))
-    update_case(connection, case_id, content_key=key)
+    key = content_key(must_load(connection, case_id).inputs)
+    if key:
+        update_case(connection, case_id, content_key=key)
     return key
-
-
-def content_of(entry: Input) -> str | None:
-    """Return what tells an input's content: of a series, its instances with their digests."""
-    if not entry.slices:
-        return entry.sha256
-    if any(one.sha256 is None for one in entry.slices):
-        return None
-    return digest_of(sorted([one.sop_instance_uid, one.sha256] for one in entry.slices))
 
 
 class Verbs:

@@ -30,13 +30,12 @@ from vpe_watcher.adapters.store.statements import (
     put_inputs,
     put_moves,
     remember,
-    request_key,
     reserve,
-    sizes_key,
     update_case,
     waits_for_family,
 )
 from vpe_watcher.adapters.store.values import Begun, NewCase, Remembered, UnderWay
+from vpe_watcher.core.keys import request_key, sizes_key
 from vpe_watcher.core.machine import TABLE, Decision
 from vpe_watcher.core.model import AT_REST, FAILING, Case, Label, Move, Outcome, State
 from vpe_watcher.core.moments import iso
