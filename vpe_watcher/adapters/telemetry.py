@@ -39,7 +39,7 @@ WARNINGS = frozenset(
     }
     | {"association.rejected", "instance.refused"}
 )
-ERRORS = frozenset({"step.defect", "thread.defect", "receive.defect"})
+ERRORS = frozenset({"step.defect", "thread.defect", "receive.defect", "state.damaged"})
 
 LINES_KEPT = 1000
 

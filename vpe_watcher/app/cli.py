@@ -279,6 +279,37 @@ def cancel(case: Cases, config: Config = None) -> None:
 
 
 @app.command(
+    epilog="Example:\n\n\b\n  vpe-watcher backup /var/backups/vpe-watcher-$(date +%F).sqlite3",
+)
+def backup(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A new file; nothing is overwritten.")
+    ],
+    config: Config = None,
+) -> None:
+    """Copy the state file beside the running daemon."""
+    from vpe_watcher.app.commands.backup import backup
+
+    _answer(lambda: backup(config, file))
+
+
+@app.command(
+    epilog="Example:\n\n\b\n  vpe-watcher recover\n  vpe-watcher recover --resume pacs",
+)
+def recover(
+    resume: Annotated[
+        str | None,
+        typer.Option(metavar="RECIPE", help="Go on with a recipe whose inbox is left as it is."),
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Rebuild a lost, damaged or outdated state file from the folders."""
+    from vpe_watcher.app.commands.recover import recover
+
+    _answer(lambda: recover(config, resume=resume))
+
+
+@app.command(
     epilog="Example:\n\n\b\n  vpe-watcher receive\n"
     "  vpe-watcher receive --listen :11112     (all addresses; see dicom.addresses)",
 )

@@ -36,6 +36,7 @@ from vpe_watcher.app.assembly import (
     open_store,
 )
 from vpe_watcher.app.housekeeper import Housekeeper
+from vpe_watcher.app.integrity import Integrity
 from vpe_watcher.app.listening import Listening
 from vpe_watcher.app.listings import Listings
 from vpe_watcher.app.receiving import Receiving
@@ -106,6 +107,9 @@ def _run(settings: Settings, *, log: Log, once: bool, signals: Signals) -> int:
             names_in=Listings(disk, monotonic=clock.monotonic).names,
         )
         parts.roots.doubt(start.unchecked)
+        integrity = Integrity(
+            settings.state_file, parts.breakers, was_clean=start.was_clean, log=log
+        )
         daemon = Daemon(
             settings,
             parts,
@@ -114,9 +118,13 @@ def _run(settings: Settings, *, log: Log, once: bool, signals: Signals) -> int:
             log=log,
             signals=signals,
             reserve=reserve,
+            integrity=integrity,
         )
         log("daemon.started", version=__version__, pid=os.getpid(), starts=start.number)
         exit_code = daemon.run(once=once)
+        if integrity.is_sound and not daemon.has_abandoned:
+            with suppress(EnvironmentFault):
+                store.record_clean_stop()
         log("daemon.stopped", pid=os.getpid())
         if daemon.has_abandoned:
             os._exit(exit_code)  # stopping is crashing politely: the attempt is found at start
@@ -136,6 +144,7 @@ class Daemon:
         log: Log,
         signals: Signals,
         reserve: Reserve | None = None,
+        integrity: Integrity | None = None,
         silent_after_s: float = SILENT_AFTER_S,
     ) -> None:
         self._settings = settings
@@ -144,6 +153,9 @@ class Daemon:
         self._stopping = stopping
         self._log = log
         self._signals = signals
+        self._integrity = integrity or Integrity(
+            settings.state_file, parts.breakers, was_clean=True, log=log
+        )
         self._jobs: queue.SimpleQueue[tuple[str, State] | None] = queue.SimpleQueue()
         self._threads: dict[str, tuple[threading.Thread, Callable[[], None]]] = {}
         self._table = MountTable()
@@ -291,6 +303,7 @@ class Daemon:
     # --- threads ----------------------------------------------------------------------------------
 
     def _start_threads(self) -> None:
+        self._integrity.start()
         self._hire()
         self._start("housekeeper", self._housekeeper.keep)
         for number, folder in enumerate(self._soundings.folders):
@@ -335,6 +348,7 @@ class Daemon:
             return
         self._next_mind_at = now + MIND_PERIOD_S
         self._judge_free_space()
+        self._integrity.mind()
         self._silence.mind(dict(self._turns))
         self._hire()
         for name, (thread, target) in list(self._threads.items()):
@@ -376,6 +390,7 @@ class Daemon:
         for inbox in self._parts.inboxes.values():
             inbox.wake.set()
         self._watching.stop()
+        self._integrity.stop()
         deadline = time.monotonic() + self._settings.limits.stop_grace_s
         threads = [
             thread  # soundings hold nothing: nobody waits for one that hangs

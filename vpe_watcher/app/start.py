@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vpe_watcher.adapters.files import Disk
+from vpe_watcher.adapters.store.soundness import check_at_start
 from vpe_watcher.app.assembly import folders_of
 from vpe_watcher.app.signals import Signals
 from vpe_watcher.app.wake import Wake
@@ -24,10 +25,14 @@ START_AGAIN_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A start on this state file: its number, and the folders that said nothing of theirs."""
+    """A start on this state file: its number, and the folders that said nothing of theirs.
+
+    `was_clean`: the last daemon came to its end by itself, so the file needs no reading.
+    """
 
     number: int
     unchecked: frozenset[Path]
+    was_clean: bool = True
 
 
 def counted_start(
@@ -42,6 +47,8 @@ def counted_start(
     signals.wake = wake.set
     while not signals.is_stopping:
         try:
+            check_at_start(store.database)
+            was_clean = store.was_stopped_cleanly()
             unchecked = check_identity(disk, store, folders_of(settings), inboxes)
             _, starts = store.record_start(fresh_id=os.urandom(6).hex())
         except EnvironmentFault as fault:
@@ -60,5 +67,5 @@ def counted_start(
         else:
             if is_waiting:
                 log("breaker.closed", breaker="state")
-            return Start(starts, unchecked)
+            return Start(starts, unchecked, was_clean)
     return None

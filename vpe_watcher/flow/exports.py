@@ -41,13 +41,16 @@ class Exports:
         """Check that a root is there and lies on what it lay on when it was first seen.
 
         Raises:
-            EnvironmentFault: it is missing, or something else is mounted there.
+            EnvironmentFault: it is missing, something else is mounted there, or what was known of
+                it was lost with the state file and nobody has resumed it.
         """
         recipe, folder = self._inboxes[name]
         with blamed(name):
             entry = self._disk.look(folder)
         if entry is None or entry.kind is Kind.FILE:
             raise _missing(name)
+        if self._store.is_paused(recipe):
+            raise _paused(name, recipe)
         key, mount = root_key(recipe, folder), _identity(self._mount_of(folder))
         known = self._store.mount_of(key)
         if known is None:
@@ -69,6 +72,18 @@ def _missing(name: str) -> EnvironmentFault:
         f"The folder of {name} is missing or not mounted.",
         code="folder_missing",
         hint="Mount it; work goes on by itself.",
+        breaker=name,
+    )
+
+
+def _paused(name: str, recipe: str) -> EnvironmentFault:
+    return EnvironmentFault(
+        f"Recipe {recipe} is paused: what was seen in its inbox may have been lost with the state "
+        "file.",
+        code="recipe_paused",
+        hint=f"See in the archive and with the vendor what was sent last, then run "
+        f"`vpe-watcher recover --resume {recipe}`: what is not known by its content then counts "
+        "as new, or as there before if `existing` says so.",
         breaker=name,
     )
 

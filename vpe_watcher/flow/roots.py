@@ -25,7 +25,10 @@ MARKER = "marker.json"
 ANSWER_WITHIN_S = 10.0
 EVIDENCE_AT_MOST = 64 * 1024 * 1024  # bytes: it names every slice of a series
 _NEWER = "The {} was last used with a newer state file."
-_RECOVER = "Put the right state file back from a backup; without one, run `vpe-watcher recover`."
+_RECOVER = (
+    "If the right state file is at hand, put it back; else (or if that is a backup) run "
+    "`vpe-watcher recover`, which goes on with what the folders tell."
+)
 
 
 @dataclass(frozen=True, slots=True)

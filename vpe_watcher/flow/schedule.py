@@ -33,7 +33,8 @@ FOLDER_LANES = frozenset({"claims", "deliveries", "archivings"})
 HOST_PREFIXES: Mapping[State, str] = {State.UPLOADING: "upload:", State.FETCHING: "download:"}
 IN_FLIGHT = frozenset({State.UPLOADING, State.NOTIFYING, State.WAITING, State.FETCHING})
 SILENCE = "silence"
-OUTSIDE_KINDS = frozenset({"scan", "main", "notes", "state", MEASURED, SILENCE})
+INTEGRITY = "integrity"
+OUTSIDE_KINDS = frozenset({"scan", "main", "notes", "state", MEASURED, SILENCE, INTEGRITY})
 # The folders that a step asks, by the names of their breakers.
 USES: Mapping[State, tuple[str, ...]] = {
     State.CLAIMING: ("inbox:{recipe}",),

@@ -2,6 +2,7 @@
 
 from vpe_watcher.adapters.store.database import Database
 from vpe_watcher.adapters.store.queries import Queries
+from vpe_watcher.adapters.store.rebuild import Rebuilt
 from vpe_watcher.adapters.store.store import Store
 from vpe_watcher.adapters.store.values import (
     Begun,
@@ -18,6 +19,7 @@ __all__ = [
     "Earlier",
     "NewCase",
     "Queries",
+    "Rebuilt",
     "Remembered",
     "Store",
     "UnderWay",

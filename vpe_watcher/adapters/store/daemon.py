@@ -29,8 +29,32 @@ class DaemonVerbs(Verbs):
                 "INSERT INTO daemon (id, daemon_id) VALUES (1, ?) ON CONFLICT DO NOTHING",
                 (fresh_id,),
             )
-            connection.execute("UPDATE daemon SET starts = starts + 1")
+            connection.execute("UPDATE daemon SET starts = starts + 1, is_clean = 0")
         return self.identity()
+
+    def was_stopped_cleanly(self) -> bool:
+        """Tell whether the last daemon came to its end by itself, with a sound state file."""
+        rows = self.database.read("SELECT is_clean FROM daemon")
+        return not rows or bool(rows[0]["is_clean"])
+
+    def record_clean_stop(self) -> None:
+        """Record that this daemon came to its end by itself."""
+        with self.database.transaction() as connection:
+            connection.execute("UPDATE daemon SET is_clean = 1")
+
+    def paused(self) -> list[str]:
+        """Return the recipes of which nothing is taken before a person resumes them."""
+        return [row["recipe"] for row in self.database.read("SELECT recipe FROM paused")]
+
+    def is_paused(self, recipe: str) -> bool:
+        """Tell whether a recipe waits for a person's `recover --resume`."""
+        return bool(self.database.read("SELECT 1 FROM paused WHERE recipe = ?", (recipe,)))
+
+    def resume(self, recipe: str) -> bool:
+        """Take up a paused recipe; false when it was not paused."""
+        with self.database.transaction() as connection:
+            cursor = connection.execute("DELETE FROM paused WHERE recipe = ?", (recipe,))
+        return cursor.rowcount == 1
 
     def known_roots(self) -> dict[str, str]:
         """Return the path of each root that bears our marker, by its name."""

@@ -15,6 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from vpe_watcher.adapters.store.copies import keep_before_migration
 from vpe_watcher.core.errors import ConfigError, EnvironmentFault
 
 SCHEMA_VERSION = 3
@@ -22,6 +23,7 @@ APPLICATION_ID = int.from_bytes(b"vpew")
 BUSY_TIMEOUT_S = 10.0
 # Beside its own word: SQLite tells of a quota and of a WAL index without room as of a sick disk.
 FULL = frozenset({"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE"})
+DAMAGED = "state_damaged"
 UNSTORABLE = re.compile("[\ud800-\udfff\ufffd]")
 ESCAPED = re.compile("\ufffd([0-9a-f]{4})")
 
@@ -75,6 +77,11 @@ class Database:
         self._lock = threading.Lock()
         try:
             self._migrate()
+        except EnvironmentFault as fault:
+            self.close()
+            if fault.code == DAMAGED:
+                raise as_refusal(fault) from fault
+            raise
         except BaseException:
             self.close()
             raise
@@ -169,23 +176,32 @@ class Database:
         with self.transaction() as connection:
             if connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION:
                 return
-            for statement in _statements("schema.sql"):
+            for statement in statements_of("schema.sql"):
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def _bring_up_to_date(self) -> None:
-        """Change an older schema step by step; each step and its record commit together."""
+        """Change an older schema step by step; each step and its record commit together.
+
+        A copy of what was there is kept before the first.
+        """
+        is_kept = False
         for version in range(2, SCHEMA_VERSION + 1):
             with self.transaction() as connection:
-                if connection.execute("PRAGMA user_version").fetchone()[0] >= version:
+                before = connection.execute("PRAGMA user_version").fetchone()[0]
+                if before >= version:
                     continue
-                for statement in _statements(f"migration_{version}.sql"):
+                if not is_kept:
+                    keep_before_migration(self.path, SCHEMA_VERSION)
+                    is_kept = True
+                for statement in statements_of(f"migration_{version}.sql"):
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {version}")
 
 
-def _statements(name: str) -> Iterator[str]:
+def statements_of(name: str) -> Iterator[str]:
+    """Yield the statements of one of our SQL files."""
     text = resources.files(__package__).joinpath(name).read_text("utf-8")
     pending = ""
     for line in text.splitlines(keepends=True):
@@ -206,7 +222,7 @@ def not_a_state_file(path: Path) -> ConfigError:
 
 @contextmanager
 def mapped_errors(on_full: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Translate SQLite's errors: trouble with the disk is environment, a broken file is config."""
+    """Translate SQLite's errors: trouble with the disk is environment, and so is a broken file."""
     try:
         yield
     except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
@@ -223,9 +239,20 @@ def mapped_errors(on_full: Callable[[], None] = lambda: None) -> Iterator[None]:
             breaker="state",
         ) from error
     except sqlite3.DatabaseError as error:
-        raise ConfigError(
-            "The state file is damaged or no SQLite database.",
-            code="state_damaged",
-            hint="Keep the file aside, put the last backup in its place, then run "
-            "`vpe-watcher recover`.",
-        ) from error
+        raise damaged("The state file is damaged or no SQLite database") from error
+
+
+def damaged(what: str) -> EnvironmentFault:
+    """Return the fault for a state file that is not what it should be; intake stops."""
+    return EnvironmentFault(
+        f"{what}.",
+        code=DAMAGED,
+        hint="Stop the daemon. If there is a backup, put it in the place of the state file; then "
+        "run `vpe-watcher recover`, which keeps what it replaces.",
+        breaker="state",
+    )
+
+
+def as_refusal(fault: EnvironmentFault) -> ConfigError:
+    """Return what refuses to work on a state file at all, with the same words."""
+    return ConfigError(fault.message, code=fault.code, hint=fault.hint)

@@ -15,6 +15,7 @@ from vpe_watcher.adapters.store.daemon import DaemonVerbs
 from vpe_watcher.adapters.store.database import mapped_errors
 from vpe_watcher.adapters.store.memory import MemoryVerbs
 from vpe_watcher.adapters.store.progress import ProgressVerbs
+from vpe_watcher.adapters.store.rebuild import RebuildVerbs
 from vpe_watcher.adapters.store.rows import dump_problem, dump_tally, load_case
 from vpe_watcher.adapters.store.statements import (
     WAITS_FOR_FAMILY,
@@ -42,7 +43,7 @@ from vpe_watcher.core.moments import iso
 from vpe_watcher.core.names import folder_name, name_key, numbered
 
 
-class Store(DaemonVerbs, MemoryVerbs, ProgressVerbs):
+class Store(DaemonVerbs, MemoryVerbs, ProgressVerbs, RebuildVerbs):
     """The state file as the daemon uses it. `now` returns seconds since 1970."""
 
     def load(self, case_id: str) -> Case | None:

@@ -59,7 +59,7 @@ def writing(settings: Settings, *, create: bool = False) -> Iterator[Queries]:
         os.umask(mask)
     try:
         if is_new:
-            _give_to_owner(settings.state_file)
+            give_to_owner(settings.state_file)
         yield Queries(database, now=time.time)
     finally:
         database.close()
@@ -104,12 +104,12 @@ def _is_there(state_file: Path) -> bool:
         ) from error
 
 
-def _give_to_owner(state_file: Path) -> None:
+def give_to_owner(state_file: Path) -> None:
     """Let the service use what root has made: its folder says who the service is."""
     owner = state_file.parent.stat()
     if os.geteuid() != 0 or owner.st_uid == 0:
         return
-    for name in (state_file.name, f"{state_file.name}-wal", f"{state_file.name}-shm"):
-        file = state_file.with_name(name)
+    for suffix in ("", "-wal", "-shm", ".lock"):
+        file = state_file.with_name(f"{state_file.name}{suffix}")
         if file.exists():
             os.chown(file, owner.st_uid, owner.st_gid)

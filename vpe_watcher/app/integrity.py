@@ -1,0 +1,71 @@
+"""The state file is read as a whole, in the background, after a daemon that did not stop well.
+
+What is found stops intake and is told; it never ends the daemon, which has work to finish.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import closing
+from pathlib import Path
+
+from vpe_watcher.adapters.store.database import damaged
+from vpe_watcher.adapters.store.soundness import QuickCheck
+from vpe_watcher.core.errors import EnvironmentFault
+from vpe_watcher.core.machine import RETRY_AFTER_AT_MOST_S
+from vpe_watcher.flow.breakers import Breakers, Log
+from vpe_watcher.flow.schedule import INTEGRITY
+
+
+class Integrity:
+    """Owned by the main thread; `check` runs on a thread of its own."""
+
+    def __init__(self, path: Path, breakers: Breakers, *, was_clean: bool, log: Log) -> None:
+        self._path = path
+        self._breakers = breakers
+        self._log = log
+        self._thread: threading.Thread | None = None
+        self._running: QuickCheck | None = None
+        self._is_ended = False
+        self._fault = ""
+        self.is_sound = was_clean  # as far as is known
+
+    def start(self) -> None:
+        """Begin to read, unless the last daemon left no doubt."""
+        if not self.is_sound:
+            self._thread = threading.Thread(target=self.check, name="integrity", daemon=True)
+            self._thread.start()
+
+    def check(self) -> None:
+        """Read all of the state file once, and tell what is wrong with it."""
+        try:
+            with closing(QuickCheck(self._path)) as check:
+                self._running = check
+                fault = "" if self._is_ended else check.fault()
+        except EnvironmentFault as error:
+            fault = "" if self._is_ended else error.message
+        finally:
+            self._running = None
+        if self._is_ended:
+            return
+        self.is_sound = not fault
+        if fault:
+            self._fault = fault
+            self._log("state.damaged", reason=fault)
+            self.mind()
+
+    def mind(self) -> None:
+        """Keep intake stopped while the file is known to be damaged: no step proves the rest."""
+        if self._fault and not self._breakers.was_met("state", INTEGRITY):
+            fault = damaged("A part of the state file is damaged")
+            fault.retry_after_s = RETRY_AFTER_AT_MOST_S
+            self._breakers.open(fault, kind=INTEGRITY)
+
+    def stop(self) -> None:
+        """End the reading, if it is not done; the next start begins it anew."""
+        self._is_ended = True
+        running = self._running
+        if running is not None:
+            running.interrupt()
+        if self._thread is not None:
+            self._thread.join(5.0)

@@ -1,0 +1,234 @@
+"""What the folders tell of cases: claims with their evidence, and the documents of those at rest.
+
+Reads, and changes nothing. What makes no sense is left out and counted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from vpe_watcher.adapters.files import Disk
+from vpe_watcher.core.model import Case, FileMark, Input, Kind, Slice
+from vpe_watcher.core.records import UNREADABLE, Recorded, rested_case
+from vpe_watcher.core.series import gathered
+from vpe_watcher.flow.facts import read_facts
+from vpe_watcher.flow.places import EVIDENCE, HELD_NOTE, HIDDEN, Places
+from vpe_watcher.flow.roots import EVIDENCE_AT_MOST
+
+ARRIVING = ".arriving"
+_ID_LINE = "Case id: "
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A claim folder: its visible entries, its evidence, and a document of ours among the files."""
+
+    case_id: str
+    recipe: str
+    folder: Path
+    entries: tuple[str, ...]
+    evidence: Mapping[str, Any] | None = None
+    document: Recorded | None = None
+
+    @property
+    def is_paid(self) -> bool:
+        """Tell whether the evidence says that money may have gone into it."""
+        return self.evidence is not None and self.evidence.get("may_be_paid") is True
+
+    @property
+    def job_id(self) -> str | None:
+        """Return the job that the evidence names."""
+        found = self.evidence.get("job_id") if self.evidence else None
+        return found if isinstance(found, str) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A folder with a document that tells how a case ended."""
+
+    recorded: Recorded
+    path: Path
+
+    @property
+    def retries(self) -> int:
+        """Return how often a person had the case taken up again before this."""
+        return self.recorded.case.retries
+
+
+@dataclass(slots=True)
+class Survey:
+    """All that the folders tell, by case id; `rests` are archive and failed."""
+
+    claims: dict[str, Claim] = field(default_factory=dict)
+    rests: dict[str, Ending] = field(default_factory=dict)
+    deliveries: dict[str, Ending] = field(default_factory=dict)
+    names: dict[str, set[str]] = field(default_factory=dict)
+    noted: set[str] = field(default_factory=set)
+    staged: set[str] = field(default_factory=set)
+    unreadable: int = 0
+
+    @property
+    def case_ids(self) -> list[str]:
+        """Return all cases that are known, in the order in which they were claimed."""
+        found = {**self.claims, **self.rests, **self.deliveries}
+        return sorted(found, key=lambda case_id: (self._moment(case_id), case_id))
+
+    def _moment(self, case_id: str) -> str:
+        for ending in (self.rests.get(case_id), self.deliveries.get(case_id)):
+            if ending is not None:
+                times = ending.recorded.case.times
+                return times.get("claimed") or times.get("detected") or ""
+        evidence = self.claims[case_id].evidence or {}
+        try:
+            return str(evidence["record"]["times"]["claimed"])
+        except UNREADABLE:
+            return "~"  # after all that have a time
+
+
+def survey(disk: Disk, places: Places) -> Survey:
+    """Look through all folders. Raises `OSError`: one of them cannot be read now."""
+    found = Survey()
+    for recipe in places.inboxes:
+        if not places.is_in_place(recipe):
+            for claim in _claims(disk, places.claims(recipe), recipe):
+                found.claims[claim.case_id] = claim
+    for root in (places.archive, places.failed):
+        for ending in _endings(disk, root, found):
+            _keep_last(found.rests, ending)
+    for root in dict.fromkeys(places.outboxes.values()):
+        for ending in _endings(disk, root, found):
+            _keep_last(found.deliveries, ending)
+        found.staged |= set(_names(disk, root / HIDDEN / "staging"))
+    found.noted = set(_noted(disk, places.failed))
+    return found
+
+
+def _keep_last(known: dict[str, Ending], ending: Ending) -> None:
+    case_id = ending.recorded.case.case_id
+    if case_id not in known or known[case_id].retries < ending.retries:
+        known[case_id] = ending
+
+
+# --- claims --------------------------------------------------------------------------------------
+
+
+def _claims(disk: Disk, folder: Path, recipe: str) -> Iterator[Claim]:
+    for case_id in _names(disk, folder):
+        if case_id.startswith(".") or case_id.endswith(ARRIVING):
+            continue
+        claim = folder / case_id
+        if (entry := disk.look(claim)) is None or entry.kind is not Kind.FOLDER:
+            continue
+        entries = tuple(
+            name for name in _names(disk, claim) if name != EVIDENCE and not name.endswith(ARRIVING)
+        )
+        evidence = _json(disk, claim / EVIDENCE)
+        document = None
+        if evidence is None:
+            document = next(_documents_of(disk, claim, entries, case_id), None)
+        yield Claim(case_id, recipe, claim, entries, evidence, document)
+
+
+def _documents_of(
+    disk: Disk, claim: Path, entries: Iterable[str], case_id: str
+) -> Iterator[Recorded]:
+    """Yield documents of ours that lie with the files: the case was being put away, or back."""
+    for folder in (claim, *(claim / name for name in entries)):
+        entry = disk.look(folder)
+        if entry is None or entry.kind is not Kind.FOLDER:
+            continue
+        for recorded in _documents(disk, folder, Survey()):
+            if recorded.case.case_id == case_id:
+                yield recorded
+
+
+# --- cases at rest -------------------------------------------------------------------------------
+
+
+def _endings(disk: Disk, root: Path, found: Survey) -> Iterator[Ending]:
+    for entry in disk.listing(root):
+        if entry.kind is not Kind.FOLDER or entry.name == HIDDEN:
+            continue
+        for recorded in _documents(disk, root / entry.name, found):
+            found.names.setdefault(recorded.case.case_id, set()).add(entry.name)
+            yield Ending(recorded, root / entry.name)
+
+
+def _documents(disk: Disk, folder: Path, found: Survey) -> Iterator[Recorded]:
+    """Yield what our documents directly in a folder tell; other people's of these names do not."""
+    for name in _names(disk, folder):
+        if not name.endswith(".json") or not name.startswith(("result.", "error.")):
+            continue
+        document = _json(disk, folder / name)
+        if document is None or not str(document.get("schema", "")).startswith("vpe-watcher/"):
+            continue
+        try:
+            yield rested_case(document, folder=folder.name)
+        except UNREADABLE:
+            found.unreadable += 1
+
+
+def with_files(disk: Disk, case: Case, folder: Path) -> Case:
+    """Return a case at rest with its files as they lie in a folder now; what is gone has no mark.
+
+    The slices of a series are read anew: no document names them.
+    """
+    inputs = tuple(_with_file(disk, entry, folder) for entry in case.inputs)
+    return replace(case, inputs=inputs)
+
+
+def _with_file(disk: Disk, entry: Input, folder: Path) -> Input:
+    if entry.series_uid:
+        return replace(entry, slices=entry.slices or _slices(disk, entry.series_uid, folder))
+    seen = disk.look(folder / entry.name)
+    if seen is None or seen.mark.size != entry.mark.size:
+        return entry
+    return replace(entry, mark=seen.mark)
+
+
+def _slices(disk: Disk, series_uid: str, folder: Path) -> tuple[Slice, ...]:
+    if not disk.exists(folder):
+        return ()
+    marks: dict[str, FileMark] = {}
+    headers = {}
+    for path, entry in disk.tree(folder):
+        facts = read_facts(disk, folder / path) if entry.kind is Kind.FILE else None
+        if facts and facts.header and facts.header.series_uid == series_uid:
+            headers[path], marks[path] = facts.header, entry.mark
+    return tuple(
+        Slice(path, marks[path], headers[path].sop_instance_uid)
+        for series in gathered(headers, min_slices=1)
+        for path in series.slices
+    )
+
+
+# --- reading -------------------------------------------------------------------------------------
+
+
+def _noted(disk: Disk, failed: Path) -> Iterator[str]:
+    for name in _names(disk, failed):
+        if not name.endswith(HELD_NOTE):
+            continue
+        text = disk.read(failed / name).decode("utf-8", "replace")
+        for line in text.splitlines():
+            if line.startswith(_ID_LINE):
+                yield line.removeprefix(_ID_LINE).strip()
+
+
+def _names(disk: Disk, folder: Path) -> list[str]:
+    return sorted(disk.names(folder)) if disk.exists(folder) else []
+
+
+def _json(disk: Disk, path: Path) -> Mapping[str, Any] | None:
+    entry = disk.look(path)
+    if entry is None or entry.kind is not Kind.FILE:
+        return None
+    try:
+        document = json.loads(disk.read(path, at_most=EVIDENCE_AT_MOST))
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) else None
