@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -59,7 +60,7 @@ def _nothing_paid_twice(house: House, before: Counter[str]) -> None:
     assert max(job.started for job in house.sandbox.ledger.jobs.values()) == 1
 
 
-def _everything_delivered_once(house: House, before: set[object]) -> None:
+def _everything_delivered_once(house: House, before: set[Path]) -> None:
     folders = [path for path in (house.root / "outbox").iterdir() if path.name != ".vpe-watcher"]
     documents = [json.loads((path / "result.json").read_text()) for path in folders]
     assert max(Counter(one["case_id"] for one in documents).values()) == 1

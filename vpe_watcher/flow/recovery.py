@@ -27,7 +27,7 @@ from vpe_watcher.core.model import (
 from vpe_watcher.core.records import PARTS, RECORD, TIMES, UNREADABLE, Recorded, claimed_case
 from vpe_watcher.flow.places import Places
 from vpe_watcher.flow.ports import Rules
-from vpe_watcher.flow.survey import Claim, Ending, Survey, with_files
+from vpe_watcher.flow.survey import Claim, Ending, Survey, with_files, with_marks_of_now
 
 ORDINARY = "n:"
 
@@ -166,15 +166,16 @@ class Judge:
     def _paid(self, claim: Claim, recorded: Recorded | None) -> None:
         """Go on waiting for the job of a claim that may be paid; without one a person decides."""
         known = recorded or self._bare(claim)
+        here = with_marks_of_now(self._disk, known.case, claim.folder / known.case.content)
         inputs = tuple(
             replace(
                 one,
                 uploaded=True,
                 notified=Notified.BEGUN if one.notified is Notified.NO else one.notified,
             )
-            for one in known.case.inputs
+            for one in here.inputs
         )
-        case = replace(known.case, paid=True, is_counted=True)
+        case = replace(here, paid=True, is_counted=True)
         if claim.job_id is None:
             self._put(replace(case, state=State.HELD, problem=_unknown()), known, Way.HELD)
             return

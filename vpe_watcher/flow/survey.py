@@ -190,6 +190,30 @@ def _with_file(disk: Disk, entry: Input, folder: Path) -> Input:
     return replace(entry, mark=seen.mark)
 
 
+def with_marks_of_now(disk: Disk, case: Case, folder: Path) -> Case:
+    """Return a claimed case with the marks of files that were copied, and hold what they held.
+
+    Other files keep the marks of the claim, and so does what has changed.
+    """
+    return replace(case, inputs=tuple(_remarked(disk, entry, folder) for entry in case.inputs))
+
+
+def _remarked(disk: Disk, entry: Input, folder: Path) -> Input:
+    def now(name: str, mark: FileMark, sha256: str | None) -> FileMark:
+        seen = disk.look(folder / name)
+        if seen is None or seen.mark == mark or seen.mark.size != mark.size or sha256 is None:
+            return mark
+        return seen.mark if disk.digest(folder / name) == sha256 else mark
+
+    if not entry.slices:
+        return replace(entry, mark=now(entry.name, entry.mark, entry.sha256))
+    slices = (
+        one if one.owner else replace(one, mark=now(one.name, one.mark, one.sha256))
+        for one in entry.slices
+    )
+    return replace(entry, slices=tuple(slices))
+
+
 def _slices(disk: Disk, series_uid: str, folder: Path) -> tuple[Slice, ...]:
     if not disk.exists(folder):
         return ()
