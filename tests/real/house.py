@@ -198,7 +198,7 @@ def running_house(root: Path, plan: Plan = REAL_MESHES) -> Iterator[House]:
     """Run Engine and daemon on folders in `root`; both are stopped as an operator would."""
     for name in ("inbox", "outbox", "archive", "failed", "engine"):
         (root / name).mkdir(exist_ok=True)
-    (root / "state").mkdir(mode=0o700)
+    (root / "state").mkdir(mode=0o700, exist_ok=True)
     config = root / "config.toml"
     port = ["sandbox", "--port", "0", *(["--simple"] if plan.is_simple else [])]
     with _process(root, "engine", [COMMAND, *port], TMPDIR=str(root / "engine")) as engine:

@@ -15,7 +15,10 @@ from pathlib import Path
 
 from tests.real.packages import cache_folder, download_missing, unpack
 
-PACKAGES = ("dcmtk", "orthanc", "samba", "smbclient", "fuse3", "libgdcm-tools", "iproute2")
+PACKAGES = (
+    *("dcmtk", "orthanc", "samba", "smbclient", "fuse3", "libgdcm-tools", "iproute2"),
+    "fiu-utils",
+)
 # Packages of before the merger of / and /usr; the rest (etc, var) is not needed.
 OUTSIDE_USR = ("bin", "sbin", "lib")
 DPKG_STATUS = Path("/var/lib/dpkg/status")
