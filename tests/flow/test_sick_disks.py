@@ -246,7 +246,7 @@ def test_a_full_state_disk_pauses_new_work_and_ends_what_is_under_way(house: Hou
         house.live_until(str(number), state)
     house.drop("later.nii", nifti(seed=9))
     reserve.release()
-    guard.judge([])
+    assert house.breakers() == {"state"}  # without waiting for the next measurement
     house.live(300)
     guard.judge([])
     assert house.states() == {"0": State.DONE, "1": State.SUBMITTING}
@@ -256,3 +256,12 @@ def test_a_full_state_disk_pauses_new_work_and_ends_what_is_under_way(house: Hou
     guard.judge([])
     house.live(60)
     all_is_delivered(house)
+
+
+def test_a_reason_that_comes_again_is_logged_once(house: House) -> None:
+    """Two troubles of one resource take turns: the log tells each, `status` the latest."""
+    for code in ("one", "two", "one", "two"):
+        fault = EnvironmentFault(f"It is {code}.", code=code, breaker="state")
+        house.parts.breakers.open(fault, kind="main")
+    assert [f["code"] for event, f in house.events if event == "breaker.opened"] == ["one", "two"]
+    assert house.breaker("state").reason == "It is two."

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,12 +24,14 @@ class Reserve:
         """Prepare; `keep` makes it."""
         self.path = state_file.with_name(f"{state_file.name}.reserve")
         self.is_spent = False  # until there is room for a new one
+        self.on_release: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
 
     def release(self) -> None:
-        """Give the space back: the disk is full."""
+        """Give the space back: the disk is full. `on_release` is told each time."""
         with self._lock:
             self._release()
+        self.on_release()
 
     def make_way(self) -> None:
         """Release it if whoever opens the state file now would find no room for its WAL."""

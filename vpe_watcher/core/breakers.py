@@ -39,6 +39,7 @@ class Breaker:
     failures: int = 1
     kinds: frozenset[str] = frozenset()
     probe: str | None = None  # the case whose step is the probe
+    told: frozenset[str] = frozenset()  # every reason since it opened
 
     def gates(self, kind: str, needed: frozenset[str]) -> bool:
         """Tell whether a step of this kind has to wait for this breaker.
@@ -102,7 +103,8 @@ def opened(
     # Half of the backoff is fixed, so that a probe is never sent at once after a failed one.
     wait_s = backoff_s(failures - 1, patience, lambda: 0.5 + chance() / 2)
     wait_s = max(wait_s, min(retry_after_s or 0.0, RETRY_AFTER_AT_MOST_S))
-    fresh = Breaker(name, since, reason, hint, now + wait_s, kinds=frozenset({kind}))
+    told = frozenset({reason}) | (before.told if before else frozenset())
+    fresh = Breaker(name, since, reason, hint, now + wait_s, kinds=frozenset({kind}), told=told)
     if before is None:
         return fresh
     return replace(

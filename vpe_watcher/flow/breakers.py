@@ -80,7 +80,7 @@ class Breakers:
                 retry_after_s=fault.retry_after_s,
             )
             self._open[fault.breaker] = breaker
-        if before is None or before.reason != fault.message:
+        if before is None or fault.message not in before.told:
             self._log(
                 "breaker.opened",
                 breaker=fault.breaker,

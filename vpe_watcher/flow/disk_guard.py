@@ -19,6 +19,8 @@ class DiskGuard:
         self._breakers = breakers
         self._min_free = min_free
         self._reserve = reserve
+        # At once: the next commit succeeds, and would close the breaker until the next measurement.
+        reserve.on_release = lambda: self._set("state", _spent())
 
     def judge(self, free_bytes: Iterable[int]) -> None:
         """Open the breaker `disk` when space runs low somewhere, close it when there is enough.
