@@ -72,8 +72,10 @@ def _log_told(house: House, trouble: Trouble) -> None:
     """
     opened = [line for line in house.events("breaker.opened") if line["breaker"] == trouble.breaker]
     closed = [line for line in house.events("breaker.closed") if line["breaker"] == trouble.breaker]
-    assert [line["reason"] for line in opened] == [trouble.says]
-    assert (len(opened), len(closed)) == (1, 1)
+    reasons = [line["reason"] for line in opened if line["code"] != "state_reserve_used"]
+    assert reasons == [trouble.says]
+    assert len(opened) <= 2  # a state file that says "full" gives its reserve up as well
+    assert len(closed) == 1
     assert house.events("step.defect") == house.events("thread.defect") == []
 
 
