@@ -21,6 +21,7 @@ from tests.flow.house import FakeTime, House, nifti
 from vpe_watcher.adapters.files import Disk, Entry
 from vpe_watcher.app.assembly import Clock
 from vpe_watcher.app.daemon import Daemon
+from vpe_watcher.app.integrity import Integrity
 from vpe_watcher.app.signals import Signals
 
 LIMITS = {
@@ -87,6 +88,7 @@ class Service:
     house: House
     disk: OddDisk
     signals: Signals = field(default_factory=Signals)
+    integrity: Integrity | None = None
 
     def __post_init__(self) -> None:
         """Build the daemon; `running` starts it."""
@@ -98,6 +100,7 @@ class Service:
             stopping=self.house.stopping,
             log=self.house.log,
             signals=self.signals,
+            integrity=self.integrity,
         )
 
     @contextmanager

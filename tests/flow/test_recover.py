@@ -41,7 +41,7 @@ def _lost_and_recovered(house: House, loss: str, count: int) -> None:
     assert refusal(house) in {"state_damaged", "state_outdated"}
     mend(house)
     again = mend(house)
-    assert (again.why, again.recovery.rebuilt, again.left) == ("", [], 0)
+    assert (again.why, again.recovery.rebuilt, again.left, again.still) == ("", [], 0, "")
     house.start()
     assert {case.case_id for case in house.cases()} >= {
         case_id for case_id, case in known.items() if case.times["claimed"]

@@ -45,7 +45,7 @@ class Recovered:
     """What was done. `kept` is where the file that was there lies now, if it was replaced.
 
     `why` says in words what was wrong, "" when nothing was; `left` counts claims that could not be
-    put back because their names are taken in the inbox.
+    put back because their names are taken in the inbox, `still` is why the daemon would not start.
     """
 
     recovery: Recovery
@@ -59,6 +59,7 @@ class Recovered:
     unmarked: tuple[str, ...]
     foreign: tuple[str, ...]
     left: int
+    still: str
 
 
 def recover(
@@ -143,8 +144,9 @@ class _Work:
             left = sum(not self._put_back(claim, store) for claim in recovery.put_back)
             resumed = bool(resume) and store.resume(resume)
             paused = tuple(store.paused())
-        for claim in recovery.empty:
-            self._disk.remove_tree(claim.folder)
+            for claim in recovery.empty:
+                self._disk.remove_tree(claim.folder)
+            still = self._contradiction(store)
         return Recovered(
             recovery=recovery,
             found=found,
@@ -157,6 +159,7 @@ class _Work:
             unmarked=self._unmarked(markers),
             foreign=self._foreign(daemon_id),
             left=left,
+            still=still,
         )
 
     # --- what is there ----------------------------------------------------------------------------
@@ -212,9 +215,7 @@ class _Work:
             ConfigError: the state file, or the folders among themselves, say different things.
         """
         named = {one.daemon_id for one in markers.values() if one is not None}
-        if daemon_id and (daemon_id in named or not named):
-            return daemon_id
-        if daemon_id or len(named) > 1:
+        if len(named | {daemon_id} - {""}) > 1:
             raise ConfigError(
                 "The state file and the folders, or the folders among themselves, bear the marks "
                 "of different daemons.",
@@ -223,7 +224,7 @@ class _Work:
                 "each daemon needs folders and a state_file of its own. A state file of another "
                 "daemon is to be moved away before `vpe-watcher recover`.",
             )
-        return named.pop() if named else self._fresh_id
+        return daemon_id or (named.pop() if named else self._fresh_id)
 
     def _unmarked(self, markers: dict[Path, Marker | None]) -> tuple[str, ...]:
         if not any(markers.values()):

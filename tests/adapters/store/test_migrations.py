@@ -24,6 +24,7 @@ from tests.adapters.store.builders import House
 from vpe_watcher.adapters.store import Database, Queries
 from vpe_watcher.adapters.store.database import SCHEMA_VERSION
 from vpe_watcher.core.content import KnownSeries
+from vpe_watcher.core.errors import ConfigError
 from vpe_watcher.core.model import Modality, Slice, State
 
 OLD = Path(__file__).parent / "old"
@@ -297,3 +298,29 @@ def test_power_may_go_off_at_any_statement(old_file: Path, version: int, tmp_pat
         assert len(rows_of(old_file)["cases"]) == len(AS_BEFORE[version])
     assert deaths > 5
     assert shape_of(old_file) == new_shape
+
+
+def test_a_copy_is_kept_before_a_migration(old_file: Path, version: int) -> None:
+    """As the earlier version left it, for its owner alone; a second one gets another name."""
+    before = rows_of(old_file)
+    Database(old_file).close()
+    copy = old_file.with_name(f"state.sqlite3.before-{SCHEMA_VERSION}")
+    assert rows_of(copy) == before
+    assert shape_of(copy)["user_version"] == (version,)
+    assert copy.stat().st_mode & 0o777 == 0o600
+    as_left_by(version, old_file.with_name("other.sqlite3")).replace(old_file)
+    Database(old_file).close()
+    assert [path.name for path in sorted(old_file.parent.glob("*before*"))] == [
+        copy.name,
+        f"{copy.name}.2",
+    ]
+
+
+def test_nothing_is_changed_without_room_for_the_copy(old_file: Path, version: int) -> None:
+    """A migration that cannot be taken back does not begin."""
+    draft = old_file.with_name(f".state.sqlite3.before-{SCHEMA_VERSION}.unfinished")
+    (draft / "in the way").mkdir(parents=True)
+    with pytest.raises(ConfigError) as caught:
+        Database(old_file)
+    assert caught.value.code == "no_room_for_copy"
+    assert shape_of(old_file)["user_version"] == (version,)

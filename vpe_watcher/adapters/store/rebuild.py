@@ -126,6 +126,12 @@ def _put_case(connection: sqlite3.Connection, one: Rebuilt, now: str) -> None:
             "may_be_paid = max(may_be_paid, excluded.may_be_paid)",
             (case.job_id, case_id, case.generation, case.times["submitted"] or now, int(case.paid)),
         )
+    elif case.paid:  # a submit that starts the Engine at once: that it was begun is known by this
+        connection.execute(
+            "INSERT INTO events (case_id, time, event, step, attempt, outcome) "
+            "VALUES (?, ?, 'step.done', 'submitting', 1, 'interrupted')",
+            (case_id, now),
+        )
     _reserve_all(connection, case_id, (case.folder, *one.names))
     add_event(connection, case_id, now, "case.recovered", reason=one.reason)
 

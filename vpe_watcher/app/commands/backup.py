@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vpe_watcher.app.commands import opened
+from vpe_watcher.app.commands import opened, text
 from vpe_watcher.app.result import Result
 from vpe_watcher.core.errors import Refusal
 
@@ -42,7 +42,8 @@ def backup(config: Path | None, file: Path) -> Result:
             hint="Choose a folder that this user may write to, with room for the state file.",
         ) from error
     how = (
-        f"A copy of the state file with {cases} cases. To use it: stop the daemon, put it in the "
-        "place of the state file, run `vpe-watcher recover`."
+        f"A copy of the state file with {text.count(cases, 'case')}. "
+        "To use it: stop the daemon, put it in the place of the state file, "
+        "run `vpe-watcher recover`."
     )
     return Result(lines=(str(target),), messages=(how,))

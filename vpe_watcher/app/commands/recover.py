@@ -41,7 +41,7 @@ def recover(config: Path | None, *, resume: str | None) -> Result:
         lock.release()
     problems = tuple(_to_look_at(settings, done))
     lines = (*_lines(done, resume), *(f"look at: {one}" for one in problems))
-    return Result(lines=lines, exit_code=EXIT_NO if done.left else 0)
+    return Result(lines=lines, exit_code=EXIT_NO if done.left or done.still else 0)
 
 
 def _recovered(settings: Settings, resume: str) -> Recovered:
@@ -124,6 +124,8 @@ def _to_look_at(settings: Settings, done: Recovered) -> Iterator[str]:
     known = {*done.found.claims, *done.recovery.ways, *done.found.rests, *done.found.deliveries}
     for case_id in sorted(done.found.staged - known):
         yield f"results of the unknown case {case_id} lie in the hidden staging of the outbox"
+    if done.still and not done.left:
+        yield f"the daemon will not start yet: {done.still}"
     if done.found.unreadable:
         documents = text.count(done.found.unreadable, "document")
         yield f"{documents} in archive, failed or outbox cannot be read and were left out"
@@ -131,10 +133,13 @@ def _to_look_at(settings: Settings, done: Recovered) -> Iterator[str]:
         yield f"{folder} bears no marker: it was never used, or it is not mounted"
     for folder in done.foreign:
         yield f"{folder} holds claims of another daemon in its hidden folder"
-    if done.is_new:
-        for recipe in settings.recipes.values():
-            if recipe.intake.existing == "ignore" and not recipe.leave_in_place:
-                yield (
-                    f'what lies in {recipe.inbox} now counts as there before (existing = "ignore"):'
-                    " `vpe-watcher submit` sends it"
-                )
+    yield from _counted_as_seen(settings) if done.is_new else ()
+
+
+def _counted_as_seen(settings: Settings) -> Iterator[str]:
+    for recipe in settings.recipes.values():
+        if recipe.intake.existing == "ignore" and not recipe.leave_in_place:
+            yield (
+                f'what lies in {recipe.inbox} now counts as there before (existing = "ignore"): '
+                "`vpe-watcher submit` sends it"
+            )

@@ -1,0 +1,198 @@
+"""`recover` and `backup` as commands: what they print, refuse and leave behind."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import threading
+from contextlib import closing
+from pathlib import Path
+
+from tests.app.desk import Desk
+from vpe_watcher.adapters.store import Database, Store
+from vpe_watcher.core.model import State
+
+
+def _lose(desk: Desk) -> None:
+    desk.store.database.close()
+    for path in desk.settings.state_file.parent.glob("state.sqlite3*"):
+        path.unlink()
+
+
+def _mark(desk: Desk, starts: int = 3) -> None:
+    """Leave the marker of a daemon in each folder."""
+    for name in ("inbox", "outbox", "archive", "failed", "inbox/teeth"):
+        hidden = desk.home / name / ".vpe-watcher"
+        hidden.mkdir()
+        (hidden / "marker.json").write_text(f'{{"daemon_id": "deadbeef", "starts": {starts}}}')
+
+
+# --- recover -------------------------------------------------------------------------------------
+
+
+def test_a_lost_state_file_is_built_anew(desk: Desk) -> None:
+    """Under the id that the markers bear, above their count of starts, for its owner alone."""
+    _mark(desk, starts=7)
+    _lose(desk)
+    ran = desk.run("recover")
+    assert (ran.code, ran.err) == (0, "")
+    assert "built anew: the state file is missing" in ran.out
+    with closing(Database(desk.settings.state_file)) as database:
+        assert Store(database, now=float).identity() == ("deadbeef", 8)
+    assert desk.settings.state_file.stat().st_mode & 0o777 == 0o600
+    again = desk.run("recover")
+    assert (again.code, again.out) == (0, "The state file and the folders agree.\n")
+
+
+def test_nothing_is_touched_beside_a_daemon(desk: Desk) -> None:
+    """Exit 75, with its pid."""
+    _mark(desk)
+    desk.lock.acquire()
+    ran = desk.run("recover")
+    desk.lock.release()
+    assert ran.code == 75
+    assert "pid" in ran.err
+    assert not list(desk.settings.state_file.parent.glob("*before-recover*"))
+
+
+def test_a_missing_folder_is_waited_for(desk: Desk) -> None:
+    """Exit 75: what is in it counts."""
+    (desk.home / "archive").rmdir()
+    ran = desk.run("recover")
+    assert (ran.code, "archive is missing" in ran.err) == (75, True)
+
+
+def test_what_a_person_must_look_at(desk: Desk) -> None:
+    """Unmarked folders, staged results of nobody, documents that make no sense: a line each."""
+    _mark(desk)
+    shutil.rmtree(desk.home / "failed" / ".vpe-watcher")
+    (desk.home / "outbox" / ".vpe-watcher" / "staging" / "c0ffee").mkdir(parents=True)
+    broken = desk.home / "archive" / "scan" / "result.json"
+    broken.parent.mkdir()
+    broken.write_text('{"schema": "vpe-watcher/result/1", "case_id": "c1"}')
+    _lose(desk)
+    looks = [line for line in desk.run("recover").out.splitlines() if line.startswith("look at: ")]
+    assert len(looks) == 3
+    for words in ("c0ffee", "1 document ", "failed bears no marker"):
+        assert any(words in line for line in looks), words
+
+
+def test_only_a_recipe_that_leaves_in_place_is_resumed(desk: Desk) -> None:
+    """Another name is refused before anything is done."""
+    ran = desk.run("recover", "--resume", "teeth")
+    assert (ran.code, "leave_in_place" in ran.err) == (1, True)
+
+
+def test_resuming_beside_a_daemon(desk: Desk) -> None:
+    """Needs no stop: the daemon looks for itself."""
+    export = desk.home / "export"
+    export.mkdir()
+    text = desk.config.read_text()
+    desk.config.write_text(f'{text}\n[recipes.pacs]\ninbox = "{export}"\nleave_in_place = true\n')
+    _mark(desk, starts=9)
+    paused = desk.run("recover")
+    assert "paused: pacs" in paused.out
+    desk.lock.acquire()
+    try:
+        assert desk.run("recover", "--resume", "pacs").out == "resumed: pacs\n"
+        assert "was not paused" in desk.run("recover", "--resume", "pacs").out
+    finally:
+        desk.lock.release()
+    assert desk.run("recover").out == "The state file and the folders agree.\n"
+
+
+# --- backup --------------------------------------------------------------------------------------
+
+
+def test_a_backup_beside_a_daemon(desk: Desk) -> None:
+    """Whole, sound, for its owner's eyes, and its name on stdout; the state file goes on."""
+    desk.lock.acquire()
+    case_id = desk.finish(desk.add())
+    target = desk.home / "copy.sqlite3"
+    ran = desk.run("backup", str(target))
+    desk.lock.release()
+    assert (ran.code, ran.out) == (0, f"{target}\n")
+    assert "with 1 case." in ran.err
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in desk.home.glob("*copy*")] + list(desk.home.glob(".*copy*")) == [
+        "copy.sqlite3"
+    ]
+    with closing(Database(target)) as database:
+        case = Store(database, now=float).load(case_id)
+        assert case is not None
+        assert case.state is State.DONE
+    desk.add()
+
+
+def test_a_backup_overwrites_nothing(desk: Desk) -> None:
+    """What lies there stays as it is, and the command says so."""
+    target = desk.home / "copy.sqlite3"
+    target.write_text("mine")
+    ran = desk.run("backup", str(target))
+    assert (ran.code, target.read_text()) == (1, "mine")
+    assert "never overwrites" in ran.err
+
+
+def test_a_backup_where_nothing_can_be_written(desk: Desk) -> None:
+    """The reason in a sentence, and nothing left behind."""
+    ran = desk.run("backup", str(desk.home / "nowhere" / "copy.sqlite3"))
+    assert (ran.code, "cannot be written" in ran.err) == (1, True)
+
+
+def test_a_damaged_state_file_is_not_copied(desk: Desk) -> None:
+    """A copy that is not sound never gets a name."""
+    desk.store.database.close()
+    path = desk.settings.state_file
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+    ran = desk.run("backup", str(desk.home / "copy.sqlite3"))
+    assert ran.code != 0
+    assert list(desk.home.glob("*copy*")) == []
+
+
+def test_backups_while_somebody_writes(desk: Desk) -> None:
+    """Each is one moment of the file: a case and its name come together or not at all."""
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            desk.add()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    counts = []
+    try:
+        for number in range(8):
+            target = desk.home / f"copy{number}.sqlite3"
+            assert desk.run("backup", str(target)).code == 0
+            counts.append(_counts(target))
+    finally:
+        stop.set()
+        writer.join(30)
+    assert all(len(set(found)) == 1 for found in counts)
+    assert counts[0] < counts[-1]
+
+
+def _counts(path: Path) -> tuple[int, ...]:
+    with closing(sqlite3.connect(path)) as connection:
+        tables = ("cases", "names", "moves", "inputs", "events")
+        return tuple(
+            connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0]  # noqa: S608
+            for table in tables
+        )
+
+
+def test_a_backup_that_is_put_back_wants_to_be_recovered(desk: Desk) -> None:
+    """Even when nothing has happened since: `run` refuses, and says what to do."""
+    desk.store.record_start(fresh_id="deadbeef")
+    _, starts = desk.store.identity()
+    _mark(desk, starts=starts)
+    target = desk.home / "copy.sqlite3"
+    desk.run("backup", str(target))
+    _lose(desk)
+    shutil.copy(target, desk.settings.state_file)
+    refused = desk.run("run", "--once")
+    assert (refused.code, "recover" in refused.err) == (78, True)
+    assert "brought up to date" in desk.run("recover").out
+    with closing(Database(desk.settings.state_file)) as database:
+        assert Store(database, now=float).identity() == ("deadbeef", starts + 1)
