@@ -9,7 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.real.disks import COUNT, all_came_home, disks, drop, remount, script, wait_for_states
+from tests.real.disks import (
+    COUNT,
+    all_came_home,
+    disks,
+    drop,
+    mounted,
+    remount,
+    script,
+    wait_for_states,
+)
 from tests.real.house import House, Plan, running_house
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240), pytest.mark.usefixtures("parts")]
@@ -124,3 +133,15 @@ def test_the_state_disk_turns_read_only(tmp_path: Path) -> None:
         _mount(image, tmp_path / "state")
         with running_house(tmp_path, PLAN) as house:
             all_came_home(house, COUNT)
+
+
+def test_a_mount_within_the_outbox_is_named(tmp_path: Path) -> None:
+    """Nothing can be published by a rename then: a person must know, and nothing half is seen."""
+    hidden = tmp_path / "outbox" / ".vpe-watcher"
+    hidden.mkdir(parents=True)
+    with mounted(hidden, "4m"), running_house(tmp_path, PLAN) as house:
+        drop(house, 0, 3)
+        house.wait_until(lambda: "outbox" in house.breakers(), "outbox stays closed")
+        assert "is mounted within this folder" in house.breakers()["outbox"]["hint"]
+        wait_for_states(house, "delivering", 3)
+        assert list((tmp_path / "outbox").glob("[!.]*")) == []

@@ -367,6 +367,7 @@ _HINTS = {
     errno.EROFS: "The file system is mounted read-only: look at its disk, then remount it.",
     errno.EACCES: "Give the service's user read and write permission on this folder.",
     errno.EPERM: "Give the service's user read and write permission on this folder.",
+    errno.EXDEV: "Something is mounted within this folder: it must be one file system throughout.",
     errno.ENOENT: "Make the folder, or mount what should be there.",
     errno.EIO: "The disk reports an input/output error: look at the system log and the disk.",
 }
