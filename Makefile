@@ -4,6 +4,8 @@ VENV ?= .venv
 PYTEST_ARGS ?=
 SOAK_PAIRS ?= 20000
 SOAK_SCHEDULES ?= 1200
+SOAK_STEPS ?= 1000000
+SOAK_SEEDS ?= 2000
 SOAK_CHAOS_S ?= 1800
 CHAOS_S ?= 120
 CHAOS_SEED ?=
@@ -36,6 +38,7 @@ test-real: $(VENV)/.test $(VENV)/.real ## a real head CT, real servers, a hundre
 		$(PYTEST_ARGS) $(TIMED:%=--ignore=%) tests/real
 	$(BIN)/python -m pytest -m real $(PYTEST_ARGS) tests/crash tests/flow
 	$(BIN)/python -m pytest tests/crash -k second_death --crash-pairs 320 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m real $(PYTEST_ARGS) tests/simulation
 	$(BIN)/python -m pytest tests/flow/test_writers.py -m "not soak" -n auto --maxprocesses 4 \
 		--writer-schedules 28 $(PYTEST_ARGS)
 	$(MAKE) chaos CHAOS_S=60
@@ -43,11 +46,13 @@ test-real: $(VENV)/.test $(VENV)/.real ## a real head CT, real servers, a hundre
 chaos: $(VENV)/.test ## everything goes wrong at once for CHAOS_S seconds, then all laws must hold
 	$(BIN)/python -m tests.chaos.trial --seconds $(CHAOS_S) $(CHAOS_SEED:%=--seed %)
 
-soak: $(VENV)/.test ## twenty thousand pairs of deaths, writers, a thousand kills, chaos: some hours
+soak: $(VENV)/.test ## twenty thousand pairs of deaths, a million simulated steps, chaos: some hours
 	$(BIN)/python -m pytest tests/crash \
 		--crash-share 1 --crash-pairs $(SOAK_PAIRS) $(SOAK_SLICE:%=--crash-slice %) $(PYTEST_ARGS)
 	$(BIN)/python -m pytest tests/flow -m soak -n auto --maxprocesses 4 --timeout 0 \
 		--writer-schedules $(SOAK_SCHEDULES) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/simulation -m soak --timeout 0 \
+		--simulated-steps $(SOAK_STEPS) --simulated-seeds $(SOAK_SEEDS) $(PYTEST_ARGS)
 	$(MAKE) chaos CHAOS_S=$(SOAK_CHAOS_S)
 
 lint: $(VENV)/.test ## ruff, ruff format, mypy, import-linter

@@ -11,6 +11,7 @@ import os
 import sys
 
 from tests.simulation.campaign import Campaign, fix_hashes, run_campaign, show
+from tests.simulation.mutants import hunt_all
 from tests.simulation.replay import replay
 
 
@@ -23,12 +24,15 @@ def main() -> int:
     parser.add_argument("--complete", action="store_true", help="each fault must have fired")
     parser.add_argument("--seed", type=int, help="run one trial, shrink it if it fails")
     parser.add_argument("--keep", default="", help="only these events, such as 3,17-20")
+    parser.add_argument("--mutants", action="store_true", help="each deliberate bug must be caught")
     parser.add_argument("--quiet", action="store_true", help="no table of faults")
     chosen = parser.parse_args()
     if chosen.seed is not None:
         return replay(chosen.seed, chosen.events, chosen.keep)
     first, _, last = chosen.seeds.partition("-")
     seeds = range(int(first), int(last or first) + 1)
+    if chosen.mutants:
+        return hunt_all(seeds, chosen.events, chosen.processes)
     result = run_campaign(Campaign(seeds, chosen.events, chosen.processes))
     return show(result, is_complete=chosen.complete, is_quiet=chosen.quiet)
 

@@ -74,6 +74,11 @@ def ground() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def pool_of(processes: int) -> ProcessPoolExecutor:
+    """Return fresh processes, with hashes fixed as ours are."""
+    return ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"))
+
+
 def run_share(seeds: range, events: int) -> tuple[list[Report], float]:
     """Run some trials, one after the other."""
     before = time.process_time()
@@ -88,8 +93,7 @@ def run_campaign(campaign: Campaign) -> Result:
     shares = [
         campaign.seeds[start : start + SHARE] for start in range(0, len(campaign.seeds), SHARE)
     ]
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(campaign.processes, mp_context=context) as pool:
+    with pool_of(campaign.processes) as pool:
         for told in pool.map(run_share, shares, [campaign.events] * len(shares)):
             result.add(*told)
     result.took_s = time.monotonic() - began

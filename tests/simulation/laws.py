@@ -25,8 +25,8 @@ DELIVERED = frozenset({State.DONE, State.PARTIAL, State.DUPLICATE})
 EXPLAINED = {"archive": "result", "failed": "error.json"}
 
 
-class Broken(Exception):
-    """A law does not hold."""
+class Broken(BaseException):
+    """A law does not hold; nothing in between takes this for trouble of its own."""
 
 
 class Laws:
@@ -47,12 +47,13 @@ class Laws:
         self.is_refused = False
         self._version = -1
         self._seen: dict[int, tuple[tuple[str, int, int], ...]] = {}
-        self._explained: set[int] = set()
+        self._published: dict[int, str] = {}
         self._started: dict[tuple[str, int], str] = {}
         self._paid_for: dict[str, str] = {}
         self._known_started: set[str] = set()
         world.before_call = self._before_call
         world.on_finish = self._on_finish
+        world.disk.on_evidence = self._on_evidence
 
     # --- what people own --------------------------------------------------------------------------
 
@@ -111,6 +112,8 @@ class Laws:
         folder = self.world.disk.root.entries.get(root)
         if not isinstance(folder, Folder):
             return
+        if root == "outbox":
+            self._check_published(folder)
         for name, node in folder.entries.items():
             if name == HIDDEN or not isinstance(node, Folder):
                 continue
@@ -123,6 +126,23 @@ class Laws:
                 self._seen[node.inode] = _signature(node)
             elif root == "outbox" and self._seen[node.inode] != _signature(node):
                 raise Broken(f"outbox/{name} was changed after it was published")
+
+    def _check_published(self, outbox: Folder) -> None:
+        """Ask for each result that was durable whether it is there, if nobody took it away."""
+        if "outbox" in self.world.unmounted:
+            return
+        there = {node.inode for node in outbox.entries.values()}
+        gone = [name for inode, name in self._published.items() if inode not in there]
+        if gone:
+            raise Broken(f"the result {gone[0]} is gone from the outbox")
+        for name, node in outbox.durable.items():
+            if name != HIDDEN and isinstance(node, Folder):
+                self._published[node.inode] = name
+
+    def take_result(self, node: object) -> None:
+        """Take note of a result that people have taken out of the outbox."""
+        if isinstance(node, Folder):
+            self._published.pop(node.inode, None)
 
     def _must_be_explained(self, root: str, name: str, node: Folder) -> None:
         start = EXPLAINED[root]
@@ -145,6 +165,15 @@ class Laws:
             raise Broken("a notification was sent before all uploads had ended")
         if row["recipe"] != "pacs":
             self._must_have_evidence(row["recipe"], row["case_id"], job.id)
+
+    def _on_evidence(self, content: bytes) -> None:
+        document = json.loads(content)
+        job_id = document.get("job_id")
+        if not document.get("may_be_paid") or not job_id or self.world.parts is None:
+            return
+        row = self._job_row(job_id)
+        if row is None or not row["may_be_paid"]:
+            raise Broken("a claim says that it may be paid before its row does")
 
     def _job_row(self, job_id: str) -> Any:
         parts = self.world.parts

@@ -345,7 +345,9 @@ class People:
         if not names:
             return ""
         node = self.world.disk.take_away(self.world.base / root / chance.choice(sorted(names)))
-        if node is not None and root != "outbox":
+        if root == "outbox":
+            self.laws.take_result(node)
+        else:
             self._disown(node)
         return f"deletion: from the {root}"
 

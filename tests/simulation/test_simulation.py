@@ -7,8 +7,12 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+
+from tests.simulation.conftest import SEEDS, STEPS
+from vpe_watcher.adapters.store import Database
 
 Simulate = Callable[..., str]
 FEW, SOME = "1-12", "1-220"
@@ -30,10 +34,26 @@ def simulate(record_property: Callable[[str, object], None]) -> Simulate:
     return run
 
 
+def test_a_commit_of_the_real_state_file_is_synced(tmp_path: Path) -> None:
+    """A simulated commit counts as durable, and is not synced: here is what allows that."""
+    database = Database(tmp_path / "state.sqlite3")
+    (row,) = database.read("PRAGMA synchronous")
+    database.close()
+    assert row[0] == 2, "2 is FULL"
+
+
 def test_a_few_seeds_hold_all_laws(simulate: Simulate) -> None:
     """A small part of what `make test-real` and `make soak` run."""
     said = simulate("--seeds", FEW, "--events", "200", "--quiet")
     assert re.search(r"12 trials, 0 broken", said)
+
+
+@pytest.mark.real
+@pytest.mark.timeout(600)
+def test_every_deliberate_bug_is_caught(simulate: Simulate) -> None:
+    """Syncs left out, rows after effects, answers misread: the laws see each of them soon."""
+    said = simulate("--mutants", "--seeds", "1-40", "--events", "200")
+    assert re.search(r"(\d+) of \1 deliberate bugs", said)
 
 
 @pytest.mark.real
@@ -44,3 +64,15 @@ def test_a_hundred_thousand_steps_hold_all_laws(simulate: Simulate) -> None:
     steps = re.search(r"([\d,]+) steps in", said)
     assert steps is not None
     assert int(steps[1].replace(",", "")) >= 100_000
+
+
+@pytest.mark.soak
+def test_a_million_steps_hold_all_laws(simulate: Simulate, pytestconfig: pytest.Config) -> None:
+    """The full number, over as many seeds as one asks for."""
+    seeds = int(pytestconfig.getoption("--simulated-seeds", default=SEEDS))
+    wanted = int(pytestconfig.getoption("--simulated-steps", default=STEPS))
+    events = max(200, wanted // seeds)  # the peace after each script takes steps, too
+    said = simulate("--seeds", f"1-{seeds}", "--events", str(events), "--complete")
+    steps = re.search(r"([\d,]+) steps in", said)
+    assert steps is not None
+    assert int(steps[1].replace(",", "")) >= wanted

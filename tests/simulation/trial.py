@@ -8,6 +8,7 @@ daemon, a death, or the arming of a fault. After each of them the laws are check
 from __future__ import annotations
 
 import errno
+import traceback
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -149,6 +150,8 @@ class Trial:
             self._lose_power(chance)
         except Death:
             self._lose_daemon()
+        except Exception as error:
+            raise Broken(f"an error that nobody expects: {error!r} {_place(error)}") from error
         self.laws.check()
 
     def _happen(self, kind: str, chance: Random) -> None:
@@ -464,6 +467,11 @@ class Trial:
         fired.update(self.world.fuse.fired)
         fired.update(self.world.network.fired)
         fired.update(self.world.troubles.fired)
+
+
+def _place(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)[-3:]
+    return " > ".join(f"{Path(frame.filename).stem}.{frame.name}" for frame in frames)
 
 
 def _close_all(folder: Folder) -> None:

@@ -46,6 +46,7 @@ from vpe_watcher.core.model import Outcome
 from vpe_watcher.flow import roots
 from vpe_watcher.flow.disk_guard import DiskGuard
 from vpe_watcher.flow.notes import HeldNotes
+from vpe_watcher.flow.places import EVIDENCE
 from vpe_watcher.flow.roots import check_identity
 from vpe_watcher.sandbox.messages import Request
 from vpe_watcher.sandbox.options import Options
@@ -163,11 +164,19 @@ class ChaosDisk(MemoryDisk):
         super().__init__(base, **more)
         self._fuse = fuse
         self._troubles = troubles
+        self.on_evidence: Callable[[bytes], None] = lambda _content: None
 
     def reach(self, what: str) -> None:
         """Pass a moment, or die there."""
         if self._fuse.left:
             self._fuse.reach(what)
+
+    def replace(self, source: Path, target: Path) -> None:
+        """Rename over a file of ours; what a claim says of payment is looked at."""
+        super().replace(source, target)
+        node = self.find(target)
+        if target.name == EVIDENCE and isinstance(node, File):
+            self.on_evidence(node.content)
 
     def allow(self, verb: str, path: Path) -> None:
         """Pass the door of a verb, or be refused."""
@@ -205,7 +214,9 @@ class ChaosDatabase(Database):
 
     def _connect(self) -> sqlite3.Connection:
         connection = super()._connect()
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         connection.execute("PRAGMA synchronous = OFF")
+        connection.text_factory = str  # no name here needs more, and it is asked for each text
         return connection
 
     @contextmanager
@@ -416,11 +427,10 @@ class World:
 
     def say(self, word: str, case_id: str, *, may_cost: bool) -> None:
         """Leave a word in the state file, as a command does."""
-        database = Database(self.settings.state_file, create=False)
-        try:
+        assert self.parts is not None  # said while there is a daemon
+        database = self.parts.store.database
+        with self._undisturbed():
             Queries(database, now=self.time.now).say(word, [case_id], may_cost=may_cost)
-        finally:
-            database.close()
 
 
 class _Patient(Stopping):
