@@ -54,9 +54,9 @@ def test_polls_slow_down_between_their_limits(processing_s: float, chance: float
 
 def test_polls_grow_from_first_to_last() -> None:
     """A job that is processing for long is asked about less and less often."""
-    case, delays = a_case(S.WAITING, paid=True, job_id="j"), []
+    case, delays = a_case(S.WAITING, paid=True, job_id="j"), [10.0]
     for _ in range(30):
-        decision = decided(case, L.PENDING)
+        decision = decided(case, L.PENDING, waited_s=delays[-1])
         delays.append(decision.delay_s)
         case = after(case, decision)
     assert delays[0] == pytest.approx(10)
@@ -134,13 +134,22 @@ def test_what_is_fetched_is_delivered_however_long_it_takes(state: State, *, pai
 
 
 def test_giving_up_counts_time_and_not_attempts() -> None:
-    """Delay and duration of each failed attempt add up to the time that was spent."""
-    case, spent_s = a_case(S.UPLOADING), 0.0
+    """Pauses and durations of failed attempts add up, but not the pause before the first one."""
+    case, spent_s, waited_s = a_case(S.UPLOADING), 0.0, 60.0
     for failures in range(5):
-        decision = decided(case, L.TRANSIENT, duration_s=7.0)
-        spent_s += decision.delay_s + 7.0
+        decision = decided(case, L.TRANSIENT, duration_s=7.0, waited_s=waited_s)
+        spent_s += 7.0 + (waited_s if failures else 0.0)
         assert decision.tally == Tally(failures=failures + 1, retry_spent_s=spent_s)
+        case, waited_s = after(case, decision), decision.delay_s
+
+
+def test_what_was_not_waited_is_not_spent() -> None:
+    """A restart makes all due at once: a `Retry-After` of a day costs nothing that did not pass."""
+    case = a_case(S.UPLOADING, tally=Tally(failures=1))
+    for _ in range(100):
+        decision = decided(case, L.TRANSIENT, retry_after_s=1e9, waited_s=0.0)
         case = after(case, decision)
+    assert (case.state, case.tally.retry_spent_s) == (S.UPLOADING, 0)
 
 
 def test_some_fetched_results_are_salvaged() -> None:
@@ -186,9 +195,13 @@ def test_at_most_five_fresh_polls(file: str | None, label: Label) -> None:
 
 def test_a_refused_poll_is_borne_for_ten_minutes() -> None:
     """400, 404 and 410 may pass; after ten minutes of nothing else a person decides."""
-    case, borne_s = a_case(S.WAITING, paid=True), 0.0
-    while (decision := decided(case, L.REFUSED, chance=0.9)).state is S.WAITING:
-        borne_s += decision.delay_s
+    case, borne_s, waited_s = a_case(S.WAITING, paid=True), 0.0, 0.0
+    while True:
+        decision = decided(case, L.REFUSED, chance=0.9, waited_s=waited_s)
+        if decision.state is not S.WAITING:
+            break
+        waited_s = decision.delay_s
+        borne_s += waited_s
         case = after(case, decision)
     assert (decision.state, decision.label) == (S.HELD, L.REFUSED_AT_ONCE)
     assert REFUSED_AT_MOST_S == 600 <= borne_s < 600 + PATIENCE.retry_at_most_s
@@ -237,10 +250,23 @@ def test_what_is_not_the_cases_fault_counts_nothing(node: tuple[State, bool], la
     assert (decision.state, decision.tally) == (node[0], tally)
 
 
+def test_a_paid_submit_that_was_not_sent_counts_nothing() -> None:
+    """The Engine was not to be had: that uses up no patience of the case."""
+    tally = Tally(failures=2, retry_spent_s=1e9)
+    decision = decided(a_case(S.SUBMITTING, paid=True, tally=tally), L.NOT_SENT, duration_s=9)
+    assert (decision.state, decision.tally) == (S.SUBMITTING, tally)
+
+
 def test_progress_resets_the_tally() -> None:
     """A step that succeeds gives the next one its full patience; links are counted on."""
     tally = Tally(
-        failures=3, retry_spent_s=100, refused_s=5, processing_s=7, new_jobs=2, fresh_polls=1
+        failures=3,
+        retry_spent_s=100,
+        refused_s=5,
+        processing_s=7,
+        new_jobs=2,
+        fresh_polls=1,
+        deaths=4,
     )
     done = decided(a_case(S.NOTIFYING, paid=True, tally=tally), L.OK).tally
     assert done == Tally(new_jobs=2, fresh_polls=1)

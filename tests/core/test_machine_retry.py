@@ -31,7 +31,12 @@ ROWS: list[tuple[str, State, dict[str, Any], Label | None]] = [
     ("claim gone before", S.HELD, case_with(("claim_gone", F.UNKNOWN)), L.RETRY_UNPAID),
     ("held-back series", S.HELD, case_with(("series_gaps", F.INPUT)), L.RETRY_UNPAID),
     ("late slices", S.HELD, case_with(("late_slices", F.INPUT)), L.RETRY_UNPAID),
-    ("poisoned before", S.HELD, case_with(("poisoned", F.UNKNOWN)), L.RETRY_UNPAID),
+    (
+        "poisoned before",
+        S.HELD,
+        case_with(("poisoned_step", F.UNKNOWN), due_step=S.UPLOADING, job_id="j"),
+        L.RETRY_STEP,
+    ),
     # after one: the same job
     (
         "given up after",
@@ -60,8 +65,8 @@ ROWS: list[tuple[str, State, dict[str, Any], Label | None]] = [
     (
         "poisoned after",
         S.HELD,
-        case_with(("poisoned", F.UNKNOWN), paid=True, job_id="j"),
-        L.RETRY_SAME_JOB,
+        case_with(("poisoned_step", F.UNKNOWN), due_step=S.FETCHING, paid=True, job_id="j"),
+        L.RETRY_STEP,
     ),
     (
         "partial, unfetched",

@@ -17,29 +17,30 @@ from vpe_watcher.core.machine import (
     arrow_for,
     edges,
     mermaid,
+    poisonable,
 )
 from vpe_watcher.core.model import AT_REST, Label, State
 
 # Read: from `state` (`$` = paid), these outcomes lead there. `/x` = with the verdict x, `-job` =
 # the job is forgotten, `-paid` = certainly not paid, `nowhere` = the row goes, `verdict` = where
-# the verdict says. Whatever is not written here is impossible.
+# the verdict says, `step` = where the case was poisoned. Whatever is not written is impossible.
 EXPECTED = """
 claiming     pending changed transient environment stopped interrupted > claiming
 claiming     ok > submitting
 claiming     duplicate > delivering/duplicate
-claiming     ambiguous gone > held
+claiming     ambiguous gone poisoned > held
 claiming     returned > nowhere
 claiming     input exhausted > archiving/failed
 claiming     cancel > archiving/cancelled
 claiming$    transient environment stopped interrupted > claiming
 claiming$    ok > notifying
-claiming$    changed gone exhausted > held
+claiming$    changed gone exhausted poisoned > held
 claiming$    cancel > archiving/cancelled
 
 submitting   transient environment stopped interrupted > submitting
 submitting   ok > uploading
 submitting   changed > claiming-job
-submitting   gone > held
+submitting   gone poisoned > held
 submitting   input exhausted > archiving/failed
 submitting   cancel > archiving/cancelled
 submitting$  ok > waiting
@@ -51,54 +52,58 @@ uploading    transient environment stopped interrupted > uploading
 uploading    ok > notifying
 uploading    expired > submitting-job
 uploading    changed > claiming-job
-uploading    gone > held
+uploading    gone poisoned > held
 uploading    exhausted > archiving/failed
 uploading    cancel > archiving/cancelled
 
 notifying    transient environment stopped interrupted > notifying
 notifying    changed > claiming-job
-notifying    gone > held
+notifying    gone poisoned > held
 notifying    exhausted > archiving/failed
 notifying    cancel > archiving/cancelled
 notifying$   transient environment stopped interrupted > notifying
 notifying$   ok > waiting
-notifying$   gone > held
+notifying$   gone poisoned > held
 notifying$   exhausted > archiving/failed
 notifying$   cancel > archiving/cancelled
 
 waiting$     pending refused transient environment stopped interrupted > waiting
 waiting$     ok > fetching
-waiting$     refused_at_once overdue gone > held
+waiting$     refused_at_once overdue gone poisoned > held
 waiting$     engine exhausted > archiving/failed
 waiting$     cancel > archiving/cancelled
 
 fetching$    transient environment stopped interrupted > fetching
 fetching$    ok salvaged > delivering
 fetching$    expired > waiting
-fetching$    gone > held
+fetching$    gone poisoned > held
 fetching$    exhausted > archiving/failed
 fetching$    cancel > archiving/cancelled
 
 delivering   transient environment stopped interrupted > delivering
 delivering   ok > archiving
-delivering   gone > held
+delivering   gone poisoned > held
 delivering$  transient environment stopped interrupted > delivering
 delivering$  ok > archiving
 delivering$  lost > waiting
-delivering$  changed gone > held
+delivering$  changed gone poisoned > held
 
 archiving    pending transient environment stopped interrupted > archiving
 archiving    ok > verdict
+archiving    poisoned > held
 archiving$   transient environment stopped interrupted > archiving
 archiving$   ok > verdict
+archiving$   poisoned > held
 
 failed       retry_unpaid > claiming-job
 failed$      retry_same_job > claiming
 failed$      retry_new_job > claiming-job-paid
 cancelled    retry_unpaid > claiming-job
 cancelled$   retry_same_job > claiming
+held         retry_step > step
 held         retry_unpaid > claiming-job
 held         retry_new_job > claiming-job-paid
+held$        retry_step > step
 held$        retry_same_job > claiming
 held$        retry_new_job > claiming-job-paid
 partial$     retry_same_job > claiming
@@ -116,8 +121,9 @@ def read_target(text: str) -> Arrow:
     way, *flags = text.split("-")
     target, _, verdict = way.partition("/")
     return Arrow(
-        to=None if target in {"nowhere", "verdict"} else State(target),
+        to=None if target in {"nowhere", "verdict", "step"} else State(target),
         to_verdict=target == "verdict",
+        to_step=target == "step",
         verdict=State(verdict) if verdict else None,
         drops_job="job" in flags,
         pays=False if "paid" in flags else None,
@@ -229,11 +235,22 @@ def test_every_effect_can_be_interrupted(node: tuple[State, bool]) -> None:
 
 
 def test_rest_is_left_by_words_alone() -> None:
-    """A case at rest moves when a person says so, and then it is claimed again first."""
+    """A person says so, and then it is claimed again first, or goes on where it was poisoned."""
     for (state, _), rows in TABLE.items():
         if state in AT_REST:
             assert set(rows) <= WORDS - {Label.CANCEL}
-            assert {arrow.to for arrow in rows.values()} == {State.CLAIMING}
+            others = {arrow.to for label, arrow in rows.items() if label is not Label.RETRY_STEP}
+            assert others == {State.CLAIMING}
+
+
+@pytest.mark.parametrize("paid", [False, True])
+def test_a_poisoned_case_goes_on_where_it_stood(*, paid: bool) -> None:
+    """Each effect can be poisoned, except a submit that may have been paid; each is resumed."""
+    effects = {state for state, is_paid in TABLE if is_paid is paid and state in EFFECTS}
+    poisoned = effects - ({State.SUBMITTING} if paid else set())
+    found = {edge[2] for edge in edges() if edge[1] is Label.RETRY_STEP and edge[0][1] is paid}
+    assert set(poisonable(paid=paid)) == poisoned
+    assert found == {(state, paid) for state in poisoned}
 
 
 def test_what_is_done_stays_done() -> None:

@@ -26,7 +26,7 @@ from vpe_watcher.core.model import (
 S, L = State, Label
 
 # What decides alone says, or what only a step can know that had progress before.
-DERIVED = {L.EXHAUSTED, L.SALVAGED, L.OVERDUE, L.REFUSED_AT_ONCE}
+DERIVED = {L.EXHAUSTED, L.SALVAGED, L.OVERDUE, L.REFUSED_AT_ONCE, L.POISONED}
 
 
 def outcomes_of(state: State, *, paid: bool) -> list[Label]:

@@ -33,6 +33,7 @@ WARNINGS = frozenset(
         "breaker.opened",
         "case.held",
         "case.failed",
+        "daemon.died",
         "step.interrupted",
         "library.warning",
         "receive.waiting",

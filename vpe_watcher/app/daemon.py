@@ -383,6 +383,8 @@ class Daemon:
             inbox.wake.wait(min(max(wait_s, 0.02), 5.0))
 
     def _stop_threads(self) -> None:
+        with suppress(EnvironmentFault):
+            self._parts.store.record_stop()  # first: what is abandoned now is no step's fault
         self._stopping.event.set()
         self._listening.begin_stop()
         for _ in self._threads:

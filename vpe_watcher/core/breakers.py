@@ -7,12 +7,15 @@ monotonic seconds. Values only: the runner holds the current set.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
+from vpe_watcher.core.errors import EnvironmentFault
 from vpe_watcher.core.machine import RETRY_AFTER_AT_MOST_S, Patience, backoff_s
 from vpe_watcher.core.model import State
 
+DOUBTFUL_FROM = 5
+CALLED = frozenset({"engine", "token"})
 ROOTS = frozenset({"inbox", "outbox", "archive", "failed", "disk", "state"})
 MEASURED = "free space"  # what a measurement has found; only the next one takes it back
 _NEEDS: dict[State, tuple[str, ...]] = {
@@ -29,17 +32,23 @@ _NEEDS: dict[State, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """An open breaker. `kinds` are the steps that met the fault; `since` is wall-clock text."""
+    """An open breaker. `kinds` are the steps that met the fault; `since` is wall-clock text.
+
+    `opened_at` and `retry_at` are monotonic seconds.
+    """
 
     name: str
     since: str
     reason: str
     hint: str
     retry_at: float
+    opened_at: float = 0.0
     failures: int = 1
     kinds: frozenset[str] = frozenset()
     probe: str | None = None  # the case whose step is the probe
     told: frozenset[str] = frozenset()  # every reason since it opened
+    cases: frozenset[str] = frozenset()  # that met the fault; "" is whoever is no case
+    is_doubtful: bool = False  # only one case meets the fault, time and again
 
     def gates(self, kind: str, needed: frozenset[str]) -> bool:
         """Tell whether a step of this kind has to wait for this breaker.
@@ -59,8 +68,11 @@ class Breaker:
 
         A call is tried by a call of the kind that failed: that one works says little of another.
         So is a full disk: which of several it is, and how much was to be written, depends on it.
+        But where one case alone meets the fault for ever, any call may show that it is alone.
         """
-        return kind in self.kinds or (self.is_root and self.name != "disk")
+        if kind in self.kinds or self.is_doubtful:
+            return True
+        return self.is_root and self.name != "disk"
 
     def bars(self, needed: frozenset[str]) -> bool:
         """Tell whether nothing that needs this resource may even try it."""
@@ -85,32 +97,87 @@ def needed_by(state: State, recipe: str, hosts: frozenset[str] = frozenset()) ->
     return frozenset(name.format(recipe=recipe) for name in _NEEDS[state]) | hosts
 
 
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """The case that met a fault, and how often in a row it has met faults of everybody's."""
+
+    case_id: str = ""
+    times: int = 0
+
+
 def opened(
     before: Breaker | None,
+    fault: EnvironmentFault,
     *,
-    name: str,
     kind: str,
-    reason: str,
-    hint: str,
     now: float,
     since: str,
     patience: Patience,
     chance: Callable[[], float],
-    retry_after_s: float | None = None,
+    witness: Witness | None = None,
 ) -> Breaker:
     """Return the breaker after one more fault: opened, or its next probe put off further."""
     failures = before.failures + 1 if before else 1
-    # Half of the backoff is fixed, so that a probe is never sent at once after a failed one.
-    wait_s = backoff_s(failures - 1, patience, lambda: 0.5 + chance() / 2)
-    wait_s = max(wait_s, min(retry_after_s or 0.0, RETRY_AFTER_AT_MOST_S))
-    told = frozenset({reason}) | (before.told if before else frozenset())
-    fresh = Breaker(name, since, reason, hint, now + wait_s, kinds=frozenset({kind}), told=told)
+    wait_s = pause_s(failures - 1, patience, chance)
+    wait_s = max(wait_s, min(fault.retry_after_s or 0.0, RETRY_AFTER_AT_MOST_S))
+    witness = witness or Witness()
+    cases = (before.cases if before else frozenset()) | {witness.case_id}
+    fresh = Breaker(
+        fault.breaker,
+        since,
+        fault.message,
+        fault.hint,
+        now + wait_s,
+        opened_at=now,
+        kinds=frozenset({kind}),
+        cases=cases,
+        told=frozenset({fault.message}) | (before.told if before else frozenset()),
+        is_doubtful=fault.breaker in CALLED and len(cases) == 1 and witness.times >= DOUBTFUL_FROM,
+    )
     if before is None:
         return fresh
     return replace(
         fresh,
         since=before.since,
+        opened_at=before.opened_at,
         failures=failures,
         kinds=before.kinds | fresh.kinds,
         probe=before.probe,
     )
+
+
+def put_off(
+    breaker: Breaker, *, now: float, patience: Patience, chance: Callable[[], float]
+) -> Breaker:
+    """Return the breaker after a probe that showed neither the fault nor that it is gone."""
+    wait_s = pause_s(breaker.failures, patience, chance)
+    return replace(
+        breaker, failures=breaker.failures + 1, retry_at=max(breaker.retry_at, now + wait_s)
+    )
+
+
+def pause_s(failures: int, patience: Patience, chance: Callable[[], float]) -> float:
+    """Return the backoff between probes, in seconds, after `failures` earlier ones in a row.
+
+    Half of it is fixed, so that a probe is never sent at once after a failed one.
+    """
+    return backoff_s(failures, patience, lambda: 0.5 + chance() / 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A time in which a breaker was open, in monotonic seconds."""
+
+    name: str
+    start: float
+    end: float
+
+
+def covered_s(spans: Iterable[Span], *, since: float, until: float) -> float:
+    """Return how much of a time lies in at least one of these spans, in seconds."""
+    total_s, reached = 0.0, since
+    for span in sorted(spans, key=lambda one: one.start):
+        start, end = max(span.start, reached), min(span.end, until)
+        if end > start:
+            total_s, reached = total_s + end - start, end
+    return total_s

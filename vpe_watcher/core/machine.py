@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from vpe_watcher.core import poison
 from vpe_watcher.core.model import (
     Case,
     FailureClass,
@@ -31,7 +32,7 @@ RETRY_AFTER_AT_MOST_S = 24 * 3600.0
 
 S, L = State, Label
 UNPAID, PAID = False, True
-WORDS = frozenset({L.CANCEL, L.RETRY_UNPAID, L.RETRY_SAME_JOB, L.RETRY_NEW_JOB})
+WORDS = frozenset({L.CANCEL, L.RETRY_STEP, L.RETRY_UNPAID, L.RETRY_SAME_JOB, L.RETRY_NEW_JOB})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Arrow:
 
     `verdict` is the state in which the case will rest after `archiving`. `drops_job` forgets the
     job (its id stays in the trail), so that the next submit makes a new one; `pays` None leaves
-    the flag `paid` as it is.
+    the flag `paid` as it is. `to_step`: back to the step in which a poisoned case was held.
     """
 
     to: State | None
@@ -48,6 +49,7 @@ class Arrow:
     drops_job: bool = False
     pays: bool | None = None
     to_verdict: bool = False
+    to_step: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +82,12 @@ class ImpossibleOutcome(Exception):  # a defect of ours, not an error of theirs
 
 
 def _stay(state: State) -> dict[Label, Arrow]:
-    """Return the rows that every effect has: nothing happened, so the same effect is due."""
+    """Return the rows that every effect has: nothing happened, so the same effect is due.
+
+    Unless the process dies in it again and again.
+    """
     labels = (L.TRANSIENT, L.ENVIRONMENT, L.STOPPED, L.INTERRUPTED)
-    return {label: Arrow(state) for label in labels}
+    return {label: Arrow(state) for label in labels} | {L.POISONED: Arrow(S.HELD)}
 
 
 _FAILED = Arrow(S.ARCHIVING, verdict=S.FAILED)
@@ -90,6 +95,7 @@ _CANCELLED = Arrow(S.ARCHIVING, verdict=S.CANCELLED)
 _HELD = Arrow(S.HELD)
 _AGAIN = Arrow(S.CLAIMING, drops_job=True)
 _NEW_JOB = Arrow(S.CLAIMING, drops_job=True, pays=False)
+_STEP = Arrow(None, to_step=True)
 
 TABLE: dict[tuple[State, bool], dict[Label, Arrow]] = {
     (S.CLAIMING, UNPAID): _stay(S.CLAIMING)
@@ -189,8 +195,16 @@ TABLE: dict[tuple[State, bool], dict[Label, Arrow]] = {
     (S.FAILED, PAID): {L.RETRY_SAME_JOB: Arrow(S.CLAIMING), L.RETRY_NEW_JOB: _NEW_JOB},
     (S.CANCELLED, UNPAID): {L.RETRY_UNPAID: _AGAIN},
     (S.CANCELLED, PAID): {L.RETRY_SAME_JOB: Arrow(S.CLAIMING)},
-    (S.HELD, UNPAID): {L.RETRY_UNPAID: _AGAIN, L.RETRY_NEW_JOB: _NEW_JOB},
-    (S.HELD, PAID): {L.RETRY_SAME_JOB: Arrow(S.CLAIMING), L.RETRY_NEW_JOB: _NEW_JOB},
+    (S.HELD, UNPAID): {
+        L.RETRY_STEP: _STEP,
+        L.RETRY_UNPAID: _AGAIN,
+        L.RETRY_NEW_JOB: _NEW_JOB,
+    },
+    (S.HELD, PAID): {
+        L.RETRY_STEP: _STEP,
+        L.RETRY_SAME_JOB: Arrow(S.CLAIMING),
+        L.RETRY_NEW_JOB: _NEW_JOB,
+    },
     (S.PARTIAL, PAID): {L.RETRY_SAME_JOB: Arrow(S.CLAIMING), L.RETRY_NEW_JOB: _NEW_JOB},
     (S.DUPLICATE, UNPAID): {L.RETRY_NEW_JOB: _NEW_JOB},
 }
@@ -211,14 +225,21 @@ def arrow_for(state: State, label: Label, *, paid: bool) -> Arrow:
 
 
 def edges() -> Iterator[tuple[tuple[State, bool], Label, tuple[State | None, bool]]]:
-    """Walk the graph: (state, paid), label, (next state, paid). Verdicts are expanded."""
+    """Walk the graph: (state, paid), label, (next state, paid). Verdicts, steps are expanded."""
     for (state, paid), rows in TABLE.items():
         for label, arrow in rows.items():
             after = paid if arrow.pays is None else arrow.pays
             if arrow.to_verdict:
                 yield from (((state, paid), label, (rest, after)) for rest in VERDICTS)
+            elif arrow.to_step:
+                yield from (((state, paid), label, (step, after)) for step in poisonable(paid=paid))
             else:
                 yield (state, paid), label, (arrow.to, after)
+
+
+def poisonable(*, paid: bool) -> list[State]:
+    """Return the states in which a case can be held as poisoned."""
+    return [s for (s, is_paid), rows in TABLE.items() if is_paid is paid and L.POISONED in rows]
 
 
 def decide(
@@ -229,12 +250,35 @@ def decide(
     Raises:
         ImpossibleOutcome: the step reported what the table does not know for it.
     """
+    case = replace(case, tally=_spent(case, outcome))
     label, problem = _relabelled(case, outcome, patience)
     arrow = arrow_for(case.state, label, paid=case.paid)
-    state = (case.verdict or S.DONE) if arrow.to_verdict else arrow.to
+    state = arrow.to
+    if arrow.to_verdict:
+        state = case.verdict or S.DONE
+    elif arrow.to_step:
+        state = case.due_step or S.CLAIMING
     delay_s = _delay(case, label, outcome, patience, chance)
-    tally = _tallied(case, label, state, delay_s + outcome.duration_s)
-    return Decision(label, arrow, state, delay_s, tally, problem)
+    return Decision(label, arrow, state, delay_s, _tallied(case, label, state), problem)
+
+
+def _spent(case: Case, outcome: Outcome) -> Tally:
+    """Add the time that an attempt took, and that it was put off, to what it was spent on.
+
+    The wait before the first trouble was not spent on trouble.
+    """
+    tally, label = case.tally, outcome.label
+    spent_s = outcome.duration_s + outcome.waited_s
+    troubled_s = spent_s if tally.failures else outcome.duration_s
+    if label is L.PENDING:
+        return replace(tally, processing_s=tally.processing_s + spent_s)
+    if label is L.TRANSIENT:
+        return replace(tally, retry_spent_s=tally.retry_spent_s + troubled_s)
+    if label is L.REFUSED:
+        return replace(tally, refused_s=tally.refused_s + troubled_s)
+    if label is L.INTERRUPTED and outcome.is_lone:
+        return replace(tally, deaths=tally.deaths + 1)
+    return tally
 
 
 def _relabelled(case: Case, outcome: Outcome, patience: Patience) -> tuple[Label, Problem | None]:
@@ -243,18 +287,24 @@ def _relabelled(case: Case, outcome: Outcome, patience: Patience) -> tuple[Label
     if label is L.PENDING and case.state is S.WAITING:
         if tally.processing_s >= patience.processing_at_most_s:
             return L.OVERDUE, _overdue(patience)
+    elif label is L.INTERRUPTED and tally.deaths >= poison.DEATHS_AT_MOST:
+        if L.POISONED in TABLE.get((case.state, case.paid), {}):
+            return L.POISONED, poison.problem_of(case.state)
     elif label is L.REFUSED and tally.refused_s >= REFUSED_AT_MOST_S:
         return L.REFUSED_AT_ONCE, problem
     elif label is L.TRANSIENT and tally.retry_spent_s >= patience.retry_for_s:
         # What is fetched is delivered and put away however long it takes: no such row there.
         if L.EXHAUSTED in TABLE.get((case.state, case.paid), {}):
             return _given_up(case), _final(problem)
-    elif label is L.EXPIRED and case.state is S.UPLOADING:
-        if tally.new_jobs >= AT_MOST_NEW_JOBS:
-            return L.EXHAUSTED, _final(problem)
-    elif label is L.EXPIRED and tally.fresh_polls >= AT_MOST_FRESH_POLLS:
+    elif label is L.EXPIRED and _has_no_fresh_link(case):
         return _given_up(case), _final(problem)
     return label, problem
+
+
+def _has_no_fresh_link(case: Case) -> bool:
+    if case.state is S.UPLOADING:
+        return case.tally.new_jobs >= AT_MOST_NEW_JOBS
+    return case.tally.fresh_polls >= AT_MOST_FRESH_POLLS
 
 
 def _final(problem: Problem | None) -> Problem | None:
@@ -290,7 +340,7 @@ def _delay(
     chance: Callable[[], float],
 ) -> float:
     """Return the seconds until the next step: none after progress, backoff after trouble."""
-    if label in {L.TRANSIENT, L.REFUSED, L.NOT_SENT}:
+    if label in {L.TRANSIENT, L.REFUSED}:
         delay_s = backoff_s(case.tally.failures, patience, chance)
     elif label is L.EXPIRED:
         is_upload = case.state is S.UPLOADING
@@ -321,23 +371,21 @@ def poll_delay_s(processing_s: float, patience: Patience, chance: Callable[[], f
     return wished * (0.9 + 0.2 * chance())
 
 
-def _tallied(case: Case, label: Label, state: State | None, spent_s: float) -> Tally:
+def _tallied(case: Case, label: Label, state: State | None) -> Tally:
+    """Return what is used up after an attempt; what is nobody's fault uses up nothing."""
     tally = case.tally
     if label in WORDS:
         return Tally()
     if label is L.PENDING and case.state is S.WAITING:
-        return replace(
-            Tally(new_jobs=tally.new_jobs, fresh_polls=tally.fresh_polls),
-            processing_s=tally.processing_s + spent_s,
-        )
-    if label in {L.TRANSIENT, L.NOT_SENT}:
-        return replace(
-            tally, failures=tally.failures + 1, retry_spent_s=tally.retry_spent_s + spent_s
+        return Tally(
+            processing_s=tally.processing_s,
+            new_jobs=tally.new_jobs,
+            fresh_polls=tally.fresh_polls,
         )
     if label is L.PENDING:
-        return replace(tally, processing_s=tally.processing_s + spent_s)
-    if label is L.REFUSED:
-        return replace(tally, failures=tally.failures + 1, refused_s=tally.refused_s + spent_s)
+        return replace(tally, deaths=0)
+    if label in {L.TRANSIENT, L.REFUSED}:
+        return replace(tally, failures=tally.failures + 1)
     if label is L.EXPIRED and case.state is S.UPLOADING:
         return Tally(failures=tally.failures + 1, new_jobs=tally.new_jobs + 1)
     if label is L.EXPIRED:
@@ -371,6 +419,8 @@ def retry_label(case: Case) -> Label | None:
     problem = case.problem
     if case.paid and case.job_id is None:
         return L.RETRY_NEW_JOB  # a submit that may have started a job nobody knows
+    if case.state is S.HELD and case.due_step is not None:
+        return L.RETRY_STEP
     if problem and (problem.code in COSTS_AGAIN or problem.failure_class is FailureClass.ENGINE):
         return L.RETRY_NEW_JOB
     return L.RETRY_SAME_JOB if case.paid else L.RETRY_UNPAID

@@ -61,8 +61,10 @@ class Label(StrEnum):
     REFUSED_AT_ONCE = "refused_at_once"  # … or 403 for this job alone
     OVERDUE = "overdue"  # still processing after the limit
     INTERRUPTED = "interrupted"  # found unfinished at start
+    POISONED = "poisoned"  # … and the process died in it, with nothing else under way, too often
     STOPPED = "stopped"
     CANCEL = "cancel"  # a person's words …
+    RETRY_STEP = "retry_step"
     RETRY_UNPAID = "retry_unpaid"
     RETRY_SAME_JOB = "retry_same_job"
     RETRY_NEW_JOB = "retry_new_job"
@@ -223,6 +225,7 @@ class Tally:
     processing_s: float = 0.0  # answered 202
     new_jobs: int = 0  # because an upload URL had expired
     fresh_polls: int = 0  # because a download URL had expired
+    deaths: int = 0  # of the process in this step, while no other was under way
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +264,8 @@ class Case:
     hold_retries: int = 0  # … until that person has asked for more retries than these
     split_of: str = ""  # the case whose claim holds the folder that this one is a part of
     late_for: str = ""  # the case whose series these slices came too late for
+    due_step: State | None = None  # of a poisoned case: where a person's retry goes on …
+    due_problem: Problem | None = None  # … and what was known of it before
     problem: Problem | None = None
     tally: Tally = field(default_factory=Tally)
     times: dict[str, str | None] = field(default_factory=dict)
@@ -288,7 +293,11 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What an attempt reports. It never says which state comes next."""
+    """What an attempt reports. It never says which state comes next.
+
+    `waited_s` is how long the attempt was put off by the one before, in running daemon and with no
+    breaker open; `is_lone`: nothing else was under way when the process died in it.
+    """
 
     label: Label
     problem: Problem | None = None
@@ -296,6 +305,8 @@ class Outcome:
     retry_after_s: float | None = None
     duration_s: float = 0.0
     bytes: int | None = None
+    waited_s: float = 0.0
+    is_lone: bool = False
 
 
 OK = Outcome(Label.OK)

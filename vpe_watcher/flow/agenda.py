@@ -35,6 +35,7 @@ class Due:
     at: float
     line: Line
     waits_for_same: bool = False  # an earlier case of the same scan has to end first
+    wait_s: float = 0.0  # how long before `at` the case was put off, on its own account
 
     @property
     def state(self) -> State:

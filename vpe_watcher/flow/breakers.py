@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Protocol
 
-from vpe_watcher.core.breakers import MEASURED, Breaker, opened
+from vpe_watcher.core.breakers import (
+    MEASURED,
+    Breaker,
+    Span,
+    Witness,
+    covered_s,
+    opened,
+    put_off,
+)
 from vpe_watcher.core.errors import EnvironmentFault
 from vpe_watcher.core.machine import Patience
 from vpe_watcher.core.model import State
 from vpe_watcher.core.moments import iso
 
 COMES_AGAIN = ("recipe:", "budget")
+SPANS_KEPT = 256
 
 
 class Log(Protocol):
@@ -41,6 +52,7 @@ class Breakers:
         self._chance = chance
         self._log = log
         self._open: dict[str, Breaker] = {}
+        self._spans: deque[Span] = deque(maxlen=SPANS_KEPT)  # in which one was open
         self._lock = threading.Lock()
 
     def all(self) -> tuple[Breaker, ...]:
@@ -58,26 +70,37 @@ class Breakers:
         with self._lock:
             return any(name.startswith(prefix) for name in self._open)
 
+    def failures(self, name: str) -> int:
+        """Return how often in a row an open breaker's fault was met."""
+        with self._lock:
+            return self._open[name].failures if name in self._open else 0
+
+    def open_s(self, names: AbstractSet[str], *, since: float, until: float) -> float:
+        """Return for how much of a time, in monotonic seconds, one of these breakers was open."""
+        with self._lock:
+            spans = [span for span in self._spans if span.name in names]
+            still = [self._open[name] for name in names & self._open.keys()]
+        spans += [Span(breaker.name, breaker.opened_at, until) for breaker in still]
+        return covered_s(spans, since=since, until=until)
+
     def was_met(self, name: str, kind: str) -> bool:
         """Tell whether a breaker is open because of a step of this kind."""
         with self._lock:
             return name in self._open and kind in self._open[name].kinds
 
-    def open(self, fault: EnvironmentFault, *, kind: str) -> float:
+    def open(self, fault: EnvironmentFault, *, kind: str, witness: Witness | None = None) -> float:
         """Open the fault's breaker, or put its next probe off; return when that is due."""
         with self._lock:
             before = self._open.get(fault.breaker)
             breaker = opened(
                 before,
-                name=fault.breaker,
+                fault,
                 kind=kind,
-                reason=fault.message,
-                hint=fault.hint,
                 now=self._monotonic(),
                 since=iso(self._now()),
                 patience=self._patience,
                 chance=self._chance,
-                retry_after_s=fault.retry_after_s,
+                witness=witness,
             )
             self._open[fault.breaker] = breaker
         if before is None or fault.message not in before.told:
@@ -100,7 +123,7 @@ class Breakers:
             if left:
                 self._open[name] = replace(before, kinds=left)
                 return
-            del self._open[name]
+            self._forget(name)
         self._log("breaker.closed", breaker=name)
 
     def close_orphans(self, kinds: frozenset[str]) -> None:
@@ -114,7 +137,7 @@ class Breakers:
             orphans = [name for name in orphans if not self._is_met_by_new_cases(name)]
             orphans = [name for name in orphans if not self._open[name].kinds & kinds]
             for name in orphans:
-                del self._open[name]
+                self._forget(name)
         for name in orphans:
             self._log("breaker.closed", breaker=name)
 
@@ -154,11 +177,13 @@ class Breakers:
         *,
         proves_calls: bool,
         proves_roots: bool,
+        puts_off: bool = False,
         spared: str = "",
     ) -> None:
         """Take note that a step has ended: a probe closes what it has shown to be well.
 
-        `spared` names a breaker that this step says nothing good of, however it ended.
+        `spared` names a breaker that this step says nothing good of, however it ended. `puts_off`:
+        what it could not show well is not tried again at once.
         """
         closed = []
         with self._lock:
@@ -166,13 +191,22 @@ class Breakers:
                 is_proven = proves_roots if breaker.is_root else proves_calls
                 is_closed = is_proven and breaker.name != spared
                 if is_closed and MEASURED not in breaker.kinds:
-                    del self._open[breaker.name]
+                    self._forget(breaker.name)
                     closed.append(breaker.name)
-                else:
-                    kinds = breaker.kinds & {MEASURED} if is_closed else breaker.kinds
-                    self._open[breaker.name] = replace(breaker, probe=None, kinds=kinds)
+                    continue
+                kinds = breaker.kinds & {MEASURED} if is_closed else breaker.kinds
+                left = replace(breaker, probe=None, kinds=kinds)
+                if puts_off and not is_closed:
+                    left = put_off(
+                        left, now=self._monotonic(), patience=self._patience, chance=self._chance
+                    )
+                self._open[breaker.name] = left
         for name in closed:
             self._log("breaker.closed", breaker=name)
+
+    def _forget(self, name: str) -> None:
+        breaker = self._open.pop(name)
+        self._spans.append(Span(name, breaker.opened_at, self._monotonic()))
 
 
 def _earliest_probe(gating: list[Breaker], kind: str, needed: frozenset[str]) -> float:

@@ -14,6 +14,7 @@ from typing import Any
 from vpe_watcher import formats
 from vpe_watcher.adapters.files import TEMPORARY_SUFFIX, blamed
 from vpe_watcher.core.errors import EngineFault, LinkExpired, StepFault, TransientFault
+from vpe_watcher.core.machine import AT_MOST_FRESH_POLLS
 from vpe_watcher.core.model import OK, Case, Label, Outcome, Output, State
 from vpe_watcher.core.names import output_name
 from vpe_watcher.core.records import RECORD, rest_record
@@ -73,7 +74,7 @@ def fetch(case: Case, ports: Ports) -> Outcome:
     staging = ports.places.staging(case)
     with blamed("outbox"):
         ports.disk.make_folder(staging)
-    first_fault: StepFault | None = None
+    faults: list[StepFault] = []
     fetched, taken = 0, {output.file for output in case.outputs if output.file}
     for output in case.outputs:
         if _is_staged(output, staging, ports) or not _is_to_fetch(output):
@@ -88,10 +89,18 @@ def fetch(case: Case, ports: Ports) -> Outcome:
         try:
             fetched += _fetch_one(case, output, staging / name, ports)
         except (TransientFault, LinkExpired) as fault:
-            first_fault = first_fault or fault
-    if first_fault is not None:
-        raise first_fault
+            faults.append(fault)
+    if faults:
+        raise _worst_of(faults, case)
     return Outcome(Label.OK, bytes=fetched)
+
+
+def _worst_of(faults: list[StepFault], case: Case) -> StepFault:
+    """Return what is to be done first: fresh URLs as long as there are, then patience."""
+    has_fresh = case.tally.fresh_polls < AT_MOST_FRESH_POLLS
+    return next(
+        (fault for fault in faults if isinstance(fault, LinkExpired) is has_fresh), faults[0]
+    )
 
 
 def _is_to_fetch(output: Output) -> bool:

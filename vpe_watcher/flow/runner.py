@@ -7,10 +7,11 @@ A crash anywhere is an attempt that did not finish.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 
-from vpe_watcher.adapters.store import Begun
-from vpe_watcher.core.breakers import is_root
+from vpe_watcher.adapters.store import Begun, Legacy
+from vpe_watcher.core.breakers import Witness, is_root, pause_s
 from vpe_watcher.core.errors import EnvironmentFault, StepFault
 from vpe_watcher.core.machine import Decision, ImpossibleOutcome, Patience, decide
 from vpe_watcher.core.model import (
@@ -22,16 +23,19 @@ from vpe_watcher.core.model import (
     Problem,
     State,
 )
+from vpe_watcher.core.poison import is_one_at_a_time
 from vpe_watcher.flow.agenda import Due, Line
 from vpe_watcher.flow.breakers import Breakers, Log
 from vpe_watcher.flow.duplicates import WAITS_FOR_SAME
 from vpe_watcher.flow.ports import Ports
-from vpe_watcher.flow.schedule import Schedule
+from vpe_watcher.flow.schedule import HOST_PREFIXES, Schedule
 from vpe_watcher.flow.steps import EFFECTS
-from vpe_watcher.flow.verdicts import Verdicts
+from vpe_watcher.flow.verdicts import Verdicts, is_refused
 
 DEFECT_AGAIN_S = 60.0
 SICK = frozenset({Label.ENVIRONMENT, Label.TRANSIENT, Label.STOPPED, Label.NOT_SENT})
+# No call was made, or none was answered.
+UNCALLED = frozenset({Label.INTERRUPTED, Label.CHANGED, Label.GONE, Label.UNKNOWN})
 
 
 class Runner:
@@ -61,16 +65,39 @@ class Runner:
         self._log = log
         self._on_returned = on_returned
         self._verdicts = Verdicts()
+        self._has_taken_over = False
 
     def resume(self) -> None:
-        """Settle the attempts that a dead daemon left open, then put every case on the schedule."""
-        for begun in self.ports.store.abandon_open_attempts():
-            self._log(
-                "step.interrupted", case_id=begun.case.case_id, step=begun.case.state,
-                attempt=begun.attempt,
-            )  # fmt: skip
-            self._commit(begun, Outcome(Label.INTERRUPTED, _interrupted(begun.case)))
+        """Settle the attempts that the last daemon left open, then put every case on the schedule.
+
+        After an EnvironmentFault it is to be called again.
+        """
+        legacy = self.ports.store.take_over(self._settled, is_again=self._has_taken_over)
+        self._has_taken_over = True
+        self._heed(legacy)
         self.schedule.refresh()
+
+    def _settled(self, begun: Begun, is_lone: bool) -> tuple[Decision, Outcome]:  # noqa: FBT001
+        outcome = Outcome(Label.INTERRUPTED, _interrupted(begun.case), is_lone=is_lone)
+        return self._decided(begun.case, outcome), outcome
+
+    def _heed(self, legacy: Legacy) -> None:
+        """Follow up how the last daemon ended; after several deaths be careful with its steps."""
+        is_careful = is_one_at_a_time(legacy.deaths, self.ports.now())
+        if legacy.has_died:
+            alone = ", which run one at a time first" if is_careful and legacy.settled else ""
+            self._log(
+                "daemon.died", count=len(legacy.settled),
+                reason=f"the last daemon ended in the middle of {len(legacy.settled)} steps{alone}",
+            )  # fmt: skip
+        for begun, decision, outcome in legacy.settled:
+            case = begun.case
+            self._log(
+                "step.interrupted", case_id=case.case_id, step=case.state, attempt=begun.attempt
+            )
+            self._after(case, begun, decision, outcome)
+        if is_careful and legacy.settled:
+            self.schedule.run_alone(begun.case.case_id for begun, _, _ in legacy.settled)
 
     # --- an attempt ------------------------------------------------------------------------------
 
@@ -106,15 +133,28 @@ class Runner:
     def _attempt(self, begun: Begun) -> Outcome:
         started = self._monotonic()
         case = begun.case
+        waited_s = self.schedule.waited_s(case)
         try:
             outcome = EFFECTS[case.state](case, self.ports)
         except StepFault as fault:
-            others_wait = self.schedule.is_another_waiting(case.case_id)
-            outcome = self._verdicts.outcome_of(fault, case, others_wait=others_wait)
+            outcome = self._outcome_of(fault, case)
         except Exception as error:  # noqa: BLE001 - the top of an attempt: a defect stops no other
             self._log("step.defect", case_id=case.case_id, step=case.state, error=error)
             outcome = Outcome(_label_of_defect(case), _defect(error))
-        return replace(outcome, duration_s=self._monotonic() - started)
+        return replace(outcome, duration_s=self._monotonic() - started, waited_s=waited_s)
+
+    def _outcome_of(self, fault: StepFault, case: Case) -> Outcome:
+        """Judge a fault, after what went well in the same step before it or behind it."""
+        if case.state in HOST_PREFIXES:
+            with suppress(EnvironmentFault):  # the state file: then it is not known
+                self._verdicts.transferred(case, self.ports.store.load(case.case_id) or case)
+        others_wait = self.schedule.is_another_waiting(case.case_id)
+        outcome = self._verdicts.outcome_of(fault, case, others_wait=others_wait)
+        if is_refused(outcome) and self.breakers.is_open(f"recipe:{case.recipe}"):
+            blamed = _recipe_fault(case.recipe)  # it is not this scan's turn to fail
+            label = Label.NOT_SENT if case.paid else Label.ENVIRONMENT
+            return Outcome(label, blamed.problem, blamed.breaker)
+        return outcome
 
     def _commit(self, begun: Begun, outcome: Outcome) -> None:
         """Record what follows, as often as it takes: an effect that is done must not be lost."""
@@ -152,48 +192,62 @@ class Runner:
 
     def _after(self, case: Case, begun: Begun, decision: Decision, outcome: Outcome) -> None:
         """Follow a commit up in memory: breakers, schedule, log. Losing this loses nothing."""
-        due_at = self._monotonic() + decision.delay_s
+        due_at, wait_s = self._monotonic() + decision.delay_s, decision.delay_s
         if outcome.breaker and decision.label in {Label.ENVIRONMENT, Label.NOT_SENT}:
-            due_at = max(due_at, self.breakers.open(_fault_of(outcome), kind=case.state))
-        self._refused_in_a_row(case, decision)
-        self._end_probes(case, decision, outcome)
-        self.schedule.put(case.case_id, _next_due(case, decision, due_at))
+            due_at = max(due_at, self._pause_for(case, outcome))
+            wait_s = 0.0  # that is no time of the case's
+        else:
+            self._verdicts.worked(case)
+        self._refused_in_a_row(case, outcome)
+        self._end_probes(case, outcome)
+        self.schedule.put(case.case_id, _next_due(case, decision, due_at, wait_s))
+        if outcome.label not in SICK:
+            self.schedule.let_go(case.case_id)
         if case.state in {State.CLAIMING, State.ARCHIVING} and self._has_family(case):
             self.schedule.refresh()  # other cases of the same folder may have waited for this
         self._report(case, begun, decision, outcome)
         if decision.label is Label.RETURNED:
             self._on_returned(case, decision.problem)
 
+    def _pause_for(self, case: Case, outcome: Outcome) -> float:
+        """Open a breaker; return when the case may try again.
+
+        A case that meets trouble while others close the breaker time and again waits longer by
+        itself: it would open and close for ever.
+        """
+        fault, times = _fault_of(outcome), self._verdicts.paused(case)
+        witness = Witness(case.case_id, times)
+        retry_at = self.breakers.open(fault, kind=case.state, witness=witness)
+        if times <= self.breakers.failures(fault.breaker):
+            return retry_at
+        patience = self._patience.get(case.recipe) or Patience()
+        return max(retry_at, self._monotonic() + pause_s(times - 1, patience, self._chance))
+
     def _has_family(self, case: Case) -> bool:
         return bool(case.split_of or self.ports.store.parts_of(case.case_id))
 
-    def _end_probes(self, case: Case, decision: Decision, outcome: Outcome) -> None:
+    def _end_probes(self, case: Case, outcome: Outcome) -> None:
         """Tell the breakers what this step has shown, if it was a probe.
 
         Folders come before calls in every step, so trouble with a call shows the folders well.
         """
-        label = decision.label
+        label = outcome.label  # not what patience made of it
         is_root_trouble = label is Label.ENVIRONMENT and is_root(outcome.breaker or "")
         self.breakers.ended(
             case.case_id,
-            proves_calls=label not in SICK,
+            proves_calls=label not in SICK | UNCALLED,
             proves_roots=label not in {Label.STOPPED, Label.INTERRUPTED} and not is_root_trouble,
+            puts_off=label in {Label.TRANSIENT, Label.UNKNOWN},
             spared=f"recipe:{case.recipe}" if label is Label.INPUT else "",
         )
 
-    def _refused_in_a_row(self, case: Case, decision: Decision) -> None:
+    def _refused_in_a_row(self, case: Case, outcome: Outcome) -> None:
         """Open a recipe's breaker when the Engine refuses its scans one after another."""
         if case.state is not State.SUBMITTING:
             return
-        if self._verdicts.refused_in_a_row(case.recipe, decision.label):
-            fault = EnvironmentFault(
-                f"The Engine refused three scans of recipe {case.recipe} in a row.",
-                code="recipe_refused",
-                hint="Look at the [job] of this recipe and at the messages of the failed cases.",
-                breaker=f"recipe:{case.recipe}",
-            )
-            self.breakers.open(fault, kind=case.state)
-        elif decision.label is Label.OK:
+        if self._verdicts.refused_in_a_row(case.recipe, outcome):
+            self.breakers.open(_recipe_fault(case.recipe), kind=case.state)
+        elif outcome.label is Label.OK:
             self.breakers.close(f"recipe:{case.recipe}", kind=case.state)
 
     def _report(self, case: Case, begun: Begun, decision: Decision, outcome: Outcome) -> None:
@@ -220,7 +274,7 @@ class Runner:
             self._log(event, **{**fields, "name": case.case_name, "hint": problem and problem.hint})
 
 
-def _next_due(case: Case, decision: Decision, due_at: float) -> Due | None:
+def _next_due(case: Case, decision: Decision, due_at: float, wait_s: float) -> Due | None:
     """Return when and in which line a case is due after a decision; None: it rests, or is gone."""
     state = decision.state
     if state is None or state.is_at_rest:
@@ -228,7 +282,7 @@ def _next_due(case: Case, decision: Decision, due_at: float) -> Due | None:
     is_failing = (decision.arrow.verdict or case.verdict) in FAILING
     line = Line(state, case.recipe, case.is_counted, is_failing and state is State.ARCHIVING)
     waits = decision.problem is not None and decision.problem.code == WAITS_FOR_SAME
-    return Due(due_at, line, waits)
+    return Due(due_at, line, waits, wait_s)
 
 
 def _case_event(case: Case, decision: Decision) -> str:
@@ -240,6 +294,15 @@ def _case_event(case: Case, decision: Decision) -> str:
     if decision.state is None:
         return "candidate.returned"
     return f"case.{decision.state}" if decision.state.is_at_rest else ""
+
+
+def _recipe_fault(recipe: str) -> EnvironmentFault:
+    return EnvironmentFault(
+        f"The Engine refused three scans of recipe {recipe} in a row.",
+        code="recipe_refused",
+        hint="Look at the [job] of this recipe and at the messages of the failed cases.",
+        breaker=f"recipe:{recipe}",
+    )
 
 
 def _fault_of(outcome: Outcome) -> EnvironmentFault:

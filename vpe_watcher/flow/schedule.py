@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from vpe_watcher.adapters.store import Store
 from vpe_watcher.core.breakers import MEASURED, needed_by
-from vpe_watcher.core.model import State
+from vpe_watcher.core.model import Case, State
+from vpe_watcher.core.poison import ALONE_WITHIN_S
 from vpe_watcher.flow.agenda import Agenda, Due, Line
 from vpe_watcher.flow.breakers import Breakers
 from vpe_watcher.flow.verdicts import hosts_of
@@ -105,6 +106,8 @@ class Schedule:
         self._agenda = Agenda()
         self._in_hand: dict[str, State] = {}
         self._silent: frozenset[str] = frozenset()
+        self._alone: dict[str, None] = {}  # whose steps run alone, in this order
+        self._alone_until = 0.0
         self._taken_at = float("-inf")
         self._lock = threading.RLock()
 
@@ -135,6 +138,20 @@ class Schedule:
         with self._lock:
             self._silent = roots
 
+    def run_alone(self, case_ids: Iterable[str]) -> None:
+        """Run the steps of these cases one at a time, before all others, for ten minutes at most.
+
+        One that cannot begin now (a breaker, a pause) holds up nothing meanwhile.
+        """
+        with self._lock:
+            self._alone = dict.fromkeys(case_ids)
+            self._alone_until = self._monotonic() + ALONE_WITHIN_S
+
+    def let_go(self, case_id: str) -> None:
+        """Take note that a step has come to its end: it need not run alone any more."""
+        with self._lock:
+            self._alone.pop(case_id, None)
+
     def count_stuck(self) -> int:
         """Return how many steps in hand hang on a silent root."""
         with self._lock:
@@ -152,7 +169,28 @@ class Schedule:
             self._breakers.close_orphans(kinds | OUTSIDE_KINDS)
             self._taken_at = now
             room = self._room()
+            if (alone := self._take_alone(now, room)) is not None:
+                return alone
             return self._take(now, room, is_shared=True) + self._take(now, room, is_shared=False)
+
+    def _take_alone(self, now: float, room: _Room) -> list[tuple[str, State]] | None:
+        """Take one step that has to run alone, once nothing else runs; None: none can begin now."""
+        if now >= self._alone_until:
+            self._alone = {one: None for one in self._alone if one in self._in_hand}
+        if self._alone.keys() & self._in_hand.keys():
+            return []
+        for case_id in self._alone:
+            due = self._agenda.get(case_id)
+            if due is None or not room.has(due, is_shared=False) or self._moment_of(case_id) > now:
+                continue
+            is_free = all(map(self._is_stuck, self._in_hand))
+            if not is_free or not self._breakers.may_pass(
+                case_id, due.state, self._needs(case_id, due)
+            ):
+                return []
+            self._in_hand[case_id] = due.state
+            return [(case_id, due.state)]
+        return None
 
     def _take(self, now: float, room: _Room, *, is_shared: bool) -> list[tuple[str, State]]:
         """Take what there is room for; where one cannot go on, its line waits with it."""
@@ -161,6 +199,8 @@ class Schedule:
         for case_id, due in self._agenda.due_by(now, left_out=waiting):
             if not room.has(due, is_shared=is_shared):
                 waiting.add(due.line)
+            elif case_id in self._alone:
+                continue
             elif self._may_begin(case_id, due):
                 if self._breakers.may_pass(case_id, due.state, self._needs(case_id, due)):
                     room.take(due)
@@ -303,7 +343,22 @@ class Schedule:
         with self._lock:
             due = self._agenda.get(case_id)
             if due is not None:
-                self._agenda.put(case_id, replace(due, at=max(due.at, until)))
+                self._agenda.put(case_id, replace(due, at=max(due.at, until), wait_s=0.0))
+
+    def waited_s(self, case: Case) -> float:
+        """Return how long a case in hand was put off on its own account, in seconds.
+
+        Not while a breaker that its step needs was open; of transfers also the Engine's, for
+        where nobody answers it is no case's own trouble.
+        """
+        with self._lock:
+            due = self._agenda.get(case.case_id)
+        if due is None or not due.wait_s:
+            return 0.0
+        prefix = HOST_PREFIXES.get(due.state)
+        others = hosts_of(case, prefix) | {"engine", "token"} if prefix else frozenset()
+        names = needed_by(due.state, due.line.recipe, others)
+        return due.wait_s - self._breakers.open_s(names, since=due.at - due.wait_s, until=due.at)
 
     def is_another_waiting(self, case_id: str) -> bool:
         """Tell whether the job of another case is being polled."""

@@ -20,6 +20,8 @@ from vpe_watcher.core.model import Case, Label, Outcome, Problem, State
 
 CASES_BEFORE_HOST_IS_BLAMED = 3
 REFUSALS_BEFORE_RECIPE_IS_BLAMED = 3
+REFUSED_CODE = "refused_by_engine"
+_PREFIXES = {State.UPLOADING: "upload:", State.FETCHING: "download:"}
 HINT = (
     "It is tried again by itself. If it lasts, check the network and ask the vendor of the Engine; "
     "once it has failed, `vpe-watcher retry CASE` takes it up again."
@@ -60,6 +62,7 @@ class Verdicts:
         self._refused_polls: set[str] = set()
         self._bearing: dict[str, int] = {}  # first refused poll of a case: answered ones by then
         self._answered_polls = 0
+        self._paused: dict[str, int] = {}
         self._lock = threading.Lock()
 
     def outcome_of(self, fault: StepFault, case: Case, *, others_wait: bool) -> Outcome:
@@ -104,9 +107,27 @@ class Verdicts:
             return Outcome(Label.TRANSIENT, fault.problem)
         return Outcome(Label.REFUSED_AT_ONCE if is_alone else Label.REFUSED, fault.problem)
 
+    def transferred(self, before: Case, after: Case) -> None:
+        """Take note of what a step has transferred, though it met trouble with the rest."""
+        prefix = _PREFIXES[before.state]
+        with self._lock:
+            for name in hosts_of(_what_went(before, after), prefix):
+                self._host_faults.pop(name, None)
+
+    def paused(self, case: Case) -> int:
+        """Count the times in a row that a case met trouble of everybody's; return them."""
+        with self._lock:
+            times = self._paused[case.case_id] = self._paused.get(case.case_id, 0) + 1
+        return times
+
+    def worked(self, case: Case) -> None:
+        """Take note that a case met no trouble of everybody's."""
+        with self._lock:
+            self._paused.pop(case.case_id, None)
+
     def succeeded(self, case: Case) -> None:
         """Take note of a step that went well: the hosts that it needed and its polls are fine."""
-        prefix = {State.UPLOADING: "upload:", State.FETCHING: "download:"}.get(case.state)
+        prefix = _PREFIXES.get(case.state)
         with self._lock:
             for name in hosts_of(case, prefix) if prefix else ():
                 self._host_faults.pop(name, None)
@@ -115,13 +136,29 @@ class Verdicts:
                 self._bearing.pop(case.case_id, None)
                 self._answered_polls += 1
 
-    def refused_in_a_row(self, recipe: str, label: Label) -> bool:
+    def refused_in_a_row(self, recipe: str, outcome: Outcome) -> bool:
         """Count the Engine's refusals of one recipe; true from the third in a row.
 
         Only an accepted submit ends the row: trouble of the Engine says nothing of the scans.
         """
         with self._lock:
-            count = self._refused_in_a_row.get(recipe, 0)
-            count = {Label.INPUT: count + 1, Label.OK: 0}.get(label, count)
-            self._refused_in_a_row[recipe] = count
-        return label is Label.INPUT and count >= REFUSALS_BEFORE_RECIPE_IS_BLAMED
+            count = self._refused_in_a_row.get(recipe, 0) + is_refused(outcome)
+            self._refused_in_a_row[recipe] = 0 if outcome.label is Label.OK else count
+        return is_refused(outcome) and count >= REFUSALS_BEFORE_RECIPE_IS_BLAMED
+
+
+def is_refused(outcome: Outcome) -> bool:
+    """Tell whether it was the Engine that found a scan or its job wrong."""
+    problem = outcome.problem
+    return outcome.label is Label.INPUT and problem is not None and problem.code == REFUSED_CODE
+
+
+def _what_went(before: Case, after: Case) -> Case:
+    """Return a case as it was, with only what was transferred since still to be transferred."""
+    sent = {entry.modality for entry in after.inputs if entry.uploaded}
+    fetched = {output.position for output in after.outputs if output.file is not None}
+    return replace(
+        before,
+        inputs=tuple(entry for entry in before.inputs if entry.modality in sent),
+        outputs=tuple(output for output in before.outputs if output.position in fetched),
+    )

@@ -44,7 +44,7 @@ ADDED: dict[int, dict[str, Any]] = {
         "series_uid": "",
         "slices": [],
     },
-    3: {},
+    3: {"deaths": 0, "due_step": None, "due_problem": None},
 }
 
 # Opens a state file, and dies like a machine whose power goes off before its n-th statement.

@@ -7,6 +7,7 @@ from vpe_watcher.adapters.store.store import Store
 from vpe_watcher.adapters.store.values import (
     Begun,
     Earlier,
+    Legacy,
     NewCase,
     Remembered,
     UnderWay,
@@ -17,6 +18,7 @@ __all__ = [
     "Begun",
     "Database",
     "Earlier",
+    "Legacy",
     "NewCase",
     "Queries",
     "Rebuilt",

@@ -6,12 +6,29 @@ Nothing here touches a case.
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
 from vpe_watcher.adapters.store.statements import Verbs
 from vpe_watcher.adapters.store.values import Word
 from vpe_watcher.core.moments import iso
+from vpe_watcher.core.poison import remembered
+
+
+def take_up_work(
+    connection: sqlite3.Connection, now: float, *, is_again: bool
+) -> tuple[bool, tuple[float, ...]]:
+    """Record that a daemon works from now on; tell whether the last one died, and all deaths."""
+    row = connection.execute("SELECT is_working, deaths FROM daemon").fetchone()
+    if row is None:
+        return False, ()
+    has_died = bool(row["is_working"]) and not is_again
+    deaths = tuple(json.loads(row["deaths"]))
+    if has_died:
+        deaths = remembered(deaths, now)
+    connection.execute("UPDATE daemon SET is_working = 1, deaths = ?", (json.dumps(deaths),))
+    return has_died, deaths
 
 
 class DaemonVerbs(Verbs):
@@ -55,6 +72,11 @@ class DaemonVerbs(Verbs):
         with self.database.transaction() as connection:
             cursor = connection.execute("DELETE FROM paused WHERE recipe = ?", (recipe,))
         return cursor.rowcount == 1
+
+    def record_stop(self) -> None:
+        """Record that a daemon was told to stop: however it ends now is no death."""
+        with self.database.transaction() as connection:
+            connection.execute("UPDATE daemon SET is_working = 0")
 
     def known_roots(self) -> dict[str, str]:
         """Return the path of each root that bears our marker, by its name."""

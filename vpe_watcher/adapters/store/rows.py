@@ -63,6 +63,8 @@ def load_case(connection: sqlite3.Connection, case_id: str) -> Case | None:
         hold_retries=row["hold_retries"],
         split_of=row["split_of"],
         late_for=row["late_for"],
+        due_step=State(row["due_step"]) if row["due_step"] else None,
+        due_problem=load_problem(row["due_problem"]),
         problem=load_problem(row["problem"]),
         tally=Tally(**json.loads(row["tally"])),
         engine_result=json.loads(row["engine_result"]) if row["engine_result"] else None,

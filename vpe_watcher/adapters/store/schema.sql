@@ -5,7 +5,10 @@ CREATE TABLE daemon (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     daemon_id TEXT NOT NULL,
     starts INTEGER NOT NULL DEFAULT 0,
-    is_clean INTEGER NOT NULL DEFAULT 1 CHECK (is_clean IN (0, 1)) -- the last daemon stopped well
+    is_clean INTEGER NOT NULL DEFAULT 1 CHECK (is_clean IN (0, 1)), -- the last daemon stopped well
+    -- a daemon has taken up work, and was not told to stop; when the last ones died in this
+    is_working INTEGER NOT NULL DEFAULT 0 CHECK (is_working IN (0, 1)),
+    deaths TEXT NOT NULL DEFAULT '[]'
 ) STRICT;
 
 -- Recipes of which nothing is taken before a person says so (`recover --resume`).
@@ -66,6 +69,8 @@ CREATE TABLE cases (
     hold_retries INTEGER NOT NULL DEFAULT 0,
     split_of TEXT NOT NULL DEFAULT '',
     late_for TEXT NOT NULL DEFAULT '',
+    due_step TEXT,
+    due_problem TEXT,
     problem TEXT,
     wait_reason TEXT,
     tally TEXT NOT NULL DEFAULT '{}',

@@ -20,7 +20,10 @@ CLOCK_TOLERANCE_S = 300.0
 
 
 # A part of a folder waits until the folder is claimed; its first case, until all parts are out.
-_UNGATHERED = "other.claimed IS NULL AND other.state IN ('claiming', 'archiving')"
+_UNGATHERED = (
+    "other.claimed IS NULL "
+    "AND (other.state IN ('claiming', 'archiving') OR other.due_step IS NOT NULL)"
+)
 WAITS_FOR_FAMILY = (
     "(cases.state IN ('claiming', 'archiving') AND CASE WHEN cases.claimed IS NULL "  # noqa: S608
     "THEN cases.split_of <> '' AND EXISTS (SELECT 1 FROM cases AS other "

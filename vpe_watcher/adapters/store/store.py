@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from vpe_watcher.adapters.store.daemon import DaemonVerbs
+from vpe_watcher.adapters.store.daemon import DaemonVerbs, take_up_work
 from vpe_watcher.adapters.store.database import mapped_errors
 from vpe_watcher.adapters.store.memory import MemoryVerbs
 from vpe_watcher.adapters.store.progress import ProgressVerbs
@@ -35,7 +35,7 @@ from vpe_watcher.adapters.store.statements import (
     update_case,
     waits_for_family,
 )
-from vpe_watcher.adapters.store.values import Begun, NewCase, Remembered, UnderWay
+from vpe_watcher.adapters.store.values import Begun, Legacy, NewCase, Remembered, UnderWay
 from vpe_watcher.core.keys import request_key, sizes_key
 from vpe_watcher.core.machine import TABLE, Decision
 from vpe_watcher.core.model import AT_REST, FAILING, Case, Label, Move, Outcome, State
@@ -90,7 +90,8 @@ class Store(DaemonVerbs, MemoryVerbs, ProgressVerbs, RebuildVerbs):
         """
         rows = self.database.read(
             "SELECT source FROM moves JOIN cases USING (case_id) "
-            "WHERE claimed IS NULL AND split_of = '' AND state IN ('claiming', 'archiving')"
+            "WHERE claimed IS NULL AND split_of = '' "
+            "AND (state IN ('claiming', 'archiving') OR due_step IS NOT NULL)"
         )
         return {row["source"] for row in rows}
 
@@ -243,23 +244,44 @@ class Store(DaemonVerbs, MemoryVerbs, ProgressVerbs, RebuildVerbs):
 
         A poll that is still processing keeps one event row for all of them.
         """
-        case = begun.case
         with self.database.transaction() as connection:
-            reason = decision.problem.message if decision.problem else None
-            count = connection.execute(
-                "UPDATE events SET event = ?, outcome = ?, reason = ?, duration_s = ? "
-                "WHERE id = ? AND outcome IS NULL",
-                (
-                    event_name(case, decision),
-                    str(decision.label),
-                    reason,
-                    round(outcome.duration_s, 3),
-                    begun.event_id,
-                ),
-            ).rowcount
-            if count != 1:
-                raise AssertionError("an attempt was finished twice")
-            self._move_on(connection, case, decision)
+            self._finish(connection, begun, decision, outcome)
+
+    def take_over(
+        self, settle: Callable[[Begun, bool], tuple[Decision, Outcome]], *, is_again: bool = False
+    ) -> Legacy:
+        """Take up a daemon's work: settle all attempts that the last one left open, or none.
+
+        `settle` is told whether the last daemon died and did nothing else meanwhile. One
+        transaction, so that a death in the middle of it does not make the rest look lone.
+        `is_again`: this daemon has taken up work already, so what is recorded as working is itself.
+        """
+        left = self.abandon_open_attempts()
+        with self.database.transaction() as connection:
+            has_died, deaths = take_up_work(connection, self._now(), is_again=is_again)
+            is_lone = has_died and len(left) == 1
+            settled = tuple((begun, *settle(begun, is_lone)) for begun in left)
+            for begun, decision, outcome in settled:
+                self._finish(connection, begun, decision, outcome)
+        return Legacy(has_died, deaths, settled)
+
+    def _finish(
+        self, connection: sqlite3.Connection, begun: Begun, decision: Decision, outcome: Outcome
+    ) -> None:
+        count = connection.execute(
+            "UPDATE events SET event = ?, outcome = ?, reason = ?, duration_s = ? "
+            "WHERE id = ? AND outcome IS NULL",
+            (
+                event_name(begun.case, decision),
+                str(decision.label),
+                decision.problem.message if decision.problem else None,
+                round(outcome.duration_s, 3),
+                begun.event_id,
+            ),
+        ).rowcount
+        if count != 1:
+            raise AssertionError("an attempt was finished twice")
+        self._move_on(connection, begun.case, decision)
 
     def apply_word(self, case_id: str, decision: Decision, *, moves: tuple[Move, ...] = ()) -> bool:
         """Act on a person's word; False when the case is in a step or has moved on meanwhile."""
@@ -271,10 +293,18 @@ class Store(DaemonVerbs, MemoryVerbs, ProgressVerbs, RebuildVerbs):
             add_event(
                 connection, case_id, iso(self._now()), "word.done", outcome=str(decision.label)
             )
-            if decision.label is not Label.CANCEL:
+            if decision.label is Label.RETRY_STEP:
+                self._prepare_step(connection, case)
+            elif decision.label is not Label.CANCEL:
                 self._prepare_retry(connection, case, decision, moves)
             self._move_on(connection, must_load(connection, case_id), decision)
         return True
+
+    @staticmethod
+    def _prepare_step(connection: sqlite3.Connection, case: Case) -> None:
+        """Let a poisoned case go on where it stood: the word is about nothing else."""
+        hold_retries = case.hold_retries + int(case.is_held_back)
+        update_case(connection, case.case_id, retries=case.retries + 1, hold_retries=hold_retries)
 
     def _prepare_retry(
         self,
@@ -325,6 +355,7 @@ class Store(DaemonVerbs, MemoryVerbs, ProgressVerbs, RebuildVerbs):
             changes |= {"is_settling": 1, "content_key": None}
             forget_digests(connection, case.case_id)
         changes |= self._problem_columns(case, decision)
+        changes |= _step_columns(case, decision)
         count = connection.execute(
             f"UPDATE cases SET state = ?, updated = ?, {', '.join(f'{c} = ?' for c in changes)} "  # noqa: S608
             "WHERE case_id = ? AND state = ?",
@@ -342,9 +373,12 @@ class Store(DaemonVerbs, MemoryVerbs, ProgressVerbs, RebuildVerbs):
         columns: dict[str, Any] = {
             "problem": dump_problem(decision.problem) if is_trouble else None
         }
+        if decision.label is Label.RETRY_STEP:
+            return {"problem": dump_problem(case.due_problem)}
         is_nobodys = decision.label in {Label.ENVIRONMENT, Label.STOPPED, Label.INTERRUPTED}
         # What failed a case is known before its input is put away, and stays to be read.
-        if case.state is State.ARCHIVING or (is_nobodys and decision.state is case.state):
+        is_ending = case.state is State.ARCHIVING and decision.label is not Label.POISONED
+        if is_ending or (is_nobodys and decision.state is case.state):
             columns = {}
         if decision.label in {Label.PENDING, Label.TRANSIENT, Label.ENVIRONMENT}:
             reason = decision.problem.message if decision.problem else None
@@ -354,7 +388,8 @@ class Store(DaemonVerbs, MemoryVerbs, ProgressVerbs, RebuildVerbs):
     def abandon_open_attempts(self) -> list[Begun]:
         """Return the attempts that were under way when the last daemon died."""
         rows = self.database.read(
-            "SELECT id, case_id, attempt FROM events WHERE step IS NOT NULL AND outcome IS NULL"
+            "SELECT id, case_id, attempt FROM events "
+            "WHERE step IS NOT NULL AND outcome IS NULL ORDER BY id"
         )
         found = []
         for row in rows:
@@ -378,3 +413,10 @@ class Store(DaemonVerbs, MemoryVerbs, ProgressVerbs, RebuildVerbs):
         """Record that a case's `.held.txt` was written or removed."""
         with self.database.transaction() as connection:
             update_case(connection, case_id, is_noted=int(is_noted))
+
+
+def _step_columns(case: Case, decision: Decision) -> dict[str, Any]:
+    """Keep where a poisoned case stood, and why, until a person's word on it."""
+    if decision.label is Label.POISONED:
+        return {"due_step": str(case.state), "due_problem": dump_problem(case.problem)}
+    return {"due_step": None, "due_problem": None} if case.due_step is not None else {}

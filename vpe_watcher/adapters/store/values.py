@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vpe_watcher.core.model import Case, Input, Move, Problem, State
+from vpe_watcher.core.machine import Decision
+from vpe_watcher.core.model import Case, Input, Move, Outcome, Problem, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,18 @@ class Begun:
     case: Case
     event_id: int
     attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Legacy:
+    """What a daemon takes over: how the last one ended, and the attempts that it left open.
+
+    `deaths` are those found lately, in seconds since 1970, this one among them.
+    """
+
+    has_died: bool
+    deaths: tuple[float, ...]
+    settled: tuple[tuple[Begun, Decision, Outcome], ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vpe_watcher.flow.places import Places
 
 MEANING = {
+    Label.RETRY_STEP: "it goes on where it stood; that costs nothing",
     Label.RETRY_UNPAID: "it is sent anew; nothing was paid for it",
     Label.RETRY_SAME_JOB: "the same job goes on; that costs nothing",
     Label.RETRY_NEW_JOB: "a new job, which may cost again",
