@@ -101,9 +101,9 @@ def _environment_takes_patience(patch: Patch) -> None:
     """Count an attempt that failed because the Engine was down for all."""
     tallied = machine._tallied  # noqa: SLF001
 
-    def mutated(case: Case, label: Label, state: State | None, spent_s: float) -> Any:
+    def mutated(case: Case, label: Label, state: State | None) -> Any:
         counted = Label.TRANSIENT if label is Label.ENVIRONMENT else label
-        return tallied(case, counted, state, spent_s)
+        return tallied(case, counted, state)
 
     patch.setattr(machine, "_tallied", mutated)
 
