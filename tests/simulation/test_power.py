@@ -53,7 +53,7 @@ def test_bytes_without_a_sync_may_be_there_in_part() -> None:
         with disk.writing(BASE / "b" / "mesh") as file:
             file.write(b"1234")
             disk.sync_folder(BASE / "b")
-            disk.sync_file = lambda _node: None  # type: ignore[method-assign]
+            disk.sync_file = lambda node: None  # type: ignore[method-assign]
 
     left = {dict(one)["b/mesh"] for one in outcomes(stream)}
     assert left == {b"", b"12", b"1234"}
