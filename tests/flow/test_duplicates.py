@@ -397,6 +397,22 @@ def test_another_engine_version_is_another_case(build: Callable[..., House]) -> 
     assert house.case("third").duplicate_of == house.case("again").case_id
 
 
+def test_the_version_that_computes_counts_not_the_one_at_the_claim(
+    build: Callable[..., House],
+) -> None:
+    """Configured between claim and submit: the result names it, and duplicates go by it."""
+    house = build(engine={"version": "24.06"})
+    house.drop("scan.nii")
+    house.live_until("scan", State.SUBMITTING)
+    house.reconfigure(engine={"version": "25.01"})
+    house.live_until_rest()
+    assert (
+        house.result("scan")["engine"]["version"] == house.sandbox.ledger.job().version == "25.01"
+    )
+    assert _again(house).state is State.DUPLICATE
+    assert house.started() == 1
+
+
 def test_rerun_sends_everything(build: Callable[..., House]) -> None:
     """`duplicates = "rerun"` asks for a job each time, whatever came before."""
     house = build(intake={"duplicates": "rerun"})

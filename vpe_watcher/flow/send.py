@@ -29,6 +29,10 @@ def submit(case: Case, ports: Ports) -> Outcome:
     if case.job_id is None:
         if case.paid:
             return _paid_submit(case, ports)
+        if case.engine_version != ports.rules.engine_version:
+            # configured anew since the claim: what is the same scan for one version is not for all
+            ports.store.set_engine_version(case.case_id, ports.rules.engine_version)
+            return Outcome(Label.CHANGED)
         _submit(case, ports)
     write_evidence(_fresh(case, ports), ports, may_be_paid=case.paid)
     return OK

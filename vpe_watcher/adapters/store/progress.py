@@ -156,6 +156,11 @@ class ProgressVerbs(Verbs):
             if case.times["claimed"] is None:
                 add_event(connection, case_id, iso(self._now()), "case.claimed")
 
+    def set_engine_version(self, case_id: str, version: str) -> None:
+        """Record that another version of the Engine will compute a case that has no job yet."""
+        with self.database.transaction() as connection:
+            update_case(connection, case_id, engine_version=version)
+
     def set_gathered(self, case_id: str) -> None:
         """Record that all that is to be had of a case's files is in its claim folder."""
         with self.database.transaction() as connection:
