@@ -39,6 +39,7 @@ FEW_A_DAY = 3
 NUMBERS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EACCES, errno.EDQUOT)
 VERBS = ("make_folder", "rename", "create", "write", "replace", "writing", "sync_folder",
          "remove_file", "remove_tree", "copy", "look", "listing", "open", "commit")  # fmt: skip
+LOOKS = frozenset({"look", "listing", "open"})
 STORMS: tuple[tuple[frozenset[str], tuple[str, ...]], ...] = (
     (
         frozenset({"submit", "notify", "poll"}),
@@ -314,8 +315,9 @@ class Trial:
 
     def _disk(self, chance: Random) -> None:
         """Let the next verb of a kind be refused."""
-        number = chance.choice(NUMBERS)
-        self.world.troubles.once.setdefault(chance.choice(VERBS), []).append(number)
+        verb = chance.choice(VERBS)
+        number = chance.choice((errno.EIO, errno.EACCES) if verb in LOOKS else NUMBERS)
+        self.world.troubles.once.setdefault(verb, []).append(number)
 
     def _trouble(self, chance: Random) -> None:
         """Let a root refuse for a while."""
@@ -332,9 +334,12 @@ class Trial:
 
     def _arm(self, chance: Random, death: type[Death]) -> None:
         """Let the daemon die at a moment that comes soon."""
-        if not self.world.fuse.left:
-            self.world.fuse.left = chance.choice((1, 2, 3, 5, 8, 13, 25))
-            self.world.fuse.death = death
+        fuse = self.world.fuse
+        fuse.death = death
+        if chance.random() < 0.5:
+            fuse.left, fuse.where = chance.choice((1, 2, 3, 5, 8, 13, 25)), ""
+        else:
+            fuse.left, fuse.where = 1, chance.choice(MOMENTS[1:])
 
     def _kill(self, chance: Random) -> None:
         """Let the daemon or the machine die between two steps."""

@@ -87,17 +87,18 @@ class PowerCut(Death):
 
 
 class Fuse:
-    """Ends a life at the n-th moment from now, if one is set. Counts where lives ended."""
+    """Ends a life at the n-th moment from now, or at the next of a name. Counts where."""
 
     def __init__(self) -> None:
         self.left = 0
+        self.where = ""
         self.death: type[Death] = Death
         self.fired: Counter[str] = Counter()
         self.is_safe = False
 
     def reach(self, what: str) -> None:
         """Pass a moment, or die there."""
-        if not self.left or self.is_safe:
+        if not self.left or self.is_safe or (self.where and what != self.where):
             return
         self.left -= 1
         if not self.left:
