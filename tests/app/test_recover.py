@@ -162,7 +162,7 @@ def test_backups_while_somebody_writes(desk: Desk) -> None:
     writer.start()
     counts = []
     try:
-        for number in range(8):
+        for number in range(4):
             target = desk.home / f"copy{number}.sqlite3"
             assert desk.run("backup", str(target)).code == 0
             counts.append(_counts(target))

@@ -409,6 +409,22 @@ def test_the_day_is_not_bought_twice(build: Build) -> None:
     assert "budget" in house.breakers()
 
 
+def test_a_copy_that_a_person_made_harms_nobody(house: House) -> None:
+    """Documents of one case under two ids, or twice under one: one of them has the job."""
+    _steps(house, "scan", State.DONE)
+    archive = house.root / "archive"
+    for name in ("copy", "edited"):
+        shutil.copytree(archive / "scan", archive / name)
+    document = archive / "edited" / "result.json"
+    document.write_text(json.dumps(json.loads(document.read_text()) | {"case_id": "edited"}))
+    _lose(house)
+    assert {case.case_id for case in house.cases()} >= {"edited"}
+    assert len([case for case in house.cases() if case.job_id]) == 1
+    house.drop("again.nii")
+    house.live(20)
+    assert (house.case("again").state, house.started()) == (State.DUPLICATE, 1)
+
+
 def test_a_failed_case_is_known_again(house: House) -> None:
     """With its reason; a retry takes it up, and one that was paid stays one that was paid."""
     house.sandbox.set_faults([{"on": "submit", "times": 1, "do": {"status": 400}}])

@@ -76,6 +76,7 @@ class Judge:
         self._rules = rules
         self._knows_payment = knows_payment
         self._recovery = Recovery()
+        self._jobs = {row.job_id: row.case_id for row in rows.values() if row.job_id}
 
     def judged(self) -> Recovery:
         """Return what is to be done, cases in the order in which they were claimed."""
@@ -208,6 +209,9 @@ class Judge:
         is_ended = case.state is State.ARCHIVING or way is Way.HISTORY
         if is_ended and delivery is not None and delivery.retries == case.retries:
             case = replace(case, outbox=str(delivery.path))
+        if case.job_id and self._jobs.setdefault(case.job_id, case.case_id) != case.case_id:
+            case = _without_job(case)  # a copy that somebody made of another case's documents
+            way = Way.HELD if case.state is State.HELD else way
         job, key = self._request(case, recorded)
         self._recovery.ways[case.case_id] = way
         self._recovery.rebuilt.append(
@@ -248,6 +252,13 @@ class Judge:
             times=dict.fromkeys(TIMES),
         )
         return Recorded(case, "", None)
+
+
+def _without_job(case: Case) -> Case:
+    """Return a case whose job is another's; without one it cannot go on by itself."""
+    if case.state in AT_REST or case.state is State.ARCHIVING:
+        return replace(case, job_id=None)
+    return replace(case, job_id=None, state=State.HELD, problem=_unknown())
 
 
 def _is_older(row: Case, ending: Ending) -> bool:
