@@ -64,7 +64,7 @@ class RebuildVerbs(Verbs):
         with self.database.transaction() as connection:
             connection.execute(
                 "INSERT INTO daemon (id, daemon_id, starts) VALUES (1, ?1, ?2) ON CONFLICT (id) "
-                "DO UPDATE SET daemon_id = ?1, starts = ?2, is_clean = 1",
+                "DO UPDATE SET daemon_id = ?1, starts = ?2, is_clean = 1, is_working = 0",
                 (daemon_id, starts),
             )
             connection.executemany(
@@ -181,6 +181,7 @@ def _columns(case: Case, one: Rebuilt, now: str) -> dict[str, object]:
         "is_rerun": int(case.is_rerun),
         "is_settling": int(case.is_settling),
         "publishing": 0,
+        "is_noted": 0,
         "first_submit_at": counted if case.is_counted else None,
         "skipped": json.dumps(case.skipped),
         "doom": dump_problem(case.doom),
@@ -188,6 +189,8 @@ def _columns(case: Case, one: Rebuilt, now: str) -> dict[str, object]:
         "hold_retries": case.hold_retries,
         "split_of": case.split_of,
         "late_for": case.late_for,
+        "due_step": str(case.due_step) if case.due_step else None,
+        "due_problem": dump_problem(case.due_problem),
         "problem": dump_problem(case.problem),
         "wait_reason": None,
         "tally": dump_tally(case.tally),
