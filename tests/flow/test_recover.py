@@ -90,6 +90,18 @@ def test_cases_in_every_state(build: Callable[..., House], loss: str) -> None:
     _lost_and_recovered(build(**NO_LIMIT), loss, 1)
 
 
+def test_a_sound_file_with_cases_in_every_state(build: Callable[..., House]) -> None:
+    """Nothing in the folders contradicts it, so nothing in it is touched."""
+    house = build(**NO_LIMIT)
+    populate(house, 1)
+    before = house.cases()
+    house.close()
+    recovered = mend(house)
+    assert (recovered.why, recovered.recovery.rebuilt, recovered.kept) == ("", [], None)
+    house.start()
+    assert house.cases() == before
+
+
 @pytest.mark.real
 @pytest.mark.parametrize("loss", LOSSES)
 def test_ten_cases_in_every_state(build: Callable[..., House], loss: str) -> None:
