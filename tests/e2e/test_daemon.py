@@ -127,7 +127,9 @@ def test_it_waits_at_start_for_its_state_file(machine: Machine) -> None:
     assert machine.run("run", "--once").returncode == 0
     path = machine.root / "state" / "state.sqlite3"
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("ALTER TABLE daemon RENAME TO away")
+        connection.execute(
+            "CREATE TRIGGER trouble BEFORE UPDATE ON daemon BEGIN SELECT trouble(); END"
+        )
     machine.drop("scan.nii", nifti())
     with machine.starting() as process:
         machine.wait(lambda: "state_unusable" in machine.log)
@@ -135,7 +137,7 @@ def test_it_waits_at_start_for_its_state_file(machine: Machine) -> None:
     with machine.starting():
         machine.wait(lambda: machine.log.count("state_unusable") > 1)
         with closing(sqlite3.connect(path, timeout=10)) as connection:
-            connection.execute("ALTER TABLE away RENAME TO daemon")
+            connection.execute("DROP TRIGGER trouble")
         machine.wait(lambda: machine.is_delivered("scan"))
 
 
