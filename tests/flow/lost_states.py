@@ -91,6 +91,14 @@ LOSSES: dict[str, Callable[[House], None]] = {"deleted": delete, "cut": cut, "re
 # --- cases in all states -------------------------------------------------------------------------
 
 
+def named(house: House, name: str) -> Case:
+    """Return the one case of a name, without reading all others."""
+    (case_id,) = [row["case_id"] for row in house.queries.cases() if row["case_name"] == name]
+    case = house.parts.store.load(case_id)
+    assert case is not None
+    return case
+
+
 def step(house: House, case: Case) -> None:
     """Run the one step that is due for a case; nothing here has to be tried twice."""
     house.parts.runner.run(case.case_id, case.state)
@@ -100,7 +108,7 @@ def step(house: House, case: Case) -> None:
 
 def bring(house: House, name: str, state: State) -> None:
     """Lead a case on the plain way until the effect of a state is due, or it rests there."""
-    while (case := house.case(name)).state is not state:
+    while (case := named(house, name)).state is not state:
         assert ORDER.index(case.state) < ORDER.index(state), (name, case.state, case.problem)
         step(house, case)
 
@@ -151,20 +159,20 @@ def take(house: House, seconds: float = 12.0) -> None:
 
 def run_to_rest(house: House, name: str, state: State) -> None:
     """Run a case's steps until it rests, in this state."""
-    while not (case := house.case(name)).state.is_at_rest:
+    while not (case := named(house, name)).state.is_at_rest:
         step(house, case)
-    assert house.case(name).state is state, house.case(name).problem
+    assert named(house, name).state is state, named(house, name).problem
 
 
 def _held(house: House, name: str, state: State) -> None:
     bring(house, name, State.DELIVERING)
-    house.claimed(house.case(name)).write_bytes(nifti(seed=999))
+    house.claimed(named(house, name)).write_bytes(nifti(seed=999))
     run_to_rest(house, name, state)
 
 
 def _cancelled(house: House, name: str, state: State) -> None:
     bring(house, name, State.UPLOADING if name.endswith(("1", "3")) else State.WAITING)
-    house.queries.say("cancel", [house.case(name).case_id])
+    house.queries.say("cancel", [named(house, name).case_id])
     house.parts.words.obey()
     run_to_rest(house, name, state)
 

@@ -103,6 +103,7 @@ def test_a_sound_file_with_cases_in_every_state(build: Callable[..., House]) -> 
 
 
 @pytest.mark.real
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("loss", LOSSES)
 def test_ten_cases_in_every_state(build: Callable[..., House], loss: str) -> None:
     """The same with ten in each."""
