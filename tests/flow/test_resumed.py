@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.flow.house import House, nifti
+from tests.flow.series import write_series
 from vpe_watcher.adapters.files import Disk
 from vpe_watcher.core.model import State
 
@@ -212,3 +213,23 @@ def test_a_probe_of_a_daemon_that_died_is_removed(house: House) -> None:
     house.drop("other.nii", nifti(seed=1))
     house.live_until_rest()
     assert [probe for probe in probes if probe.exists()] == []
+
+
+def test_a_folder_in_the_middle_of_a_claim_is_made_durable_too(
+    build: Build, disk: RefusingDisk
+) -> None:
+    """A part of a study lies some folders deep; the daemon died after it had made one of them."""
+    house = build(disk=disk, intake={"series_settle_s": 3, "min_slices": 3})
+    for number in (1, 2):
+        folder = house.root / "inbox" / "study" / f"{number}"
+        write_series(folder, range(1, 5), series=f"1.2.{number}")
+    disk.refuse_once("sync_folder", "study", DEADLY)
+    with pytest.raises(Died):
+        house.live(60)
+    made = house.parts.places.claims("default").glob("*/study/*")
+    (middle,) = [path for path in made if not os.listdir(path)]  # noqa: PTH208
+    house.restart()
+    disk.synced.clear()
+    house.live(60)
+    assert set(house.states().values()) == {State.DONE}
+    assert middle.parent in disk.synced

@@ -134,12 +134,13 @@ def rename_all(case: Case, ports: Ports) -> Problem | None:
     root = f"inbox:{case.recipe}"
     arrived: set[Path] = set()
     left: set[Path] = set()
+    with blamed_for(case, ports, root):
+        is_resumed = ports.disk.exists(ports.places.claim(case))
     for move in case.moves:
         source, target = Path(move.source), claims / move.target
         with blamed_for(case, ports, root):
-            if target.parent not in arrived and ports.disk.exists(target.parent):
-                arrived |= _made_before(target.parent, claims)
             if ports.disk.exists(target):
+                arrived.add(target.parent)  # a life that ended may not have made it durable
                 if case.retries and ports.disk.exists(source):
                     remove_moved(ports.disk, source, target)
                 continue
@@ -152,18 +153,18 @@ def rename_all(case: Case, ports: Ports) -> Problem | None:
             return problem
         arrived.add(target.parent)
         left.add(source.parent)
+    if is_resumed:
+        arrived = _with_those_above(arrived, claims)
     with blamed_for(case, ports, root):
         for folder in (*sorted(arrived), *sorted(left - arrived)):
             ports.disk.sync_folder(folder)
     return None
 
 
-def _made_before(folder: Path, claims: Path) -> set[Path]:
-    """Return a folder of a claim with those above it: a life that ended left them as they are.
-
-    It may not have made them durable, nor what it moved into them.
-    """
-    return {folder, *(one for one in folder.parents if one.is_relative_to(claims))}
+def _with_those_above(folders: set[Path], claims: Path) -> set[Path]:
+    """Add the folders up to that of all claims: a life that made them may not have synced them."""
+    above = {one for folder in folders for one in folder.parents if one.is_relative_to(claims)}
+    return folders | above
 
 
 def _rename(source: Path, target: Path, case: Case, ports: Ports) -> Problem | None:
