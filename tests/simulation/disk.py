@@ -186,6 +186,8 @@ class MemoryDisk(Disk):
         self.version += 1
 
     def _settle(self, node: Node, folder: Folder, name: str) -> None:
+        if folder.durable.get(name) not in {None, node}:
+            self._settle_what_left(folder)  # what was there has gone elsewhere before this came
         folder.entries[name] = folder.durable[name] = node
         node.home = folder
 

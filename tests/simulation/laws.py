@@ -59,14 +59,15 @@ class Laws:
 
     def own(self, content: bytes) -> None:
         """Take note of a content that people have put into an inbox."""
-        self.owned[content] += 1
+        if content:  # an empty file may be anybody's, after a power cut
+            self.owned[content] += 1
         self.ever.add(hashlib.sha256(content).hexdigest())
 
     def disown(self, content: bytes) -> None:
         """Take note of one that they have taken away, or written over."""
         self.owned[content] -= 1
         if self.owned[content] <= 0:
-            del self.owned[content]
+            self.owned.pop(content, None)
 
     # --- after every step -------------------------------------------------------------------------
 
@@ -310,12 +311,23 @@ class Laws:
         roots = [*inboxes, *(self.world.base / name for name in ROOTS[1:])]
         for root in roots:
             hidden = self.world.disk.find(root / HIDDEN)
-            if isinstance(hidden, Folder):
-                for path in _files_below(hidden):
-                    if path != ("marker.json",) and not kept & set(path):
-                        raise Broken(f"left over in {root.name}: {'/'.join(path)}")
+            if not isinstance(hidden, Folder) or not self._is_used(hidden):
+                continue  # what is left there goes at the root's next use
+            for path in _files_below(hidden):
+                if path != ("marker.json",) and not kept & set(path):
+                    raise Broken(f"left over in {root.name}: {'/'.join(path)}")
+            if self.world.disk.find(root / f"{HIDDEN}.probed"):
+                raise Broken(f"a probe is left over in {root.name}")
         if self.world.disk.find(self.world.base / EXPORT / HIDDEN):
             raise Broken("something was written where all is left in place")
+
+    def _is_used(self, hidden: Folder) -> bool:
+        """Tell whether this life has come to a root: its marker bears the number of its start."""
+        parts = self.world.parts
+        marker = hidden.entries.get("marker.json")
+        assert parts is not None
+        starts = json.loads(marker.content)["starts"] if isinstance(marker, File) else 0
+        return bool(starts == parts.store.identity()[1])
 
     def _check_database(self) -> None:
         parts = self.world.parts

@@ -56,10 +56,11 @@ MOMENTS = (
     "opened", "half streamed", "streamed, not synced", "streamed", "file removed",
     "folder removed", "half removed", "half copied", "copied",
 )  # fmt: skip
+RARE = ("file removed", "folder removed", "half removed", "half copied", "copied")
 # What happens, and how often.
 WEIGHTS: dict[str, int] = {
     "go": 620, "look": 20, "tick": 60, "drop": 70, "write": 50, "delete": 8, "word": 20,
-    "call": 50, "storm": 4, "disk": 16, "trouble": 5, "death": 16, "cut": 8, "kill": 5,
+    "call": 80, "storm": 4, "disk": 16, "trouble": 5, "death": 16, "cut": 8, "kill": 5,
     "jump": 8, "reload": 3, "unmount": 3, "space": 2, "free": 4,
 }  # fmt: skip
 
@@ -126,7 +127,7 @@ class Trial:
 
     def __init__(self, base: Path, seed: int) -> None:
         chance = Random(seed)
-        self.world = World(base, seed, far=seed % 4 == 1, is_share=seed % 8 == 3)
+        self.world = World(base, seed, far=seed % 2 == 1, is_share=seed % 8 == 4)
         self.laws = Laws(self.world)
         self.people = People(self.world, self.laws)
         self.report = Report(seed)
@@ -339,7 +340,7 @@ class Trial:
         if chance.random() < 0.5:
             fuse.left, fuse.where = chance.choice((1, 2, 3, 5, 8, 13, 25)), ""
         else:
-            fuse.left, fuse.where = 1, chance.choice(MOMENTS[1:])
+            fuse.left, fuse.where = 1, chance.choice((*MOMENTS[1:], *RARE, *RARE))
 
     def _kill(self, chance: Random) -> None:
         """Let the daemon or the machine die between two steps."""

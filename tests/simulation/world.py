@@ -72,6 +72,7 @@ VARIANTS: tuple[dict[str, Any], ...] = (
     {"intake": {"settle_s": 0.5, "scan_every_s": 3}},
 )
 FULL = {errno.ENOSPC, errno.EDQUOT}
+OPTIONS = Options(token_expiry_s=150.0)  # so that tokens are asked for often
 CHANGING = frozenset(
     {"make_folder", "rename", "create", "write", "replace", "writing", "sync_folder",
      "remove_file", "remove_tree", "copy"}
@@ -281,7 +282,7 @@ class World:
         )
         for name in (*ROOTS, EXPORT, *(f"inbox/{one}" for one in ("teeth", "marked"))):
             self.disk.put_folder(base / name)
-        self.sandbox = Sandbox(base / "engine", simple=True, options=Options(), clock=self.time.now)
+        self.sandbox = Sandbox(base / "engine", simple=True, options=OPTIONS, clock=self.time.now)
         _number_everything(self.sandbox)
         self.network = Network(
             self.sandbox,
