@@ -56,11 +56,14 @@ MOMENTS = (
     "opened", "half streamed", "streamed, not synced", "streamed", "file removed",
     "folder removed", "half removed", "half copied", "copied",
 )  # fmt: skip
-RARE = ("file removed", "folder removed", "half removed", "half copied", "copied")
+RARE = (
+    "file removed", "folder removed", "half removed", "half copied", "copied",
+    "half streamed", "streamed, not synced", "streamed",
+)  # fmt: skip
 # What happens, and how often.
 WEIGHTS: dict[str, int] = {
     "go": 620, "look": 20, "tick": 60, "drop": 70, "write": 50, "delete": 8, "word": 20,
-    "call": 80, "storm": 4, "disk": 16, "trouble": 5, "death": 16, "cut": 8, "kill": 5,
+    "call": 80, "storm": 4, "disk": 16, "trouble": 5, "death": 16, "cut": 16, "kill": 5,
     "jump": 8, "reload": 3, "unmount": 3, "space": 2, "free": 4,
 }  # fmt: skip
 
