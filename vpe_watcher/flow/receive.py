@@ -31,6 +31,7 @@ from vpe_watcher.flow.contents import files_of
 from vpe_watcher.flow.ports import Ports
 from vpe_watcher.flow.reference import check_unchanged
 from vpe_watcher.flow.relocate import settle
+from vpe_watcher.flow.send import notify_again
 from vpe_watcher.flow.taken import is_taken
 
 RESULT = "result.json"
@@ -41,6 +42,7 @@ def wait(case: Case, ports: Ports) -> Outcome:
     """Ask the Engine once whether the job is finished, and keep its answer."""
     poll = ports.engine.poll(case.job_id or "")
     if poll.body is None:
+        notify_again(case, ports)
         return Outcome(Label.PENDING, retry_after_s=poll.retry_after_s)
     result = parse_result(poll.body)
     has_output = any(output.status == AVAILABLE for output in result.outputs)

@@ -105,19 +105,35 @@ def notify(case: Case, ports: Ports) -> Outcome:
         check_present(case, ports)
     else:
         check_unchanged(case, ports)
-    for entry in case.inputs:
-        if entry.notified in {Notified.DONE, Notified.REFUSED} or entry.notify_url is None:
-            continue
+    for entry in _to_notify(case):
         if entry.notified is Notified.NO:
             ports.store.begin_notification(case.case_id, entry.modality)
         write_evidence(case, ports, may_be_paid=True)
-        try:
-            ports.engine.notify(entry.notify_url)
-        except NotificationRefused:
-            ports.store.set_notified(case.case_id, entry.modality, Notified.REFUSED)
-        else:
-            ports.store.set_notified(case.case_id, entry.modality, Notified.DONE)
+        _notify_one(case, entry, ports)
     return OK
+
+
+def notify_again(case: Case, ports: Ports) -> None:
+    """Repeat to a job under way what is not known to have been answered.
+
+    Only a row that was rebuilt from its evidence comes to `waiting` with such an input.
+    """
+    for entry in _to_notify(case):
+        _notify_one(case, entry, ports)
+
+
+def _to_notify(case: Case) -> list[Input]:
+    answered = {Notified.DONE, Notified.REFUSED}
+    return [one for one in case.inputs if one.notify_url and one.notified not in answered]
+
+
+def _notify_one(case: Case, entry: Input, ports: Ports) -> None:
+    try:
+        ports.engine.notify(entry.notify_url or "")
+    except NotificationRefused:
+        ports.store.set_notified(case.case_id, entry.modality, Notified.REFUSED)
+    else:
+        ports.store.set_notified(case.case_id, entry.modality, Notified.DONE)
 
 
 def _fresh(case: Case, ports: Ports) -> Case:
