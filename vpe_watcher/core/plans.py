@@ -26,7 +26,7 @@ from vpe_watcher.core.model import FailureClass, FileMark, Input, Modality, Prob
 from vpe_watcher.core.series import (
     Series,
     folder_case_name,
-    series_name,
+    series_zip_name,
     why_not_a_volume,
     zip_names,
 )
@@ -113,7 +113,7 @@ def _series_piece(series: Series, content: Content, rules: Rules, gap: str) -> _
     return _Piece(
         entry=Input(
             Modality.CBCT,
-            f"{series_name(series.number, series.uid)}.zip",
+            series_zip_name(series),
             ".zip",
             FileMark(size, 0, 0, 0),
             series_uid=series.uid,

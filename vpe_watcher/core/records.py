@@ -33,11 +33,15 @@ UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError)
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A case as a record tells of it, with the keys under which duplicates are found."""
+    """A case as a record tells of it, with the keys under which duplicates are found.
+
+    `series` are the inputs of a case at rest that are series, also where their UIDs are left out.
+    """
 
     case: Case
     request_key: str
     content_key: str | None
+    series: frozenset[str] = frozenset()
 
 
 # --- of a claim ----------------------------------------------------------------------------------
@@ -174,8 +178,12 @@ def _text(value: object) -> str | None:
 # --- of a case at rest ---------------------------------------------------------------------------
 
 
-def rest_record(case: Case) -> Json:
-    """Return what `result.json` and `error.json` hold for `recover` beside what they say anyway."""
+def rest_record(case: Case, *, names_series: bool) -> Json:
+    """Return what `result.json` and `error.json` hold for `recover` beside what they say anyway.
+
+    `names_series` false leaves out the UIDs of series.
+    """
+    series = {str(one.modality): one.series_uid for one in case.inputs if one.series_uid}
     return {
         "request_key": request_key(case.job, case.engine_version),
         "content_key": content_key(case.inputs),
@@ -189,7 +197,7 @@ def rest_record(case: Case) -> Json:
         "is_counted": case.is_counted,
         "may_be_paid": case.paid,
         "late_for": case.late_for,
-        "series": {str(one.modality): one.series_uid for one in case.inputs if one.series_uid},
+        "series": series if names_series else dict.fromkeys(series, ""),
     }
 
 
@@ -235,9 +243,9 @@ def rested_case(document: Mapping[str, Any], *, folder: str) -> Recorded:
         engine_result=document.get("engine_result"),
         duplicate_of=_text(document.get("duplicate_of")),
     )
-    has_series = any(one.series_uid for one in inputs)
-    known = record.get("content_key") or ("" if has_series else content_key(inputs))
-    return Recorded(case, str(record.get("request_key", "")), known or None)
+    series = frozenset(record.get("series") or ())
+    known = record.get("content_key") or ("" if series else content_key(inputs))
+    return Recorded(case, str(record.get("request_key", "")), known or None, series)
 
 
 def _state_of(document: Mapping[str, Any], *, is_error: bool) -> State:

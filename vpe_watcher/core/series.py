@@ -30,6 +30,7 @@ __all__ = [
     "is_ct_like",
     "is_volume_by_itself",
     "series_name",
+    "series_zip_name",
     "why_not_a_volume",
     "zip_names",
 ]
@@ -115,6 +116,11 @@ def series_name(number: str, uid: str) -> str:
     """
     digest = hashlib.sha256(uid.encode("utf-8", "surrogateescape")).hexdigest()
     return f"series-{_integer_text(number) or 'x'}-{digest[:8]}"
+
+
+def series_zip_name(series: Series) -> str:
+    """Name the input that a series is sent as."""
+    return f"{series_name(series.number, series.uid)}.zip"
 
 
 def folder_case_name(folder: str, number: str, description: str) -> str:

@@ -228,7 +228,7 @@ def manifest_of(case: Case, ports: Ports) -> dict[str, Any]:
         dicom=_identifiers(case, ports) if ports.rules.names_patients else None,
         software=ports.rules.software,
     )
-    return {**document, RECORD: rest_record(case)}
+    return {**document, RECORD: rest_record(case, names_series=ports.rules.names_patients)}
 
 
 def _identifiers(case: Case, ports: Ports) -> dict[str, str] | None:

@@ -103,17 +103,17 @@ class Judge:
         case = recorded.case
         if rest is not None:
             case = with_files(self._disk, case, rest.path)
-        case = replace(case, verdict=case.state, moves=self._moves_in_place(case))
+        case = replace(case, verdict=case.state, moves=self._moves_in_place(case, recorded.series))
         self._put(case, recorded, Way.HISTORY)
 
-    def _moves_in_place(self, case: Case) -> tuple[Move, ...]:
+    def _moves_in_place(self, case: Case, series: frozenset[str]) -> tuple[Move, ...]:
         if not self._places.is_in_place(case.recipe):
             return ()
         inbox = self._places.inboxes[case.recipe]
         return tuple(
             Move(str(inbox / one.name), f"{case.case_id}/{one.name}")
             for one in case.inputs
-            if not one.series_uid
+            if str(one.modality) not in series
         )
 
     # --- claims -----------------------------------------------------------------------------------
@@ -301,9 +301,14 @@ def _parts(claim: Claim) -> Iterator[Recorded]:
 
 
 def _with_slices(ended: Case, claimed: Case) -> tuple[Input, ...]:
-    """Return the inputs of a document with the slices that the evidence names."""
-    slices = {one.modality: one.slices for one in claimed.inputs}
-    return tuple(replace(one, slices=slices.get(one.modality, ())) for one in ended.inputs)
+    """Return the inputs of a document with the series and slices that the evidence names."""
+    known = {one.modality: one for one in claimed.inputs if one.series_uid}
+    return tuple(
+        replace(one, series_uid=known[one.modality].series_uid, slices=known[one.modality].slices)
+        if one.modality in known
+        else one
+        for one in ended.inputs
+    )
 
 
 def _unknown() -> Problem:

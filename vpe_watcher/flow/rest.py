@@ -171,7 +171,7 @@ def _write_documents(case: Case, verdict: State, folder: Path, ports: Ports) -> 
             "inputs": input_rows(case),
             "skipped": [dict(entry) for entry in case.skipped],
             "times": dict(case.times),
-            RECORD: rest_record(case),
+            RECORD: rest_record(case, names_series=ports.rules.names_patients),
         }
         ports.disk.write(folder / "error.json", as_text(document))
         ports.disk.write(folder / "error.txt", _in_words(case, problem).encode())

@@ -14,7 +14,7 @@ from typing import Any
 from vpe_watcher.adapters.files import Disk
 from vpe_watcher.core.model import Case, FileMark, Input, Kind, Slice
 from vpe_watcher.core.records import UNREADABLE, Recorded, rested_case
-from vpe_watcher.core.series import gathered
+from vpe_watcher.core.series import gathered, series_zip_name
 from vpe_watcher.flow.facts import read_facts
 from vpe_watcher.flow.places import EVIDENCE, HELD_NOTE, HIDDEN, Places
 from vpe_watcher.flow.roots import EVIDENCE_AT_MOST
@@ -175,16 +175,19 @@ def _documents(disk: Disk, folder: Path, found: Survey) -> Iterator[Recorded]:
 def with_files(disk: Disk, case: Case, folder: Path) -> Case:
     """Return a case at rest with its files as they lie in a folder now; what is gone has no mark.
 
-    The slices of a series are read anew: no document names them.
+    The slices of a series are read anew: no document names them, and some not even the series.
     """
     inputs = tuple(_with_file(disk, entry, folder) for entry in case.inputs)
     return replace(case, inputs=inputs)
 
 
 def _with_file(disk: Disk, entry: Input, folder: Path) -> Input:
-    if entry.series_uid:
-        return replace(entry, slices=entry.slices or _slices(disk, entry.series_uid, folder))
+    if entry.slices:
+        return entry
     seen = disk.look(folder / entry.name)
+    if seen is None and entry.extension == ".zip":
+        uid, slices = _series(disk, entry, folder)
+        return replace(entry, series_uid=uid, slices=slices)
     if seen is None or seen.mark.size != entry.mark.size:
         return entry
     return replace(entry, mark=seen.mark)
@@ -214,20 +217,23 @@ def _remarked(disk: Disk, entry: Input, folder: Path) -> Input:
     return replace(entry, slices=tuple(slices))
 
 
-def _slices(disk: Disk, series_uid: str, folder: Path) -> tuple[Slice, ...]:
+def _series(disk: Disk, entry: Input, folder: Path) -> tuple[str, tuple[Slice, ...]]:
+    """Return the UID of an input that is a series, and its slices; it is known by its name."""
     if not disk.exists(folder):
-        return ()
+        return entry.series_uid, ()
     marks: dict[str, FileMark] = {}
     headers = {}
-    for path, entry in disk.tree(folder):
-        facts = read_facts(disk, folder / path) if entry.kind is Kind.FILE else None
-        if facts and facts.header and facts.header.series_uid == series_uid:
-            headers[path], marks[path] = facts.header, entry.mark
-    return tuple(
-        Slice(path, marks[path], headers[path].sop_instance_uid)
-        for series in gathered(headers, min_slices=1)
-        for path in series.slices
-    )
+    for path, seen in disk.tree(folder):
+        facts = read_facts(disk, folder / path) if seen.kind is Kind.FILE else None
+        if facts and facts.header:
+            headers[path], marks[path] = facts.header, seen.mark
+    for series in gathered(headers, min_slices=1):
+        if series.uid == entry.series_uid or entry.name == series_zip_name(series):
+            slices = (
+                Slice(path, marks[path], headers[path].sop_instance_uid) for path in series.slices
+            )
+            return series.uid, tuple(slices)
+    return entry.series_uid, ()
 
 
 # --- reading -------------------------------------------------------------------------------------
