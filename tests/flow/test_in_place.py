@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.flow.house import House, binary_stl, nifti
+from tests.flow.house import House, binary_stl, nifti, unprivileged
 from tests.flow.series import slice_bytes, write_series
 from vpe_watcher.app.commands.parcels import parcel_of
 from vpe_watcher.core.errors import Refusal
@@ -325,3 +325,44 @@ def test_nothing_is_copied_into_an_export(house: House, export: Path, ground: Pa
     with pytest.raises(Refusal) as refusal:
         parcel_of(house.root, "default", house.settings)
     assert refusal.value.code == "holds_own_folder"
+
+
+@pytest.mark.parametrize("closed", ["PAT1", "PAT1/ST2"])
+def test_a_folder_that_may_not_be_read_is_told(house: House, export: Path, closed: str) -> None:
+    """It is blocked and stops no other; with permission what is new in it is sent, the rest not."""
+    study(export, 1)
+    house.live_until_rest()
+    write_series(export / "PAT1" / "ST2", series="1.2.99", SeriesNumber="4", name="IM{}")
+    study(export, 2)
+    (export / closed).chmod(0)
+    with unprivileged(house):
+        house.live(120)
+        assert house.states() == {"PAT1": State.DONE, "PAT2": State.DONE}
+        blocked = house.candidate("PAT1")
+        assert blocked["state"] == "blocked"
+        assert "read permission" in blocked["reason"]
+        told = [fields for event, fields in house.events if event == "candidate.waiting"]
+        assert [one["state"] for one in told if one["recipe"] == "pacs"] == ["blocked"]
+        assert house.breakers() == set()
+    (export / closed).chmod(0o755)
+    house.live(120)
+    assert [len(case.inputs[0].slices) for case in house.cases()] == [12, 12, 12]
+    assert {case.state for case in house.cases()} == {State.DONE}
+    settled(house)
+
+
+def test_a_known_folder_that_was_closed_for_a_while_is_still_known(
+    house: House, export: Path
+) -> None:
+    """Nothing new is in it when it opens again: none of it is a candidate."""
+    study(export, 1)
+    house.live_until_rest()
+    (export / "PAT1").chmod(0)
+    with unprivileged(house):
+        house.live(60)
+    assert house.candidate("PAT1")["state"] == "blocked"
+    (export / "PAT1").chmod(0o755)
+    house.time.advance(60)
+    house.look()
+    settled(house)
+    assert len(house.cases()) == 1

@@ -7,7 +7,7 @@ inbox's one thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from vpe_watcher import formats
@@ -55,11 +55,14 @@ class Memory:
         """Read anew what is remembered: rows were taken back."""
         self._known = None
 
-    def unknown(self, seen: Sequence[Seen], rules: Rules, *, is_full: bool) -> list[Seen]:
+    def unknown(
+        self, seen: Sequence[Seen], rules: Rules, *, is_full: bool, refused: Collection[str] = ()
+    ) -> list[Seen]:
         """Return the files of a look that were not seen before, and what may belong to them.
 
         At the very first scan of a root all of it is remembered, unless existing files are taken.
         Wishes and markers count for whatever comes to lie beside them, so they are always returned.
+        So are folders directly in the root that are `refused`: nobody knows what is in them.
         """
         if is_full and not self._ports.store.is_scanned(self._key):
             self._record_first_scan(seen, rules)
@@ -67,8 +70,13 @@ class Memory:
         files = [item for item in seen if item.kind is Kind.FILE]
         if is_full:  # what is gone needs no room in memory
             here = {item.path for item in files}
-            self._known = {path: mark for path, mark in known.items() if path in here}
-        return [
+            self._known = {
+                path: mark
+                for path, mark in known.items()
+                if path in here or path.partition("/")[0] in refused
+            }
+        closed = [item for item in seen if item.kind is Kind.FOLDER and item.path in refused]
+        return closed + [
             item for item in files if not self.has_seen(item) or _is_companion(item.path, rules)
         ]
 

@@ -91,7 +91,9 @@ class Sightings:
         with blamed(self._options.name):
             seen = self._seen(names, rules)
         if self._memory is not None:
-            seen = self._memory.unknown(seen, rules, is_full=names is None)
+            seen = self._memory.unknown(
+                seen, rules, is_full=names is None, refused=self.refused.keys()
+            )
         claimed = self._ports.store.claimed_sources()
         groups = {
             group.path: group
@@ -109,8 +111,8 @@ class Sightings:
                 one.is_existing = existing.get(path) == lasting(group)
 
     def _has_news(self, group: Group) -> bool:
-        """Tell whether a group of an export that is left in place holds anything new."""
-        if self._memory is None:
+        """Tell whether a group of an export that is left in place holds anything new, or may."""
+        if self._memory is None or group.path in self.refused:
             return True
         return not all(self._memory.has_seen(seen) for seen in group.members)
 
