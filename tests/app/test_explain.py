@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import gettempdir
 
 import pytest
 
 from tests.app.desk import Desk
+from tests.flow.house import NOBODY
+from vpe_watcher.adapters.store import Queries
+from vpe_watcher.app.assembly import candidate_rules
+from vpe_watcher.flow.explain import Place, explain
 
 DICOM = b"\0" * 128 + b"DICM" + b"\0" * 400
 
@@ -100,4 +108,78 @@ def test_a_claimed_file_leads_to_its_case(desk: Desk) -> None:
     (claim / "scan.dcm").write_bytes(DICOM)
     out = desk.run("explain", str(claim / "scan.dcm")).out
     assert f"It is claimed by case {case_id}, which is claiming now." in out
-    assert "the daemon's own" in desk.run("explain", str(claim.parent)).out
+    for folder in (claim.parent, claim.parent.parent):
+        out = desk.run("explain", str(folder)).out
+        assert "the daemon's own" in out
+        assert "taken as case" not in out
+
+
+def _see_blocked(desk: Desk, path: Path) -> None:
+    row = {"path": str(path), "recipe": "default", "state": "blocked", "reason": "no permission"}
+    desk.store.put_snapshot({"candidates": [{**row, "age_s": 2}]})
+
+
+@pytest.mark.parametrize("name", ["visit", "visit/scan.dcm", "visit/sub/scan.dcm", "mine.dcm"])
+def test_what_this_user_may_not_read_is_an_answer_too(desk: Desk, name: str) -> None:
+    """Who needs permission, and what the daemon last saw of it."""
+    visit = desk.settings.inbox / "visit"
+    (visit / "sub").mkdir(parents=True)
+    mine = desk.settings.inbox / "mine.dcm"
+    mine.write_bytes(DICOM)
+    mine.chmod(0)
+    _see_blocked(desk, desk.settings.inbox / name.split("/")[0])
+    with _nobody_reads(visit):
+        lines = explain(
+            desk.settings.inbox / name,
+            inboxes=[_place(desk)],
+            queries=Queries(desk.store.database, now=lambda: 0.0),
+        )
+    told = "\n".join(lines)
+    assert f"may not look at {desk.settings.inbox / name}" in told
+    assert "the service's user needs read permission" in told
+    assert "last saw it as blocked: no permission" in told
+
+
+@contextmanager
+def _nobody_reads(folder: Path) -> Iterator[None]:
+    """Close a folder, and be an ordinary user."""
+    folder.chmod(0)
+    is_root = os.geteuid() == 0
+    for above in folder.parents if is_root else ():
+        if above.stat().st_uid == 0 and above.is_relative_to(gettempdir()):
+            above.chmod(0o755)
+    if is_root:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        if is_root:
+            os.seteuid(0)
+        folder.chmod(0o755)
+
+
+def _place(desk: Desk) -> Place:
+    recipe = desk.settings.recipes["default"]
+    return Place("default", recipe.inbox, candidate_rules(desk.settings, recipe))
+
+
+def test_what_the_daemon_may_not_read_is_not_said_to_be_taken(desk: Desk) -> None:
+    """Root may read it, which helps nobody: first what the daemon saw, then what the rules say."""
+    scan = desk.settings.inbox / "scan.dcm"
+    scan.write_bytes(DICOM)
+    _see_blocked(desk, scan)
+    lines = desk.run("explain", str(scan)).out.splitlines()
+    assert "blocked: no permission" in lines[1]
+    assert lines[2] == "When that is put right:"
+    assert lines[3].startswith("It")
+
+
+def test_an_inbox_that_is_not_there_is_named(desk: Desk) -> None:
+    """Neither a path in it nor the inbox itself passes for one that was emptied."""
+    teeth = desk.settings.recipes["teeth"].inbox
+    teeth.rmdir()
+    for path in (teeth, teeth / "scan.stl"):
+        ran = desk.run("explain", str(path))
+        assert ran.code == 0
+        assert "The inbox of recipe teeth" in ran.out
+        assert "is not there" in ran.out

@@ -5,6 +5,8 @@ Reads the path itself and the state file; changes nothing.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import Any
 from vpe_watcher.adapters.files import Disk
 from vpe_watcher.adapters.store import Queries
 from vpe_watcher.core.candidate import Candidate
-from vpe_watcher.core.candidates import Judgement, judged, series_of
+from vpe_watcher.core.candidates import CandidateState, Judgement, judged, series_of
 from vpe_watcher.core.content import DIRECTORY, SLICE, Facts
 from vpe_watcher.core.grouping import (
     SIDECAR,
@@ -56,31 +58,50 @@ def explain(
     `roots` are the folders into which it puts cases, by their names.
 
     Raises:
-        OSError: the path's folder cannot be read by this user.
+        OSError: the disk does not answer; what may not be read is an answer.
     """
     places = list(inboxes)
-    holds_inbox = any(place.folder.is_relative_to(path) for place in places)
-    lines = [] if holds_inbox else list(_history(path, queries))
     place = _place_of(path, places)
+    is_own = place is not None and HIDDEN in path.relative_to(place.folder).parts[:1]
+    holds_inbox = any(one.folder.is_relative_to(path) for one in places)
+    lines = [] if holds_inbox or is_own else list(_history(path, queries))
     rests = list(_resting(path, roots, queries))
     if rests:
         return (*lines, *rests)
     if place is None:
-        lines.append("It does not lie below an inbox of this configuration: never looked at.")
-        return tuple(lines)
-    entry = Disk().look(path)
-    if entry is None:
-        lines.append("There is nothing at this path now.")
-        return tuple(lines)
-    lines.append(f"It lies in the inbox of recipe {place.recipe}.")
+        return (*lines, "It does not lie below an inbox of this configuration: never looked at.")
+    return (*lines, *_in_inbox(place, path, queries))
+
+
+def _in_inbox(place: Place, path: Path, queries: Queries | None) -> list[str]:
+    """Say what the daemon makes of a path in an inbox, as far as this user may look."""
     relative = path.relative_to(place.folder).as_posix()
-    if relative == ".":
-        lines.append("It is the inbox itself.")
-        return tuple(lines)
     shown = {relative, relative.partition("/")[0]}
-    lines += _by_rules(place, relative, queries, shown)
-    lines += _last_seen({str(place.folder / name) for name in shown}, queries)
-    return tuple(lines)
+    rules: list[str] = []
+    try:
+        entry = Disk().look(path)
+        if entry is None and not Disk().exists(place.folder):
+            return [f"The inbox of recipe {place.recipe}, {place.folder}, is not there."]
+        if entry is None:
+            return ["There is nothing at this path now."]
+        if relative != ".":
+            rules += _by_rules(place, relative, queries, shown)
+    except PermissionError as error:
+        rules.append(_unreadable(error))
+    lines = [f"It lies in the inbox of recipe {place.recipe}."]
+    if relative == ".":
+        return [*lines, "It is the inbox itself.", *rules]
+    rows = _rows_of({str(place.folder / name) for name in shown}, queries)
+    if any(row["state"] == CandidateState.BLOCKED for row in rows):
+        return [*lines, *_last_seen(rows), "When that is put right:", *rules]
+    return [*lines, *rules, *_last_seen(rows)]
+
+
+def _unreadable(error: PermissionError) -> str:
+    return (
+        f"This user (user id {os.geteuid()}) may not look at {error.filename}; "
+        "the service's user needs read permission on it and on the folders above it."
+    )
 
 
 def _history(path: Path, queries: Queries | None) -> Iterable[str]:
@@ -158,6 +179,9 @@ def _by_rules(
     if known:
         yield known
         return
+    path = place.folder / relative
+    if not os.access(path, os.R_OK, effective_ids=True, follow_symlinks=False):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
     seen = _seen(place, parts[0], disk)
     if place.rules.leaves_in_place and queries is not None:
         found = _new_ones(place, seen, queries)
@@ -371,13 +395,17 @@ def _when(place: Place, group: Group, plans: tuple[Plan, ...]) -> str:
     )
 
 
-def _last_seen(paths: set[str], queries: Queries | None) -> Iterable[str]:
+def _rows_of(paths: set[str], queries: Queries | None) -> list[Mapping[str, Any]]:
+    """Return what the daemon's last list of candidates says of some paths."""
     snapshot: Mapping[str, Any] = queries.snapshot() if queries else {}
-    for row in snapshot.get("candidates", ()):
-        if row["path"] in paths:
-            yield (
-                f"The daemon last saw it as {row['state']}: {row['reason']} "
-                f"(unchanged for {row['age_s']:.0f} s then)."
-            )
-            return
-    yield "The daemon's last list of candidates does not name it."
+    return [row for row in snapshot.get("candidates", ()) if row["path"] in paths]
+
+
+def _last_seen(rows: list[Mapping[str, Any]]) -> Iterable[str]:
+    for row in rows[:1]:
+        yield (
+            f"The daemon last saw it as {row['state']}: {row['reason']} "
+            f"(unchanged for {row['age_s']:.0f} s then)."
+        )
+    if not rows:
+        yield "The daemon's last list of candidates does not name it."

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def explain(config: Path | None, path: Path) -> Result:
-    """Answer in sentences, with or without a daemon. Raises `Refusal`: it may not be read."""
+    """Answer in sentences, with or without a daemon. Raises `Refusal`: the disk gives no answer."""
     from vpe_watcher.app.assembly import candidate_rules, folders_of
     from vpe_watcher.flow.explain import Place
     from vpe_watcher.flow.explain import explain as sentences
@@ -41,7 +41,7 @@ def explain(config: Path | None, path: Path) -> Result:
             raise Refusal(
                 f"{path} cannot be looked at: {error.strerror}.",
                 code="cannot_read",
-                hint="Run the command as the service's user, or as root.",
+                hint="Look at the disk or the share that it lies on, then ask again.",
             ) from error
     return Result(lines=lines)
 
