@@ -127,7 +127,7 @@ def test_what_this_user_may_not_read_is_an_answer_too(desk: Desk, name: str) -> 
     mine = desk.settings.inbox / "mine.dcm"
     mine.write_bytes(DICOM)
     mine.chmod(0)
-    _see_blocked(desk, desk.settings.inbox / name.split("/")[0])
+    _see_blocked(desk, desk.settings.inbox / name.partition("/")[0])
     with _nobody_reads(visit):
         lines = explain(
             desk.settings.inbox / name,
