@@ -216,3 +216,21 @@ def test_a_cut_slice_keeps_the_series_incomplete(house: House) -> None:
     house.live(700, step_s=10)
     assert house.states() == {NAME: State.FAILED}
     assert len([name for name in house.files("failed") if name.endswith(".dcm")]) == 12
+
+
+def test_a_place_held_by_an_empty_file_is_looked_at_before_the_series_is_taken(
+    build: Build,
+) -> None:
+    """Filled since the last look, without an event: the last slice goes with the others."""
+    house = build(intake=QUICK | {"scan_every_s": 3600})
+    write_series(house.root / "inbox")
+    last = house.root / "inbox" / "012.dcm"
+    content = last.read_bytes()
+    last.write_bytes(b"")
+    house.live(5)
+    assert house.candidate("012.dcm")["state"] == "incomplete"
+    last.write_bytes(content)
+    house.live_until_rest()
+    house.live(30)
+    assert house.states() == {NAME: State.DONE}
+    assert len(sent(house)[0].namelist()) == 12

@@ -209,13 +209,11 @@ class Inbox:
         now = self._monotonic()
         is_full = self._is_to_look_anew or now >= self._next_scan_at
         self._is_to_look_anew = False
-        due = {
-            name
-            for one in self._standing.values()
-            if one.again_at <= now
-            for name in names_of(one.candidate.group)
-        }
-        names = told.hints | due | set(told.returned)
+        due = [one.candidate.group for one in self._standing.values() if one.again_at <= now]
+        names = told.hints | set(told.returned)
+        names = names.union(*map(names_of, due))
+        if any(group.series_uid for group in due):
+            names |= self._sightings.nameless()
         if not is_full and not names:
             return
         if is_full:

@@ -15,7 +15,7 @@ from vpe_watcher.core.candidate import Candidate, found_open, looked
 from vpe_watcher.core.candidates import may_be_taken_at_once
 from vpe_watcher.core.content import Facts
 from vpe_watcher.core.grouping import SIDECAR, Group, Rules, Seen, grouped, sight
-from vpe_watcher.core.model import FileMark
+from vpe_watcher.core.model import FileMark, Proof
 from vpe_watcher.flow.facts import read_facts
 from vpe_watcher.flow.looks import seen_in
 from vpe_watcher.flow.memory import Memory
@@ -75,6 +75,22 @@ class Sightings:
             if not one.is_existing:
                 found |= one.fresh()
         return found
+
+    def nameless(self) -> set[str]:
+        """Return the loose files that are unread or incomplete, which may be slices of any series.
+
+        No series must be taken by an old look at one of them: it may have been filled meanwhile.
+        """
+
+        def is_told(path: str, one: Known) -> bool:
+            fact = one.fresh().get(path)
+            return fact is not None and fact.verdict.proof is not Proof.INCOMPLETE
+
+        return {
+            path
+            for path, one in self._known.items()
+            if not one.candidate.group.is_folder and not is_told(path, one)
+        }
 
     def forget(self, group: Group) -> None:
         """Forget what was taken; what appears under its names is something new."""
