@@ -63,10 +63,21 @@ class Drawing:
         return tuple(self.settle_s * self.chance.choice(choices) for _ in range(count))
 
     def writing(
-        self, form: str, pauses: tuple[float, ...], *, order: str = "front", least: int = 1
+        self,
+        form: str,
+        pauses: tuple[float, ...],
+        *,
+        order: str = "front",
+        least: int = 1,
+        ends_hollow: bool = True,
     ) -> Writing:
-        """Return a writing of some pieces, each of them at least so long."""
-        size = len(content_of(form, self.seed))
+        """Return a writing of some pieces, each of them at least so long.
+
+        Of a file that has its size before its content, the last piece must hold more than zeros
+        (`ends_hollow` false): it is whole without them.
+        """
+        content = content_of(form, self.seed)
+        size = len(content if ends_hollow else content.rstrip(b"\0"))
         some = {self.chance.randrange(least, size) for _ in range(self.chance.randint(1, 4))}
         cuts = tuple(sorted(some))
         numbers = list(range(len(cuts) + 1))
@@ -113,7 +124,8 @@ def _makes_the_size_first_and_closes(draw: Drawing) -> Writing:
     order = "front" if FORMS[form].sums else draw.chance.choice(ORDERS)
     how = draw.chance.choice(("truncate", "fallocate"))
     pauses = LONG if FORMS[form].sums else SHORT
-    return replace(draw.writing(form, pauses, order=order), size_first=how, hand="reopened")
+    one = draw.writing(form, pauses, order=order, ends_hollow=False)
+    return replace(one, size_first=how, hand="reopened")
 
 
 def _maps(draw: Drawing) -> Writing:
@@ -129,7 +141,8 @@ def _keeps_an_old_date(draw: Drawing) -> Writing:
     size_first = draw.chance.choice(("", "truncate")) if may_have_holes else ""
     shows = FORMS[form].sums if size_first else FORMS[form].proves
     pauses = LONG if hand == "held" or shows else SHORT
-    return replace(draw.writing(form, pauses), hand=hand, dated=dated, size_first=size_first)
+    one = draw.writing(form, pauses, ends_hollow=not size_first)
+    return replace(one, hand=hand, dated=dated, size_first=size_first)
 
 
 def _takes_a_temporary_name(draw: Drawing) -> Writing:
