@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import subprocess
@@ -121,3 +122,20 @@ def test_a_lock_that_cannot_be_made_is_a_configuration_error(tmp_path: Path) -> 
         DaemonLock(tmp_path / "none" / "state.sqlite3").acquire()
     assert caught.value.exit_code == 78
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [(errno.EROFS, TryAgainLater), (errno.EIO, TryAgainLater), (errno.EACCES, ConfigError)],
+)
+def test_a_sick_disk_may_get_well_by_itself(
+    state_file: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[Exception]
+) -> None:
+    """75 where nobody has to do anything to our files, 78 where somebody must."""
+
+    def refuse(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("vpe_watcher.adapters.lock.os.open", refuse)
+    with pytest.raises(kind):
+        DaemonLock(state_file).acquire()

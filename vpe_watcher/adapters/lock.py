@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 from vpe_watcher.core.errors import ConfigError, TryAgainLater
 
 PID_BYTES = 32
+SICK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 
 
 def lock_path(state_file: Path) -> Path:
@@ -28,12 +30,15 @@ class DaemonLock:
         """Take the lock and write our pid into it.
 
         Raises:
-            TryAgainLater: another daemon holds it; the message names its pid.
+            TryAgainLater: another daemon holds it (the message names its pid), or the disk is full,
+                read-only or sick.
             ConfigError: the lock file cannot be made.
         """
         try:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
+            if error.errno in SICK:
+                raise _unwritable(self._path, error) from error
             raise ConfigError(
                 f"The lock file {self._path} cannot be made: {error.strerror}.",
                 code="lock_unusable",
@@ -58,17 +63,21 @@ class DaemonLock:
             os.ftruncate(descriptor, len(line))
         except OSError as error:
             self.release()
-            raise TryAgainLater(
-                f"The lock file {self._path} cannot be written: {error.strerror}.",
-                code="lock_unwritable",
-                hint="Free space on the disk of the state file.",
-            ) from error
+            raise _unwritable(self._path, error) from error
 
     def release(self) -> None:
         """Give the lock back."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _unwritable(path: Path, error: OSError) -> TryAgainLater:
+    return TryAgainLater(
+        f"The lock file {path} cannot be written: {error.strerror}.",
+        code="lock_unwritable",
+        hint="Look at the disk of the state file: is it full, read-only or failing?",
+    )
 
 
 def _locked(descriptor: int) -> bool:

@@ -89,7 +89,8 @@ def _run(settings: Settings, *, log: Log, once: bool, signals: Signals) -> int:
     try:
         store = open_store(settings, now=clock.now, on_full=reserve.release)
     except EnvironmentFault as fault:
-        error = TryAgainLater if fault.code == "state_full" else ConfigError
+        # What a person has to put right is no use trying again; a sick or busy disk may get well.
+        error = ConfigError if fault.code == "state_cannot_open" else TryAgainLater
         raise error(fault.message, code=fault.code, hint=fault.hint) from fault
     with closing(store.database), closing(build_engine(settings, now=clock.now)) as engine:
         start = counted_start(settings, store, disk, log=log, once=once, signals=signals)

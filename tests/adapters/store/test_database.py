@@ -102,7 +102,7 @@ def test_a_missing_file_is_not_made_by_a_reader(tmp_path: Path) -> None:
     """`status` before the first start leaves nothing behind."""
     with pytest.raises(EnvironmentFault) as caught:
         Database(tmp_path / "state.sqlite3", create=False)
-    assert (caught.value.breaker, caught.value.code) == ("state", "state_unusable")
+    assert (caught.value.breaker, caught.value.code) == ("state", "state_cannot_open")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -24,6 +24,7 @@ BUSY_TIMEOUT_S = 10.0
 # Beside its own word: SQLite tells of a quota and of a WAL index without room as of a sick disk.
 FULL = frozenset({"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE"})
 DAMAGED = "state_damaged"
+CODES = {"SQLITE_CANTOPEN": "state_cannot_open"}
 UNSTORABLE = re.compile("[\ud800-\udfff\ufffd]")
 ESCAPED = re.compile("\ufffd([0-9a-f]{4})")
 
@@ -167,7 +168,7 @@ class Database:
         if version:
             if self.read("PRAGMA application_id")[0][0] != APPLICATION_ID:
                 raise not_a_state_file(self.path)
-            self._bring_up_to_date()
+            self._bring_up_to_date(version)
             return
         if self.read("SELECT name FROM sqlite_schema LIMIT 1"):
             raise not_a_state_file(self.path)
@@ -181,13 +182,13 @@ class Database:
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
-    def _bring_up_to_date(self) -> None:
+    def _bring_up_to_date(self, version_found: int) -> None:
         """Change an older schema step by step; each step and its record commit together.
 
         A copy of what was there is kept before the first.
         """
         is_kept = False
-        for version in range(2, SCHEMA_VERSION + 1):
+        for version in range(version_found + 1, SCHEMA_VERSION + 1):
             with self.transaction() as connection:
                 before = connection.execute("PRAGMA user_version").fetchone()[0]
                 if before >= version:
@@ -234,7 +235,7 @@ def mapped_errors(on_full: Callable[[], None] = lambda: None) -> Iterator[None]:
             on_full()
         raise EnvironmentFault(
             f"The state file cannot be used now ({name}).",
-            code="state_full" if is_full else "state_unusable",
+            code="state_full" if is_full else CODES.get(name, "state_unusable"),
             hint="Look at the disk of the state file: is it full, read-only or gone?",
             breaker="state",
         ) from error
