@@ -110,3 +110,11 @@ def test_examples_of_configuration_and_job_json_are_good_ones() -> None:
     assert wishes
     for table in tables:
         Document.model_validate(table)
+
+
+def test_the_guarantees_name_tests_that_exist() -> None:
+    """Each promise leads to what would notice if it were broken."""
+    text = (ROOT / "docs" / "guarantees.md").read_text()
+    named = re.findall(r"`(tests/[\w/.]+)`", text)
+    assert len(named) > 20
+    assert [name for name in named if not (ROOT / name).exists()] == []

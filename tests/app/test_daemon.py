@@ -6,13 +6,14 @@ The daemon runs in a thread of the test, on real time, with the sandbox in-proce
 from __future__ import annotations
 
 import errno
+import json
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,7 @@ class Service:
     disk: OddDisk
     signals: Signals = field(default_factory=Signals)
     integrity: Integrity | None = None
+    count_every_s: float = 60.0
 
     def __post_init__(self) -> None:
         """Build the daemon; `running` starts it."""
@@ -101,6 +103,7 @@ class Service:
             log=self.house.log,
             signals=self.signals,
             integrity=self.integrity,
+            count_every_s=self.count_every_s,
         )
 
     @contextmanager
@@ -268,3 +271,26 @@ def test_a_run_once_outlives_trouble_with_the_state_file(build: Callable[..., Se
             assert not future.done()
         assert future.result(15) == 0
     assert service.is_delivered("scan")
+
+
+def test_the_markers_count_on_while_it_works(service: Service) -> None:
+    """A copy of the state file is older than the folders a minute later, and not in idle times."""
+    service = replace(service, count_every_s=0.2)
+    house = service.house
+    with service.running():
+        house.drop("scan.nii", nifti())
+        service.wait(lambda: service.is_delivered("scan"))
+        service.wait(lambda: _counted(house) > 1)
+        service.wait(lambda: not _is_counting(house))
+    marker = json.loads((house.root / "inbox" / ".vpe-watcher" / "marker.json").read_text())
+    assert marker["starts"] > 1
+
+
+def _counted(house: House) -> int:
+    return house.parts.store.identity()[1]
+
+
+def _is_counting(house: House) -> bool:
+    before = _counted(house)
+    time.sleep(0.7)
+    return _counted(house) > before

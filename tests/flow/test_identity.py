@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 
 from tests.flow.house import House, nifti
 from vpe_watcher.adapters.files import Disk
+from vpe_watcher.adapters.store.database import APPLICATION_ID, SCHEMA_VERSION
 from vpe_watcher.core.errors import ConfigError
 from vpe_watcher.core.model import State
 
@@ -39,6 +42,19 @@ def _refused(house: House) -> ConfigError:
     assert caught.value.exit_code == 78
     assert "recover" in caught.value.hint
     return caught.value
+
+
+def _put_back(house: House, copy: str) -> None:
+    """Put an older state file in the place of the one that is there."""
+    path = house.settings.state_file
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(copy)
+        application, version = APPLICATION_ID, SCHEMA_VERSION
+        connection.execute(f"PRAGMA application_id = {application}")
+        connection.execute(f"PRAGMA user_version = {version}")
+        connection.execute("PRAGMA journal_mode = WAL")
 
 
 def _delivered(house: House) -> None:
@@ -85,6 +101,20 @@ def test_a_newer_marker_refuses(house: House) -> None:
     house.close()
     _write(_marker(house, "archive"), starts=9)
     _refused(house)
+
+
+def test_a_copy_of_the_state_file_from_the_same_start_refuses(house: House) -> None:
+    """A snapshot of its disk comes back: the markers have counted on since."""
+    _delivered(house)
+    with house.parts.store.database.reading() as connection:
+        copy = "\n".join(connection.iterdump())
+    house.parts.roots.count_on()
+    house.drop("later.nii", nifti(seed=2))
+    house.live(30)
+    assert _read(_marker(house, "archive"))["starts"] == 2
+    house.close()
+    _put_back(house, copy)
+    assert "folder" in _refused(house).message
 
 
 def test_an_equal_or_older_marker_is_fine(house: House) -> None:

@@ -59,6 +59,7 @@ EXIT_OK, EXIT_TRY_AGAIN = 0, 75
 TICK_S = 0.5
 WORD_PERIOD_S = 0.5
 MIND_PERIOD_S = 1.0
+COUNT_PERIOD_S = 60.0
 FIRST_LOOK_AT_MOST_S = 2.0
 SOUNDING = "sounding-"
 
@@ -147,6 +148,7 @@ class Daemon:
         reserve: Reserve | None = None,
         integrity: Integrity | None = None,
         silent_after_s: float = SILENT_AFTER_S,
+        count_every_s: float = COUNT_PERIOD_S,
     ) -> None:
         self._settings = settings
         self._parts = parts
@@ -199,6 +201,9 @@ class Daemon:
         self.has_abandoned = False  # a thread still runs: nothing may be closed under it
         self._next_words_at = 0.0
         self._next_mind_at = 0.0
+        self._count_every_s = count_every_s
+        self._next_count_at = clock.monotonic() + count_every_s
+        self._counted_version = -1
         self._words_version = -1
 
     def run(self, *, once: bool) -> int:
@@ -256,6 +261,7 @@ class Daemon:
             for job in self._parts.schedule.take_ready():
                 self._jobs.put(job)
             self._obey_words()
+            self._count_on()
             self._snapshot.show(
                 self._clock.monotonic(), self._watching.modes, self._listening.shown()
             )
@@ -291,6 +297,17 @@ class Daemon:
         version = self._parts.store.database.data_version()
         if version != self._words_version and self._parts.words.obey():
             self._words_version = version
+
+    def _count_on(self) -> None:
+        """Count on when other threads have changed rows: a copy of the state file is old by now."""
+        now = self._clock.monotonic()
+        if now < self._next_count_at:
+            return
+        self._next_count_at = now + self._count_every_s
+        version = self._parts.store.database.data_version()
+        if version != self._counted_version:
+            self._counted_version = version
+            self._parts.roots.count_on()
 
     def _is_idle(self) -> bool:
         within_s = self._settings.limits.retry_at_most_s

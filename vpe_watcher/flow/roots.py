@@ -58,6 +58,7 @@ class Roots:
         self._store = store
         self._folders = dict(folders)
         self._daemon_id, self._starts = store.identity()
+        self._before = self._starts - 1  # as it was counted when the start checked the roots
         self._learned: set[tuple[str, Path]] = set()
         self._doubted: set[Path] = set()
         self._locks = {folder: threading.Lock() for below in folders.values() for folder in below}
@@ -65,6 +66,13 @@ class Roots:
     def doubt(self, folders: Iterable[Path]) -> None:
         """Check these, of which `check_identity` could not tell, before their first use."""
         self._doubted.update(folders)
+
+    def count_on(self) -> None:
+        """Count on in the state file, and with each next use in the markers.
+
+        So a copy of the state file that was made before is known to be old when it comes back.
+        """
+        self._starts = self._store.count_on()
 
     def guard(self, name: str) -> None:
         """Check that a root is there and ours; adopt it if it never had a marker.
@@ -99,11 +107,12 @@ class Roots:
             if marker is not None and is_ours and marker.starts > self._starts:
                 raise _outdated(name, _NEWER.format(f"folder of {name}"))
             return
-        before = self._starts - 1  # as it was counted when the other roots were checked
-        known_id = self._daemon_id if before else ""
+        known_id = self._daemon_id if self._before else ""
         claims = folder / HIDDEN / known_id if name.startswith("inbox:") else None
         report = _Report(folder, marker, _claims_in(self._disk, claims) if claims else ())
-        what = _contradiction(report, self._store, known_id, before, called=f"folder of {name}")
+        what = _contradiction(
+            report, self._store, known_id, self._before, called=f"folder of {name}"
+        )
         if what:
             raise _outdated(name, what)
         self._doubted.discard(folder)
