@@ -47,6 +47,18 @@ def test_a_line_is_one_object_with_event_time_and_level() -> None:
     }
 
 
+def test_a_file_name_commands_no_terminal() -> None:
+    """With names in a log for people, what would be obeyed is shown."""
+    stream = io.StringIO()
+    log = configure(form="console", level="debug", names=True, stream=stream)
+    log("case.claimed", name="a\x1b]0;t\x07\nforged\u202e", reason="b\x9b", count=1)
+    shown = stream.getvalue()
+    assert r"a\x1b]0;t\x07\nforged\u202e" in shown
+    assert r"b\x9b" in shown
+    assert shown.count("\n") == 1
+    assert not {"\x1b", "\x07", "\u202e", "\x9b"} & set(shown)
+
+
 def test_the_contracts_fields_pass() -> None:
     """Each with its value; what does not apply is left out."""
     values: dict[str, Any] = {

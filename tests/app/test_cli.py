@@ -126,9 +126,44 @@ def test_data_goes_to_stdout_and_the_rest_to_stderr(capsys: pytest.CaptureFixtur
     assert capsys.readouterr() == ("data\n", "by the way\nerror: no\n")
 
 
-def test_a_file_name_cannot_command_a_terminal() -> None:
-    """Control characters are shown, not obeyed."""
-    assert render.harmless("a\x1b[2Jb\x07\u202ec\nd é") == "a\\x1b[2Jb\\x07\\u202ec\\nd é"
+WICKED = "a\x1b]0;title\x07b\nerror: forged\r\u202e\u2066\u2028\u200f\x9b\x7f\udcff é"
+SHOWN = r"a\x1b]0;title\x07b\nerror: forged\r\u202e\u2066\u2028\u200f\x9b\x7f\udcff é"
+
+
+def test_a_file_name_cannot_command_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """Control characters are shown, not obeyed, in every text for people; JSON has its own way."""
+    entry = ErrorEntry("x", WICKED, WICKED)
+    result = Result(data={"name": WICKED}, lines=(WICKED,), messages=(WICKED,), errors=(entry,))
+    render.show(result)
+    assert capsys.readouterr() == (
+        f"{SHOWN}\n",
+        f"{SHOWN}\nerror: {SHOWN}\nhint: {SHOWN}\n",
+    )
+    render.show(Result(data={"name": WICKED}), as_json=True)
+    assert json.loads(capsys.readouterr().out) == {"name": WICKED}
+
+
+@pytest.mark.parametrize("command", [("status",), ("explain",)])
+def test_a_forged_line_in_a_file_name_is_no_line(desk: Desk, command: tuple[str, ...]) -> None:
+    """Whoever can drop a file cannot put words into the mouth of a command."""
+    path = desk.settings.inbox / "x\nerror: forged\x1b[2J.dcm"
+    path.write_bytes(b"")
+    row = {"path": str(path), "recipe": "default", "state": "blocked", "reason": path.name}
+    desk.store.put_snapshot({"candidates": [{**row, "age_s": 2}]})
+    desk.lock.acquire()
+    ran = desk.run(*command, *([str(path)] if command == ("explain",) else []))
+    assert ran.code == 0
+    assert r"x\nerror: forged\x1b[2J.dcm" in ran.out
+    assert "\x1b" not in ran.out
+    assert not [line for line in ran.out.splitlines() if line.startswith("error")]
+
+
+def test_what_is_wrong_with_a_command_line_is_shown(desk: Desk) -> None:
+    """A shell may have put a file's name there."""
+    ran = desk.run("status", "\x1b]0;title\x07")
+    assert ran.code == 2
+    assert r"\x1b]0;title\x07" in ran.err
+    assert "\x07" not in ran.err
 
 
 @pytest.mark.parametrize(
@@ -179,4 +214,4 @@ def test_a_name_that_is_no_text_is_refused(desk: Desk, tmp_path: Path) -> None:
         [*VPE_WATCHER, "submit", scan, "--config", desk.config], capture_output=True, check=False
     )
     assert done.returncode == 1
-    assert b"b\xfcrger.dcm is no valid text" in done.stderr
+    assert rb"b\udcfcrger.dcm is no valid text" in done.stderr

@@ -21,6 +21,8 @@ from typing import Any, TextIO, cast
 
 import structlog
 
+from vpe_watcher.core.printable import printable
+
 FIELDS = frozenset(
     {"event", "timestamp", "level", "case_id", "recipe", "job_id", "step", "attempt", "outcome"}
     | {"duration_s", "bytes", "reason", "code", "hint", "breaker", "count", "root", "watch"}
@@ -70,6 +72,7 @@ def configure(
         processors=[
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             redactor(names=names),
+            *((_shown,) if is_console else ()),  # JSON has escapes of its own
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -160,6 +163,21 @@ def level_of(event: str) -> str:
 
 def _console(stream: TextIO) -> Any:
     return structlog.dev.ConsoleRenderer(colors=stream.isatty())
+
+
+def _shown(_logger: Any, _method: str, event: Event) -> Event:
+    """Let no text of a line for people command their terminal."""
+    return {key: _printable(value) for key, value in event.items()}
+
+
+def _printable(value: object) -> object:
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, Mapping):
+        return {printable(str(key)): _printable(below) for key, below in value.items()}
+    if isinstance(value, list):
+        return [_printable(below) for below in value]
+    return value
 
 
 def redactor(*, names: bool) -> Callable[[Any, str, Event], Event]:

@@ -74,12 +74,15 @@ def _misused(error: typer.TyperException, *, as_json: bool) -> int:
     """Print what is wrong with the command line; with --json as the errors object."""
     from vpe_watcher.app import render
     from vpe_watcher.app.result import ErrorEntry, Result
+    from vpe_watcher.core.printable import printable
 
     code = int(getattr(error, "exit_code", 2))
     if as_json:
         entry = ErrorEntry("usage", str(getattr(error, "message", error)), "See --help.")
         render.show(Result(errors=(entry,), exit_code=code), as_json=True)
     else:
+        words = str(getattr(error, "message", "")).split("\n")
+        setattr(error, "message", "\n".join(map(printable, words)))  # noqa: B010 - as below
         getattr(error, "show")()  # noqa: B009 - not every version's type has it
     return code
 
@@ -263,10 +266,13 @@ def retry(
     from vpe_watcher.app import render
     from vpe_watcher.app.commands.words import Wanted, retry
     from vpe_watcher.core.model import State
+    from vpe_watcher.core.printable import printable
 
     chosen = ((failed, State.FAILED), (held, State.HELD))
     wanted = Wanted(tuple(case or ()), tuple(state for is_chosen, state in chosen if is_chosen))
-    ask = (lambda question: typer.confirm(question, err=True)) if render.can_ask() else None
+    ask = None
+    if render.can_ask():
+        ask = lambda question: typer.confirm(printable(question), err=True)  # noqa: E731 - one use
     _answer(lambda: retry(config, wanted, yes=yes, ask=ask))
 
 

@@ -1,7 +1,7 @@
 """The one place that prints a command's answer: data to stdout, everything else to stderr.
 
-Owns how an error becomes an exit code, what a terminal may get, and when there is colour. Never
-decides what is said.
+Owns how an error becomes an exit code, when there is colour, and that no file name commands a
+terminal, be it behind a pipe. Never decides what is said.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-import unicodedata
 from collections.abc import Callable
 from typing import Any, TextIO
 
 from vpe_watcher.app.result import Result, errors_object, failure
 from vpe_watcher.core.errors import WatcherError
+from vpe_watcher.core.printable import printable
 
 COLOURS = {"error": "31", "warning": "33", "ok": "32", "hint": "36"}
 
@@ -67,21 +67,10 @@ def has_colour(stream: TextIO) -> bool:
     return stream.isatty() and not is_unwanted
 
 
-def harmless(text: str) -> str:
-    """Return a text in which no file name can command a terminal."""
-    return "".join(_shown(char) for char in text)
-
-
-def _shown(char: str) -> str:
-    is_plain = unicodedata.category(char) not in {"Cc", "Cf", "Cs"}
-    return char if is_plain else ascii(char)[1:-1]
-
-
 def _print(line: str, stream: TextIO) -> None:
-    if stream.isatty():
-        line = harmless(line)
-        if has_colour(stream):
-            line = _coloured(line)
+    line = printable(line)
+    if has_colour(stream):
+        line = _coloured(line)
     print(line, file=stream, flush=True)
 
 

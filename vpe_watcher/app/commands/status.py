@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vpe_watcher import __version__
-from vpe_watcher.app import render
 from vpe_watcher.app.commands import opened, text
 from vpe_watcher.app.result import Result
 from vpe_watcher.core.errors import UsageError
 from vpe_watcher.core.model import State
+from vpe_watcher.core.printable import printable
 
 if TYPE_CHECKING:
     from vpe_watcher.adapters.settings import Settings
@@ -61,7 +61,7 @@ def _live(config: Path | None, settings: Settings) -> None:
     never = threading.Event()
     with Live(console=bars.console, auto_refresh=False, screen=bars.console.is_terminal) as live:
         while True:
-            lines = (render.harmless(line) for line in status(config).lines)
+            lines = (printable(line) for line in status(config).lines)
             bars.show(_transfers(settings))
             live.update(Group(Text("\n".join(lines)), bars.progress), refresh=True)
             never.wait(WATCH_EVERY_S)
