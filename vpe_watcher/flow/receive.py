@@ -7,6 +7,7 @@ renamed; the folder is published by one rename. What is visible is complete.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from vpe_watcher import formats
 from vpe_watcher.adapters.files import TEMPORARY_SUFFIX, blamed
 from vpe_watcher.core.errors import EngineFault, LinkExpired, StepFault, TransientFault
 from vpe_watcher.core.machine import AT_MOST_FRESH_POLLS
-from vpe_watcher.core.model import OK, Case, Label, Outcome, Output, State
+from vpe_watcher.core.model import OK, Case, Input, Label, Outcome, Output, State
 from vpe_watcher.core.names import output_name
 from vpe_watcher.core.records import RECORD, rest_record
 from vpe_watcher.core.wire import (
@@ -233,13 +234,7 @@ def manifest_of(case: Case, ports: Ports) -> dict[str, Any]:
 
 def _identifiers(case: Case, ports: Ports) -> dict[str, str] | None:
     for entry in case.inputs:
-        extension = ".dcm" if entry.slices else entry.extension
-        path = files_of(case, ports, [entry])[0].path
-        try:
-            with ports.disk.open(path) as file:
-                facts = formats.identifiers(file, extension)
-        except OSError:
-            continue  # the result is worth more than the names: they are in the archive too
+        facts = _facts_of(entry, case, ports)
         if facts is not None:
             return {
                 "patient_id": facts.patient_id,
@@ -251,6 +246,20 @@ def _identifiers(case: Case, ports: Ports) -> dict[str, str] | None:
                 "study_date": facts.study_date,
                 "series_description": facts.series_description,
             }
+    return None
+
+
+def _facts_of(entry: Input, case: Case, ports: Ports) -> formats.DicomFacts | None:
+    """Read the identifiers of an input; None when it has none, or cannot be read.
+
+    The result is worth more than the names, which are in the archive too. Asked twice where it
+    lies: slices of another case may come to rest between the question and the opening.
+    """
+    extension = ".dcm" if entry.slices else entry.extension
+    for _ in range(2):
+        path = files_of(case, ports, [entry])[0].path
+        with suppress(OSError), ports.disk.open(path) as file:
+            return formats.identifiers(file, extension)
     return None
 
 
