@@ -63,6 +63,13 @@ def test_status_before_the_first_start(desk: Desk) -> None:
         "breakers": [],
     }
     assert not desk.settings.state_file.exists()
+    told = f"state file: none yet at {desk.settings.state_file} "
+    assert told in desk.run("status").out
+
+
+def test_status_says_nothing_of_a_state_file_that_is_there(desk: Desk) -> None:
+    """There is nothing to say."""
+    assert "state file" not in desk.run("status").out
 
 
 def test_status_of_a_running_daemon(running: Desk) -> None:

@@ -32,7 +32,13 @@ def status(config: Path | None) -> Result:
     """Answer how things stand, with or without a daemon."""
     settings = opened.settings_of(config)
     data, held, total, roots = _look(settings)
-    return Result(data=data, lines=tuple(_lines(data, held, total, roots)))
+    lines = _lines(data, held, total, roots)
+    if not settings.state_file.exists():
+        lines.append(
+            f"state file: none yet at {settings.state_file} (`vpe-watcher run` makes it; if there "
+            "was one, see `vpe-watcher recover`)"
+        )
+    return Result(data=data, lines=tuple(lines))
 
 
 def watch(config: Path | None, *, as_json: bool) -> Result:
