@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 import threading
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from tests.app.desk import Desk
 from vpe_watcher.adapters.store import Database, Store
 from vpe_watcher.core.model import State
+
+DELIVERED = {
+    "schema": "vpe-watcher/result/1",
+    "case_id": "c1",
+    "case_name": "scan",
+    "status": "complete",
+    "attempts": 1,
+}
 
 
 def _lose(desk: Desk) -> None:
@@ -66,6 +77,7 @@ def test_what_a_person_must_look_at(desk: Desk) -> None:
     """Unmarked folders, staged results of nobody, documents that make no sense: a line each."""
     _mark(desk)
     shutil.rmtree(desk.home / "failed" / ".vpe-watcher")
+    (desk.home / "failed" / "scan.held.txt").write_text("Case id: c1")
     (desk.home / "outbox" / ".vpe-watcher" / "staging" / "c0ffee").mkdir(parents=True)
     broken = desk.home / "archive" / "scan" / "result.json"
     broken.parent.mkdir()
@@ -77,24 +89,71 @@ def test_what_a_person_must_look_at(desk: Desk) -> None:
         assert any(words in line for line in looks), words
 
 
+def test_what_was_never_used_needs_no_look(desk: Desk) -> None:
+    """The first results are yet to come: outbox and failed are empty and bear no marker."""
+    _mark(desk)
+    for name in ("outbox", "failed"):
+        shutil.rmtree(desk.home / name / ".vpe-watcher")
+    _lose(desk)
+    assert "look at: " not in desk.run("recover").out
+
+
+def test_a_folder_that_has_lost_its_marker_needs_a_look(desk: Desk) -> None:
+    """An inbox has one since the first look, an archive since the first delivery."""
+    _mark(desk)
+    document = desk.home / "outbox" / "scan" / "result.json"
+    document.parent.mkdir()
+    document.write_text(json.dumps(DELIVERED))
+    for name in ("inbox/teeth", "archive"):
+        shutil.rmtree(desk.home / name / ".vpe-watcher")
+    _lose(desk)
+    looks = [line for line in desk.run("recover").out.splitlines() if line.startswith("look at: ")]
+    assert len(looks) == 2
+    assert all(f"{name} bears no marker" in "".join(looks) for name in ("teeth", "archive"))
+
+
+def test_each_sentence_ends_once(desk: Desk) -> None:
+    """Also where it quotes another one, of a file that is not whole or no state file at all."""
+    _mark(desk)
+    for content in (b"no database", desk.settings.state_file.read_bytes()[:5000]):
+        _lose(desk)
+        desk.settings.state_file.write_bytes(content)
+        said = desk.run("recover").out.splitlines()[0]
+        assert said.startswith("The state file was built anew: ")
+        assert said.endswith(".")
+        assert ".." not in said
+        assert said.lower().count("damaged") <= 1
+
+
 def test_only_a_recipe_that_leaves_in_place_is_resumed(desk: Desk) -> None:
     """Another name is refused before anything is done."""
     ran = desk.run("recover", "--resume", "teeth")
     assert (ran.code, "leave_in_place" in ran.err) == (1, True)
 
 
-def test_resuming_beside_a_daemon(desk: Desk) -> None:
-    """Needs no stop: the daemon looks for itself."""
+@pytest.mark.parametrize(
+    ("existing", "words"),
+    [("take", "  resumed, a scan"), ("ignore", "a result that was paid for is not fetched")],
+)
+def test_resuming_beside_a_daemon(desk: Desk, existing: str, words: str) -> None:
+    """Needs no stop: the daemon looks for itself. What it may cost is said before and after."""
     export = desk.home / "export"
     export.mkdir()
     text = desk.config.read_text()
-    desk.config.write_text(f'{text}\n[recipes.pacs]\ninbox = "{export}"\nleave_in_place = true\n')
+    desk.config.write_text(
+        f'{text}\n[recipes.pacs]\ninbox = "{export}"\nleave_in_place = true\n'
+        f'existing = "{existing}"\n'
+    )
     _mark(desk, starts=9)
     paused = desk.run("recover")
     assert "paused: pacs" in paused.out
+    assert words in paused.out
+    assert "whose case was lost may be sent and paid for again" in paused.out
     desk.lock.acquire()
     try:
-        assert desk.run("recover", "--resume", "pacs").out == "resumed: pacs\n"
+        resumed = desk.run("recover", "--resume", "pacs").out.splitlines()
+        assert resumed[0] == "resumed: pacs"
+        assert "paid for" in resumed[1]
         assert "was not paused" in desk.run("recover", "--resume", "pacs").out
     finally:
         desk.lock.release()

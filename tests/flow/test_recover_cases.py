@@ -499,7 +499,7 @@ def test_folders_of_two_daemons_are_not_mixed(house: House) -> None:
         mend(house)
     assert caught.value.code == "several_daemons"
     shutil.rmtree(marker.parent)
-    assert mend(house).unmarked == (str(house.root / "archive"), str(house.root / "failed"))
+    assert mend(house).unmarked == (str(house.root / "archive"),)
     house.start()
 
 

@@ -305,7 +305,11 @@ def backup(
 def recover(
     resume: Annotated[
         str | None,
-        typer.Option(metavar="RECIPE", help="Go on with a recipe whose inbox is left as it is."),
+        typer.Option(
+            metavar="RECIPE",
+            help="Go on with a recipe whose inbox is left as it is. A scan that still lies there "
+            "and whose case was lost may be sent and paid for again.",
+        ),
     ] = None,
     config: Config = None,
 ) -> None:

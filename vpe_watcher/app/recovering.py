@@ -8,7 +8,7 @@ next `recover` finds what this one has not yet done.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from vpe_watcher.adapters.settings import Settings
 
 BUILT = ".recovered"
+DAMAGED_WORDS = "The state file is damaged: "
 FILES = ("", "-wal", "-shm")
 
 
@@ -156,7 +157,7 @@ class _Work:
             paused=paused,
             resumed=resumed,
             dropped_words=dropped,
-            unmarked=self._unmarked(markers),
+            unmarked=tuple(self._unmarked(markers, base, found)),
             foreign=self._foreign(daemon_id),
             left=left,
             still=still,
@@ -197,7 +198,7 @@ class _Work:
         if not fault:
             return store, ""
         store.database.close()
-        return None, f"the state file is damaged: {fault}"
+        return None, f"the state file is damaged: {fault.removeprefix(DAMAGED_WORDS)}"
 
     def _contradiction(self, base: Store) -> str:
         """Say what the folders know better than the state file, as the start asks."""
@@ -226,10 +227,18 @@ class _Work:
             )
         return daemon_id or (named.pop() if named else self._fresh_id)
 
-    def _unmarked(self, markers: dict[Path, Marker | None]) -> tuple[str, ...]:
-        if not any(markers.values()):
-            return ()
-        return tuple(str(folder) for folder, marker in sorted(markers.items()) if marker is None)
+    def _unmarked(
+        self, markers: dict[Path, Marker | None], base: Store | None, found: Survey
+    ) -> Iterator[str]:
+        """Name the folders that have lost their marker, it seems: not what was never used."""
+        used = set(base.known_roots().values()) if base else set()
+        used |= {str(one.inbox) for one in self._settings.recipes.values()}  # each is looked at
+        if found.deliveries:
+            used.add(str(self._settings.archive))
+        unmarked = [folder for folder, marker in markers.items() if marker is None]
+        for folder in sorted(unmarked) if any(markers.values()) else ():
+            if str(folder) in used or self._disk.names(folder):
+                yield str(folder)
 
     def _foreign(self, daemon_id: str) -> tuple[str, ...]:
         """Name the inboxes that hold claims of other daemons."""

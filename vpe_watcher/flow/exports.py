@@ -82,8 +82,10 @@ def _paused(name: str, recipe: str) -> EnvironmentFault:
         "file.",
         code="recipe_paused",
         hint=f"See in the archive and with the vendor what was sent last, then run "
-        f"`vpe-watcher recover --resume {recipe}`: what is not known by its content then counts "
-        "as new, or as there before if `existing` says so.",
+        f"`vpe-watcher recover --resume {recipe}`. What is not known by its content then counts as "
+        "new: a scan that still lies there and whose case was lost may be sent and paid for again. "
+        'Or, if the whole state file was lost and existing = "ignore", it counts as there before: '
+        "it is not sent, and a result that was paid for is not fetched.",
         breaker=name,
     )
 

@@ -40,7 +40,7 @@ def recover(config: Path | None, *, resume: str | None) -> Result:
     finally:
         lock.release()
     problems = tuple(_to_look_at(settings, done))
-    lines = (*_lines(done, resume), *(f"look at: {one}" for one in problems))
+    lines = (*_lines(settings, done, resume), *(f"look at: {one}" for one in problems))
     return Result(lines=lines, exit_code=EXIT_NO if done.left or done.still else 0)
 
 
@@ -71,14 +71,28 @@ def _resumed(settings: Settings, recipe: str) -> Result:
 
     with closing(Database(settings.state_file, create=False)) as database:
         is_new = Store(database, now=time.time).resume(recipe)
-    return Result(lines=(_resume_line(recipe, is_new=is_new),))
+    return Result(lines=tuple(_resume_lines(settings, recipe, is_new=is_new)))
 
 
-def _resume_line(recipe: str, *, is_new: bool) -> str:
-    return f"resumed: {recipe}" if is_new else f"{recipe} was not paused: nothing to resume"
+def _resume_lines(settings: Settings, recipe: str, *, is_new: bool) -> Iterator[str]:
+    yield f"resumed: {recipe}" if is_new else f"{recipe} was not paused: nothing to resume"
+    if is_new:
+        yield f"  {_meaning(settings, recipe)}"
 
 
-def _lines(done: Recovered, resume: str | None) -> Iterator[str]:
+def _meaning(settings: Settings, recipe: str) -> str:
+    """Say what resuming may cost."""
+    lost = "a scan that still lies there and whose case was lost may be sent and paid for again"
+    if settings.recipes[recipe].intake.existing == "take":
+        return lost
+    return (
+        'what lies there counts as there before (existing = "ignore") if the whole state file was '
+        "lost: it is not sent, and a result that was paid for is not fetched; if the state file "
+        f"was an old one, {lost}"
+    )
+
+
+def _lines(settings: Settings, done: Recovered, resume: str | None) -> Iterator[str]:
     from vpe_watcher.flow.recovery import Way
 
     yield _headline(done)
@@ -92,17 +106,19 @@ def _lines(done: Recovered, resume: str | None) -> Iterator[str]:
     if done.dropped_words:
         yield f"  {text.count(done.dropped_words, 'word')} (retry, cancel) of before: dropped"
     if resume is not None and resume not in done.paused:
-        yield _resume_line(resume, is_new=done.resumed or bool(done.why))
+        yield from _resume_lines(settings, resume, is_new=done.resumed or bool(done.why))
     for recipe in done.paused:
         yield (
             f"paused: {recipe}, whose inbox is left as it is "
             f"(`vpe-watcher recover --resume {recipe}`)"
         )
+        if recipe in settings.recipes:
+            yield f"  resumed, {_meaning(settings, recipe)}"
 
 
 def _headline(done: Recovered) -> str:
     if done.is_new:
-        return f"The state file was built anew: {done.why}."
+        return f"The state file was built anew: {done.why.rstrip('.')}."
     if done.why or done.recovery.rebuilt:
         return f"The state file was brought up to date. {done.why}".strip()
     return "The state file and the folders agree."
