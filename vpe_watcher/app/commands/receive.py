@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vpe_watcher.app.result import Result
+from vpe_watcher.core.errors import UsageError
 
 if TYPE_CHECKING:
     from vpe_watcher.adapters.settings import Settings
@@ -22,6 +23,7 @@ def receive(config: Path | None, *, listen: str | None) -> Result:
     """Receive until SIGTERM or SIGINT; `listen` is stronger than the configuration's.
 
     Raises:
+        UsageError: `listen` is no address and port.
         ConfigError: a mistake in the configuration, or see `Receiving.start`.
         TryAgainLater: the port is taken, or another receiver runs on this state file.
     """
@@ -39,7 +41,15 @@ def receive(config: Path | None, *, listen: str | None) -> Result:
 
 def _settings_of(config: Path | None, listen: str | None) -> Settings:
     from vpe_watcher.adapters.settings import load_settings
+    from vpe_watcher.adapters.settings.network import listen_address
+    from vpe_watcher.adapters.settings.values import WrongValueError
 
+    try:
+        listen_address(listen or "")
+    except WrongValueError as error:
+        raise UsageError(
+            f"--listen {listen}: {error.reason}.", code="usage", hint=f"Please {error.hint}."
+        ) from error
     settings = load_settings(config, overrides={"dicom.listen": listen})
     if settings.dicom.listen:
         return settings
