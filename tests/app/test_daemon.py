@@ -21,7 +21,7 @@ import pytest
 from tests.flow.house import FakeTime, House, nifti
 from vpe_watcher.adapters.files import Disk, Entry
 from vpe_watcher.app.assembly import Clock
-from vpe_watcher.app.daemon import Daemon
+from vpe_watcher.app.daemon import MIND_PERIOD_S, SPARE_THREADS, Daemon
 from vpe_watcher.app.integrity import Integrity
 from vpe_watcher.app.signals import Signals
 
@@ -209,6 +209,43 @@ def test_a_thread_that_ends_is_started_again(service: Service) -> None:
     with service.running():
         service.wait(lambda: service.is_delivered("scan"))
     assert service.saw("thread.defect", reason="inbox-default ended and is started again")
+
+
+@contextmanager
+def _threads_of_at_most(count: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let this process start no thread beyond so many more, as a service with few TasksMax."""
+    start, most = threading.Thread.start, threading.active_count() + count
+
+    def starts(thread: threading.Thread) -> None:
+        if threading.active_count() >= most:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", starts)
+        yield
+
+
+def test_few_threads_do_the_work_of_many(
+    build: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fewer workers, told once; some threads are left to others, and it stops as always."""
+    service = build(limits={**LIMITS, "uploads": 200})
+    service.house.drop("scan.nii")
+    with _threads_of_at_most(24, monkeypatch), service.running() as future:
+        service.wait(lambda: service.is_delivered("scan"))
+        service.wait(lambda: len(_workers()) < 24 - SPARE_THREADS)
+        time.sleep(2 * MIND_PERIOD_S)
+        assert _workers()
+        service.stop()
+        assert future.result(10) == 0
+    told = [fields["reason"] for name, fields in service.house.events if name == "thread.defect"]
+    assert len(told) == 1
+    assert "limits.uploads" in str(told[0])
+
+
+def _workers() -> list[threading.Thread]:
+    return [one for one in threading.enumerate() if one.name.startswith("worker-")]
 
 
 def test_a_share_that_hangs_stops_no_other_scan(service: Service) -> None:

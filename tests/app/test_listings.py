@@ -76,3 +76,19 @@ def test_an_error_is_passed_on(disk: HangingDisk, tmp_path: Path) -> None:
     """A missing folder is an answer."""
     with pytest.raises(FileNotFoundError):
         Listings(disk, monotonic=time.monotonic).names(tmp_path / "missing")
+
+
+def test_without_a_thread_to_ask_it_is_asked_again_later(
+    disk: HangingDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No answer is waited for that nobody will give."""
+    listings = Listings(disk, monotonic=time.monotonic, within_s=WITHIN_S)
+
+    def fails(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fails)
+        with pytest.raises(OSError, match="thread"):
+            listings.names(tmp_path / "alive")
+    assert listings.names(tmp_path / "alive") == ["scan"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -61,6 +62,12 @@ WORD_PERIOD_S = 0.5
 MIND_PERIOD_S = 1.0
 COUNT_PERIOD_S = 60.0
 FIRST_LOOK_AT_MOST_S = 2.0
+WORKER = "worker-"
+SPARE_THREADS = 8
+NO_THREAD = (
+    "this machine lets no further thread start, so fewer do the work: lower limits.uploads and "
+    "limits.downloads, or raise its limit (TasksMax of a service, ulimit -u)"
+)
 SOUNDING = "sounding-"
 
 
@@ -198,6 +205,8 @@ class Daemon:
         self._listening = Listening(receiving, log=log, monotonic=clock.monotonic)
         self._turns: dict[str, Turn] = {}
         self._workers = 0
+        self._workers_at_most = sys.maxsize
+        self._is_short_of_threads = False
         self.has_abandoned = False  # a thread still runs: nothing may be closed under it
         self._next_words_at = 0.0
         self._next_mind_at = 0.0
@@ -322,7 +331,6 @@ class Daemon:
 
     def _start_threads(self) -> None:
         self._integrity.start()
-        self._hire()
         self._start("housekeeper", self._housekeeper.keep)
         for number, folder in enumerate(self._soundings.folders):
             self._start(f"{SOUNDING}{number}", partial(self._soundings.keep_asking, folder))
@@ -330,14 +338,24 @@ class Daemon:
         self._judge_free_space()
         for name, inbox in self._parts.inboxes.items():
             self._start(f"inbox-{name}", partial(self._look_after, inbox))
+        self._hire()  # last: where threads are few, the others must have theirs
 
     def _hire(self) -> None:
         """Have a worker for each place in the lanes, and one for each that hangs, within bounds."""
         places = sum(limits_of(self._settings).lanes.values())
-        stuck = min(self._parts.schedule.count_stuck(), places)
-        while self._workers < places + stuck:
-            self._start(f"worker-{self._workers}", self._work)
+        wanted = places + min(self._parts.schedule.count_stuck(), places)
+        while self._workers < min(wanted, self._workers_at_most):
+            if not self._start(f"{WORKER}{self._workers}", self._work):
+                self._make_do()
+                return
             self._workers += 1
+
+    def _make_do(self) -> None:
+        """Work with fewer, and leave some threads to those that come and go: listings, senders."""
+        spare = max(0, min(SPARE_THREADS, self._workers - 1))
+        self._workers_at_most = max(1, self._workers - spare)
+        for _ in range(spare):
+            self._jobs.put(None)
 
     def _await_first_look(self) -> None:
         """Take no scan before free space was looked at, unless a share hangs."""
@@ -354,10 +372,19 @@ class Daemon:
         folders = {self._settings.state_file.parent, *written}
         self._disk_guard.judge(self._soundings.free_bytes(folders))
 
-    def _start(self, name: str, target: Callable[[], None]) -> None:
+    def _start(self, name: str, target: Callable[[], None]) -> bool:
+        """Start a thread; false where the machine has none left: it is tried again later."""
         thread = threading.Thread(target=target, name=name, daemon=True)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:
+            if not self._is_short_of_threads:
+                self._is_short_of_threads = True
+                self._log("thread.defect", reason=f"{name}: {NO_THREAD}")
+            if name.startswith(WORKER):
+                return False
         self._threads[name] = (thread, target)
+        return thread.ident is not None
 
     def _mind_threads(self) -> None:
         """See to those who hang, and start a thread again that ended, whatever ended it."""
@@ -370,9 +397,15 @@ class Daemon:
         self._silence.mind(dict(self._turns))
         self._hire()
         for name, (thread, target) in list(self._threads.items()):
-            if not thread.is_alive():
+            if thread.is_alive():
+                continue
+            if name.startswith(WORKER) and self._workers > self._workers_at_most:
+                del self._threads[name]
+                self._workers -= 1
+                continue
+            if thread.ident is not None:
                 self._log("thread.defect", reason=f"{name} ended and is started again")
-                self._start(name, target)
+            self._start(name, target)
 
     def _work(self) -> None:
         while True:
@@ -415,7 +448,7 @@ class Daemon:
         threads = [
             thread  # soundings hold nothing: nobody waits for one that hangs
             for name, (thread, _) in self._threads.items()
-            if not name.startswith(SOUNDING)
+            if thread.ident is not None and not name.startswith(SOUNDING)
         ]
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))

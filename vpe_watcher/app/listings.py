@@ -5,6 +5,7 @@ Each question has a thread of its own, so that a dead archive stops neither clai
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -48,9 +49,14 @@ class Listings:
         question = self._monotonic(), Future[list[str]]()
         self._open[folder] = question
         name = f"listing-{folder.name}"
-        threading.Thread(
+        thread = threading.Thread(
             target=self._answer, args=(folder, question[1]), name=name, daemon=True
-        ).start()
+        )
+        try:
+            thread.start()
+        except RuntimeError as error:
+            del self._open[folder]  # nobody will answer
+            raise OSError(errno.EAGAIN, "no further thread can be started") from error
         return question
 
     def _answer(self, folder: Path, answer: Future[list[str]]) -> None:

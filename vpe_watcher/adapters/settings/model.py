@@ -39,6 +39,7 @@ from vpe_watcher.adapters.settings.values import (
     Secret,
     Size,
     String,
+    ThreadCount,
     Words,
     api_version,
     modalities,
@@ -172,8 +173,8 @@ class DicomSettings(Section):
 class LimitSettings(Section):
     """How much at once, how often, how long."""
 
-    uploads: PositiveCount = 2
-    downloads: PositiveCount = 4
+    uploads: ThreadCount = 2
+    downloads: ThreadCount = 4
     jobs_in_flight: PositiveCount = 32
     jobs_per_day: Count = 200
     poll_every_s: Seconds = 10.0

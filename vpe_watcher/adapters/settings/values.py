@@ -25,6 +25,7 @@ _FLAGS = {"true": True, "1": True, "yes": True, "on": True} | dict.fromkeys(
 )
 _CENTURY_DAYS = 36_525
 _AT_MOST = 1_000_000_000
+_MOST_THREADS = 256  # of one kind: more would help no line, and many machines have no more
 
 
 class Text(str):
@@ -288,11 +289,22 @@ def _positive(value: object) -> int:
     return count(value, at_least=1)
 
 
+def _threads(value: object) -> int:
+    number = _positive(value)
+    if number > _MOST_THREADS:
+        raise WrongValueError(
+            f"must be a whole number of {_MOST_THREADS} or less",
+            hint="each takes a thread; a few fill most lines",
+        )
+    return number
+
+
 Flag = Annotated[bool, BeforeValidator(flag)]
 Seconds = Annotated[float, BeforeValidator(_seconds)]
 Hours = Annotated[float, BeforeValidator(_hours)]
 Days = Annotated[float, BeforeValidator(_days)]
 Count = Annotated[int, BeforeValidator(count)]
+ThreadCount = Annotated[int, BeforeValidator(_threads)]
 PositiveCount = Annotated[int, BeforeValidator(_positive)]
 OptionalCount = Annotated[int | None, BeforeValidator(_count_or_none)]
 Size = Annotated[int, BeforeValidator(size_bytes)]
