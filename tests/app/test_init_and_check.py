@@ -132,6 +132,15 @@ def test_check_for_people_says_what_to_do(live: Desk) -> None:
     assert "2 checks failed." in ran.out
 
 
+def test_check_says_of_a_missing_inbox_only_that(desk: Desk) -> None:
+    """It is watched by nothing."""
+    desk.settings.recipes["teeth"].inbox.rmdir()
+    ran = desk.run("check")
+    lines = [line for line in ran.out.splitlines() if "inbox:teeth" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("error: inbox:teeth")
+
+
 def test_check_finds_a_readable_state_file(live: Desk) -> None:
     """Every file in the state folder is for the service alone."""
     live.settings.state_file.chmod(0o644)

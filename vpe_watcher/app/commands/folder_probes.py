@@ -46,7 +46,8 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield from _other_file_system(settings)
     yield from _space(settings, roots)
     for recipe in settings.recipes.values():
-        yield _watching(recipe)
+        if recipe.inbox.is_dir():
+            yield _watching(recipe)
     yield from _state_folder(settings)
     yield from _who(settings)
 
