@@ -22,6 +22,18 @@ from vpe_watcher.core.model import State
 FOLDERS = ("inbox", "outbox", "archive", "failed")
 
 
+class FullDisk(Disk):
+    """A disk on which nothing more can be written in one folder."""
+
+    full: Path | None = None
+
+    def write(self, path: Path, content: bytes) -> None:
+        """Write a file, if there is room."""
+        if self.full is not None and path.is_relative_to(self.full):
+            raise OSError(errno.ENOSPC, "full")
+        super().write(path, content)
+
+
 def _marker(house: House, folder: str) -> Path:
     return house.root / folder / ".vpe-watcher" / "marker.json"
 
@@ -115,6 +127,23 @@ def test_a_copy_of_the_state_file_from_the_same_start_refuses(house: House) -> N
     house.close()
     _put_back(house, copy)
     assert "folder" in _refused(house).message
+
+
+def test_an_inbox_that_cannot_be_written_keeps_back_no_result(build: Callable[..., House]) -> None:
+    """The count in its marker waits; what is paid for is published."""
+    disk = FullDisk()
+    house = build(disk=disk)
+    house.drop("scan.nii")
+    house.live_until("scan", State.DELIVERING)
+    house.parts.roots.count_on()
+    disk.full = house.root / "inbox"
+    house.turn()
+    assert house.files("outbox") == ["scan/mandible.stl", "scan/result.json"]
+    disk.full = None
+    house.live_until_rest()
+    assert house.states() == {"scan": State.DONE}
+    house.turn()
+    assert _read(_marker(house, "inbox"))["starts"] == 2
 
 
 def test_an_equal_or_older_marker_is_fine(house: House) -> None:

@@ -46,9 +46,10 @@ class Desk:
 
     def __init__(self) -> None:
         self.rows = Rows()
+        self.now = 1000.0
         self.breakers = Breakers(
             patience=Patience(),
-            monotonic=lambda: 1000.0,
+            monotonic=lambda: self.now,
             now=lambda: 0.0,
             chance=lambda: 0.5,
             log=_nobody,
@@ -57,7 +58,7 @@ class Desk:
             cast("Store", self.rows),
             self.breakers,
             LIMITS,
-            monotonic=lambda: 1000.0,
+            monotonic=lambda: self.now,
             should_stop=lambda case_id: False,
         )
 
@@ -174,3 +175,39 @@ def test_archivings_that_hang_keep_nothing_else_waiting(desk: Desk) -> None:
     desk.add("teeth", State.CLAIMING, 1)
     desk.add("teeth", State.DELIVERING, 1)
     assert desk.take() == {"teeth": 2}
+
+
+def test_a_step_that_runs_alone_and_hangs_holds_nobody_up(desk: Desk) -> None:
+    """Once its share is known to be silent, the other recipes go on."""
+    desk.add("teeth", State.UPLOADING, 1)
+    desk.add("default", State.UPLOADING, 1)
+    desk.schedule.run_alone(["teeth-0"])
+    assert desk.take() == {"teeth": 1}
+    assert desk.take() == {}
+    desk.silence("inbox:teeth")
+    assert desk.take() == {"default": 1}
+
+
+def test_a_step_that_runs_alone_for_long_holds_nobody_up_after_ten_minutes(desk: Desk) -> None:
+    """A long upload is no reason to stop for hours."""
+    desk.add("teeth", State.UPLOADING, 1)
+    desk.add("default", State.UPLOADING, 1)
+    desk.schedule.run_alone(["teeth-0"])
+    assert desk.take() == {"teeth": 1}
+    desk.now += 599
+    assert desk.take() == {}
+    desk.now += 2
+    assert desk.take() == {"default": 1}
+
+
+def test_a_probe_that_hangs_leaves_the_breaker_to_others(desk: Desk) -> None:
+    """The call of a recipe whose share is silent can show nothing."""
+    fault = EnvironmentFault("down", code="down", breaker="engine")
+    desk.breakers.open(fault, kind=State.SUBMITTING)
+    desk.now += 600
+    desk.add("teeth", State.SUBMITTING, 1)
+    assert desk.take() == {"teeth": 1}
+    desk.add("default", State.SUBMITTING, 1)
+    assert desk.take() == {}
+    desk.silence("inbox:teeth")
+    assert desk.take() == {"default": 1}

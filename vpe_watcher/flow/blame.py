@@ -17,6 +17,7 @@ from vpe_watcher.core.model import Case
 from vpe_watcher.flow.places import probes_in
 from vpe_watcher.flow.ports import Ports
 
+TRIES = 8
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -64,16 +65,21 @@ def can_use(root: str, recipe: str, ports: Ports) -> bool:
 
 
 def _can_write(one: Path, other: Path, ports: Ports) -> bool:
-    try:
-        ports.disk.create(one, b"probe")
-        ports.disk.replace(one, other)
-        ports.disk.remove_file(other)
-    except OSError:
-        for path in (one, other):
-            with suppress(OSError):
-                ports.disk.remove_file(path)
-        return False
-    return True
+    """Try it; again where another step has taken the file away, who tries the same."""
+    for _ in range(TRIES):
+        try:
+            ports.disk.create(one, b"probe")
+            ports.disk.replace(one, other)
+            ports.disk.remove_file(other)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            break
+        return True
+    for path in (one, other):
+        with suppress(OSError):
+            ports.disk.remove_file(path)
+    return False
 
 
 def _probes(root: str, recipe: str, ports: Ports) -> tuple[Path, Path]:

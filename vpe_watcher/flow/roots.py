@@ -61,6 +61,7 @@ class Roots:
         self._before = self._starts - 1  # as it was counted when the start checked the roots
         self._learned: set[tuple[str, Path]] = set()
         self._doubted: set[Path] = set()
+        self._marked: set[Path] = set()  # in this life
         self._locks = {folder: threading.Lock() for below in folders.values() for folder in below}
 
     def doubt(self, folders: Iterable[Path]) -> None:
@@ -95,10 +96,23 @@ class Roots:
         self._check_late(name, folder, marker)
         if marker is not None and marker.daemon_id != self._daemon_id:
             raise _foreign(name)
-        if marker is None or marker.starts != self._starts:
+        self._keep_marked(name, folder, marker)
+        self._learn(name, folder)
+
+    def _keep_marked(self, name: str, folder: Path, marker: Marker | None) -> None:
+        """Write the marker of this life; later counts when the folder can be written at all.
+
+        A result that is paid for is not kept back because an inbox is full or read-only.
+        """
+        if marker is not None and marker.starts == self._starts:
+            self._marked.add(folder)
+        elif marker is None or folder not in self._marked:
             self._remove_probes(name, folder)
             self._mark(name, folder)
-        self._learn(name, folder)
+            self._marked.add(folder)
+        else:
+            with suppress(OSError):
+                self._mark(name, folder)
 
     def _check_late(self, name: str, folder: Path, marker: Marker | None) -> None:
         """Ask what the start could not: the marker still is as the last daemon left it."""

@@ -133,10 +133,13 @@ class Schedule:
     def set_silent(self, roots: frozenset[str]) -> None:
         """Say which roots do not answer now: what needs them is not begun.
 
-        Steps that hang there use up no lane, up to as many again as the lane has places.
+        Steps that hang there use up no lane, up to as many again as the lane has places, and probe
+        no breaker: whether one closes must not wait for them.
         """
         with self._lock:
             self._silent = roots
+            for case_id in filter(self._is_stuck, self._in_hand):
+                self._breakers.ended(case_id, proves_calls=False, proves_roots=False)
 
     def run_alone(self, case_ids: Iterable[str]) -> None:
         """Run the steps of these cases one at a time, before all others, for ten minutes at most.
@@ -176,17 +179,18 @@ class Schedule:
     def _take_alone(self, now: float, room: _Room) -> list[tuple[str, State]] | None:
         """Take one step that has to run alone, once nothing else runs; None: none can begin now."""
         if now >= self._alone_until:
-            self._alone = {one: None for one in self._alone if one in self._in_hand}
-        if self._alone.keys() & self._in_hand.keys():
+            self._alone = {}
+        running = [one for one in self._in_hand if not self._is_stuck(one)]
+        if any(one in self._alone for one in running):
             return []
         for case_id in self._alone:
             due = self._agenda.get(case_id)
             if due is None or not room.has(due, is_shared=False) or self._moment_of(case_id) > now:
                 continue
-            is_free = all(map(self._is_stuck, self._in_hand))
-            if not is_free or not self._breakers.may_pass(
-                case_id, due.state, self._needs(case_id, due)
-            ):
+            if case_id in self._in_hand:
+                continue  # it hangs
+            needed = self._needs(case_id, due)
+            if running or not self._breakers.may_pass(case_id, due.state, needed):
                 return []
             self._in_hand[case_id] = due.state
             return [(case_id, due.state)]

@@ -57,6 +57,21 @@ def _earlier(row: sqlite3.Row) -> Earlier:
     )
 
 
+def _alike(
+    connection: sqlite3.Connection, case_id: str, which: str, *parameters: object
+) -> list[sqlite3.Row]:
+    return connection.execute(
+        f"SELECT e.seq, e.case_id, e.state, {MAY_BE_PAID} AS paid, e.content_key, e.verdict "  # noqa: S608 - ours
+        "FROM cases AS c "
+        "JOIN cases AS e ON e.request_key = c.request_key AND e.sizes_key = c.sizes_key "
+        "AND e.seq <> c.seq AND (e.seq < c.seq OR e.state IN ('done', 'partial', "
+        "'submitting', 'uploading', 'notifying', 'waiting', 'fetching', 'delivering', "
+        f"'archiving') OR (e.state <> 'claiming' AND {MAY_BE_PAID})) "
+        f"WHERE c.case_id = ?1 AND e.doom IS NULL AND {which}",
+        (case_id, *parameters),
+    ).fetchall()
+
+
 def _set_mark(
     connection: sqlite3.Connection,
     case_id: str,
@@ -169,7 +184,8 @@ class ProgressVerbs(Verbs):
 
     def has_earlier_alike(self, case_id: str) -> bool:
         """Tell whether `earlier_alike` finds any case, without walking thousands of one size."""
-        return bool(self._alike(case_id, "TRUE ORDER BY e.seq LIMIT 1"))
+        with self.database.reading() as connection:
+            return bool(_alike(connection, case_id, "TRUE ORDER BY e.seq LIMIT 1"))
 
     def earlier_alike(self, case_id: str, *, content_key: str | None = None) -> list[Earlier]:
         """Return the cases that asked for the same of inputs of the same sizes, and came first.
@@ -179,28 +195,19 @@ class ProgressVerbs(Verbs):
         count, so that no two wait for one another. With a `content_key` only those that have it,
         or may have it, are returned.
         """
-        if content_key is None:
-            rows = self._alike(case_id, "TRUE")
-        else:  # three questions, as one with OR walks all of a size
-            unread = "e.content_key IS NULL AND"
-            rows = [
-                *self._alike(case_id, "e.content_key = ?2", content_key),
-                *self._alike(case_id, f"{unread} e.state = 'claiming' AND e.seq < c.seq"),
-                *self._alike(case_id, f"{unread} e.state IN {_PAST_CLAIM}"),
-            ]
+        with self.database.reading() as connection:
+            if content_key is None:
+                rows = _alike(connection, case_id, "TRUE")
+            else:  # three questions of one moment, as one with OR walks all of a size
+                unread = "e.content_key IS NULL AND"
+                rows = [
+                    *_alike(connection, case_id, "e.content_key = ?2", content_key),
+                    *_alike(
+                        connection, case_id, f"{unread} e.state = 'claiming' AND e.seq < c.seq"
+                    ),
+                    *_alike(connection, case_id, f"{unread} e.state IN {_PAST_CLAIM}"),
+                ]
         return [_earlier(row) for row in sorted(rows, key=lambda row: int(row["seq"]))]
-
-    def _alike(self, case_id: str, which: str, *parameters: object) -> list[sqlite3.Row]:
-        return self.database.read(
-            f"SELECT e.seq, e.case_id, e.state, {MAY_BE_PAID} AS paid, e.content_key, e.verdict "  # noqa: S608 - ours
-            "FROM cases AS c "
-            "JOIN cases AS e ON e.request_key = c.request_key AND e.sizes_key = c.sizes_key "
-            "AND e.seq <> c.seq AND (e.seq < c.seq OR e.state IN ('done', 'partial', "
-            "'submitting', 'uploading', 'notifying', 'waiting', 'fetching', 'delivering', "
-            f"'archiving') OR (e.state <> 'claiming' AND {MAY_BE_PAID})) "
-            f"WHERE c.case_id = ?1 AND e.doom IS NULL AND {which}",
-            (case_id, *parameters),
-        )
 
     def set_digests(self, case_id: str, digests: Mapping[FileKey, str]) -> str:
         """Record the SHA-256 of files by (owning case or "", name); return the content key."""
