@@ -60,11 +60,14 @@ class Proxy:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.close()
-        self._run(self._end_connections())
+        self._run(self._close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    async def _close(self) -> None:
+        self._server.close()  # in its own thread, which may be letting somebody in
+        await self._end_connections()
 
     def use(self, draw: Callable[[], Fault]) -> None:
         """Draw faults from elsewhere from now on; connections that live end."""

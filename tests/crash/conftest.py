@@ -13,7 +13,7 @@ import pytest
 
 from tests.crash.trials import MEMORY, Graveyard
 
-PAIRS = 100
+PAIRS = 60
 SHARE = 0.08  # of the points of the scenarios that are sampled
 
 

@@ -222,16 +222,31 @@ SCENARIOS = {
             options=Options(success=False),
         ),
         Scenario("retry", refused_then_retried, {"scan": DONE}, SCAN),
-        Scenario("far_retry", refused_folder_then_retried, {"anna": DONE}, CASE, far=("failed",)),
-        Scenario("partial_paid", partial_then_paid_again, {"scan": DONE}, TWICE, jobs=2),
+        Scenario(
+            "far_retry",
+            refused_folder_then_retried,
+            {"anna": DONE},
+            CASE,
+            far=("failed",),
+            is_sampled=True,
+        ),
+        Scenario(
+            "partial_paid",
+            partial_then_paid_again,
+            {"scan": DONE},
+            TWICE,
+            jobs=2,
+            is_sampled=True,
+        ),
         Scenario(
             "partial_fetched",
             partial_then_fetched,
             {"scan": DONE},
             (*TWICE, "outbox/scan.2/maxilla.stl", "outbox/scan/mandible.stl"),
             overrides={"job": TWO_MESHES},
+            is_sampled=True,
         ),
-        Scenario("expired", upload_link_expired, {"scan": DONE}, SCAN),
+        Scenario("expired", upload_link_expired, {"scan": DONE}, SCAN, is_sampled=True),
         Scenario(
             "two",
             two_scans,
@@ -240,6 +255,7 @@ SCENARIOS = {
                 path.replace("scan", name) for name in ("one", "two") for path in SCAN
             ),
             jobs=2,
+            is_sampled=True,
         ),
         Scenario(
             "held", job_refused_at_poll, {"scan": HELD}, ("failed/scan.held.txt",)
@@ -269,6 +285,7 @@ SCENARIOS = {
             {"scan": DONE},
             tuple(path for path in SCAN if path != "archive/scan/scan.nii"),
             overrides={"retention": {"on_success": "delete"}},
+            is_sampled=True,
         ),
     )
 }  # fmt: skip

@@ -15,7 +15,8 @@ from tests.crash.scenarios import SCENARIOS
 from vpe_watcher.core.model import State
 
 CHOSEN = ("file", "far", "far_bad", "held_retry", "far_retry", "deleted", "series", "split")
-LONG = ("split", "far_retry")  # some twenty seconds each: with make test-real
+# Ten to thirty seconds each: with make test-real.
+LONG = ("split", "far_retry", "far", "deleted", "held_retry")
 
 
 @contextmanager
