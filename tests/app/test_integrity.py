@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -11,9 +12,12 @@ import pytest
 
 from tests.app.test_daemon import OddDisk, RealTime, Service
 from tests.flow.house import House, nifti
+from vpe_watcher.adapters.store import database
 from vpe_watcher.adapters.store.soundness import check_at_start
 from vpe_watcher.app.integrity import Integrity
-from vpe_watcher.core.errors import ConfigError
+from vpe_watcher.app.signals import Signals
+from vpe_watcher.app.start import counted_start
+from vpe_watcher.core.errors import ConfigError, TryAgainLater
 
 
 @pytest.fixture
@@ -94,6 +98,95 @@ def test_a_finding_stops_intake_and_nothing_else(house: House) -> None:
     assert house.files("inbox") == ["next.nii"]
     assert house.breakers() == {"state"}
     assert [name for name, _ in house.events if name == "state.damaged"] == ["state.damaged"]
+
+
+def test_a_file_that_cannot_be_read_now_is_read_later(house: House) -> None:
+    """That says nothing of the file: intake goes on, it is logged once, and tried again."""
+    path = house.settings.state_file
+    aside = path.with_name("aside")
+    integrity = _integrity(house)
+    path.rename(aside)
+    assert [integrity.check(), integrity.check()] == [False, False]
+    assert (integrity.is_sound, house.breakers()) == (False, set())
+    aside.rename(path)
+    assert integrity.check()
+    assert (integrity.is_sound, house.breakers()) == (True, set())
+    told = [fields["code"] for name, fields in house.events if name.startswith("state.")]
+    assert told == ["state_cannot_open"]
+
+
+def test_the_reading_comes_again_by_itself(house: House) -> None:
+    """On the same thread, until the file could be read."""
+    path = house.settings.state_file
+    aside = path.with_name("aside")
+    path.rename(aside)
+
+    def put_back(event: str, /, **_: object) -> None:
+        assert event == "state.unread"
+        aside.rename(path)
+
+    integrity = Integrity(path, house.parts.breakers, was_clean=False, log=put_back, again_s=0.01)
+    integrity.check_until_known()
+    assert integrity.is_sound
+
+
+def test_a_stop_ends_the_waiting_for_a_file(house: House) -> None:
+    """Nobody waits a minute for a thread that waits."""
+    path = house.settings.state_file
+    path.rename(path.with_name("aside"))
+    told = threading.Event()
+
+    def tell(event: str, /, **_: object) -> None:
+        told.set()
+
+    integrity = Integrity(path, house.parts.breakers, was_clean=False, log=tell)
+    integrity.start()
+    assert told.wait(10)
+    integrity.stop()
+    assert "integrity" not in {thread.name for thread in threading.enumerate()}
+    assert not integrity.is_sound
+
+
+@pytest.fixture(name="busy")
+def keep_busy(house: House, monkeypatch: pytest.MonkeyPatch) -> Iterator[sqlite3.Connection]:
+    """Keep the state file for somebody else, until this connection is closed."""
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.0)
+    house.parts.store.database.close()
+    with closing(sqlite3.connect(house.settings.state_file, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        yield other
+
+
+def test_a_start_waits_for_a_busy_file(house: House, busy: sqlite3.Connection) -> None:
+    """The supervisor does not start again after a 78, so the daemon has to wait itself."""
+    signals, told = Signals(), []
+
+    def log(event: str, /, **fields: object) -> None:
+        told.append((event, fields["breaker"]))
+        busy.close()
+        signals.wake()
+
+    start = counted_start(
+        house.settings, house.parts.store, house.disk, log=log, once=False, signals=signals
+    )
+    assert start is not None
+    assert told == [("breaker.opened", "state"), ("breaker.closed", "state")]
+
+
+@pytest.mark.usefixtures("busy")
+def test_one_run_does_not_wait_for_a_busy_file(house: House) -> None:
+    """It ends with 75: whoever started it tries again."""
+    with pytest.raises(TryAgainLater) as caught:
+        counted_start(
+            house.settings,
+            house.parts.store,
+            house.disk,
+            log=house.log,
+            once=True,
+            signals=Signals(),
+        )
+    assert (caught.value.code, caught.value.exit_code) == ("state_unusable", 75)
 
 
 def test_only_doubt_makes_it_read(house: House) -> None:

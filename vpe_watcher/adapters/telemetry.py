@@ -39,6 +39,7 @@ WARNINGS = frozenset(
         "step.interrupted",
         "library.warning",
         "receive.waiting",
+        "state.unread",
     }
     | {"association.rejected", "instance.refused"}
 )

@@ -11,6 +11,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from vpe_watcher.adapters.store.database import (
+    DAMAGED,
     Database,
     as_refusal,
     damaged,
@@ -20,6 +21,8 @@ from vpe_watcher.adapters.store.database import (
 from vpe_watcher.core.errors import EnvironmentFault
 
 LAST_ROWS = 50
+# `quick_check` reports a page that the disk did not give as a finding; 11 is SQLITE_CORRUPT.
+_UNREAD = re.compile(r"failed to get page \d|unable to get the page\. error code=(?!11\b)\d")
 _READ = (
     "SELECT * FROM cases ORDER BY seq DESC LIMIT ?",
     "SELECT * FROM events ORDER BY id DESC LIMIT ?",
@@ -33,6 +36,7 @@ def check_at_start(database: Database) -> None:
 
     Raises:
         ConfigError: something is not as it should be; a person runs `recover`.
+        EnvironmentFault: it cannot be read now (busy, a sick disk), which says nothing of it.
     """
     try:
         with mapped_errors():
@@ -42,6 +46,8 @@ def check_at_start(database: Database) -> None:
         if found:
             raise damaged(f"The state file is damaged: {found}")
     except EnvironmentFault as fault:
+        if fault.code != DAMAGED:
+            raise
         raise as_refusal(fault) from fault
 
 
@@ -58,11 +64,13 @@ class QuickCheck:
         """Say in words what is wrong. Takes as long as reading the file does.
 
         Raises:
-            EnvironmentFault: it cannot be read now, or was interrupted.
+            EnvironmentFault: it cannot be read now, or was interrupted; or it is
+                no database any more (`state_damaged`).
         """
         with mapped_errors():
             rows = self._connection.execute("PRAGMA quick_check(1)").fetchall()
         verdict = str(rows[0][0]) if rows else "no answer"
+        check_was_read(verdict)
         return "" if verdict == "ok" else verdict.replace("\n", " ")
 
     def interrupt(self) -> None:
@@ -73,6 +81,21 @@ class QuickCheck:
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
+
+
+def check_was_read(verdict: str) -> None:
+    """Tell a finding of `quick_check` from a page that could not be read.
+
+    Raises:
+        EnvironmentFault: the disk did not give a page.
+    """
+    if _UNREAD.search(verdict):
+        raise EnvironmentFault(
+            "A part of the state file cannot be read now.",
+            code="state_unusable",
+            hint="Look at the disk of the state file: is it well?",
+            breaker="state",
+        )
 
 
 def _schema_fault(connection: sqlite3.Connection) -> str:
@@ -95,7 +118,7 @@ def _shape(connection: sqlite3.Connection) -> dict[str, object]:
     shape: dict[str, object] = {}
     for kind, name, sql in objects:
         if kind == "table":
-            columns = connection.execute(f"PRAGMA table_info({name})").fetchall()
+            columns = connection.execute("SELECT * FROM pragma_table_info(?)", (name,)).fetchall()
             shape[f"{kind} {name}"] = {tuple(column)[1:] for column in columns}
         else:
             shape[f"{kind} {name}"] = re.sub(r"\s+", " ", sql)
