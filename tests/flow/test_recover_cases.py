@@ -110,6 +110,51 @@ def test_evidence_of_an_earlier_version(house: House, *, may_be_paid: bool) -> N
     assert (house.root / "archive" / "scan" / "scan.nii").read_bytes() == nifti()
 
 
+@pytest.mark.parametrize("content", [b"\0" * 900, b"", b"[]", b"{}", b"[" * 100_000])
+def test_damaged_evidence_may_say_paid(house: House, content: bytes) -> None:
+    """It is held for a person, and never put back to be paid for again."""
+    case = _steps(house, "scan", State.WAITING)
+    (house.claim_folder(case) / ".case.json").write_bytes(content)
+    _lose(house)
+    house.live(60)
+    held = house.case("scan")
+    assert held.problem is not None
+    assert (held.case_id, held.state, held.problem.code) == (
+        case.case_id,
+        State.HELD,
+        "submit_unknown",
+    )
+    assert (house.claim_folder(held) / "scan.nii").exists()
+    assert house.started() == 1
+
+
+def test_damaged_evidence_beside_an_old_backup(house: House) -> None:
+    """The row says unpaid, and nobody knows what happened since; a current row is believed."""
+    case = _steps(house, "scan", State.SUBMITTING)
+    backup(house)
+    bring(house, "scan", State.WAITING)
+    (house.claim_folder(case) / ".case.json").write_bytes(b"\0")
+    house.close()
+    assert mend(house).recovery.rebuilt == []
+    _back_to(house)
+    held = house.case("scan")
+    assert (held.state, held.paid, held.job_id) == (State.HELD, True, None)
+    assert held.inputs[0].sha256 == case.inputs[0].sha256
+
+
+def test_evidence_without_a_record_beside_a_row(house: House) -> None:
+    """Another paid job than the row's is one of its own turn."""
+    case = _steps(house, "scan", State.WAITING)
+    backup(house)
+    evidence = house.claim_folder(case) / ".case.json"
+    document = {"case_id": case.case_id, "recipe": "default", "may_be_paid": True, "job_id": "2"}
+    evidence.write_text(json.dumps(document))
+    _back_to(house)
+    after = house.case("scan")
+    assert (after.state, after.job_id, after.generation) == (State.WAITING, "2", 2)
+    assert after.folder == case.folder
+
+
 def test_what_was_renamed_and_no_more_goes_back(house: House) -> None:
     """A claim without evidence is a scan that nothing was done with."""
     case = _steps(house, "scan", State.SUBMITTING)
@@ -150,6 +195,20 @@ def test_an_empty_claim_goes(house: House) -> None:
     mend(house)
     assert not claim.exists()
     house.start()
+
+
+@pytest.mark.parametrize("name", ["IMG.arriving", "..case.json.part"])
+def test_only_what_is_ours_goes(house: House, name: str) -> None:
+    """A scan of a name like one of ours goes back; a draft of evidence is no scan."""
+    house.live(1)
+    claim = house.root / "inbox" / ".vpe-watcher" / "house" / "0123456789ab"
+    claim.mkdir(parents=True)
+    (claim / name).write_bytes(b"a scan")
+    house.close()
+    delete(house)
+    mend(house)
+    assert not claim.exists()
+    assert (house.root / "inbox" / name).exists() is (name == "IMG.arriving")
 
 
 def test_wishes_are_kept(house: House) -> None:
@@ -202,14 +261,7 @@ def test_a_series_is_rebuilt(build: Build, state: State) -> None:
 @pytest.mark.parametrize("steps", range(4))
 def test_the_parts_of_a_folder_are_rebuilt(build: Build, steps: int) -> None:
     """Two series in one folder: each becomes its case, also what was not yet taken out."""
-    house = build(intake=QUICK)
-    folder = house.root / "inbox" / "Anna"
-    for number in (1, 2):
-        write_series(
-            folder, name=f"{number}-{{}}.dcm", series=f"{SERIES}.{number}", SeriesNumber=str(number)
-        )
-    take(house, 30.0)
-    first, second = house.cases()
+    house, first, second = _two_series(build)
     order = (first, first, second, second)
     for case in order[: steps + 1]:
         house.parts.runner.run(case.case_id, house.parts.store.load(case.case_id).state)  # type: ignore[union-attr]
@@ -220,6 +272,39 @@ def test_the_parts_of_a_folder_are_rebuilt(build: Build, steps: int) -> None:
     assert house.started() == 2
     assert len([name for name in house.files("archive") if name.endswith(".dcm")]) == 24
     assert house.leftovers() == []
+
+
+@pytest.mark.parametrize("taken", range(3))
+@pytest.mark.parametrize("state", [State.SUBMITTING, State.WAITING, State.ARCHIVING])
+def test_a_part_is_not_forgotten(build: Build, state: State, taken: int) -> None:
+    """Wherever the first case is, and also when the other's files were being taken out."""
+    house, first, second = _two_series(build)
+    bring(house, first.case_name, state)
+    claims = house.claim_folder(first).parent
+    for move in second.moves[: taken * 3]:
+        target = claims / move.target
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Path(move.source).rename(target)
+    _lose(house)
+    assert {case.case_id for case in house.cases()} == {first.case_id, second.case_id}
+    live_on(house)
+    assert set(house.states().values()) == {State.DONE}
+    assert house.started() == 2
+    names = [name.split("/")[0] for name in house.files("archive") if name.endswith(".dcm")]
+    assert sorted(map(names.count, set(names))) == [12, 12]
+
+
+def _two_series(build: Build) -> tuple[House, Case, Case]:
+    """Drop a folder with two series and let it be taken; two cases, the first one's claim."""
+    house = build(intake=QUICK)
+    folder = house.root / "inbox" / "Anna"
+    for number in (1, 2):
+        write_series(
+            folder, name=f"{number}-{{}}.dcm", series=f"{SERIES}.{number}", SeriesNumber=str(number)
+        )
+    take(house, 30.0)
+    first, second = house.cases()
+    return house, first, second
 
 
 def test_a_series_that_is_held_back_is_held_again(build: Build) -> None:

@@ -120,6 +120,7 @@ class _Work:
             places=places,
             rules=rules_of(self._settings),
             knows_payment=base.knows_payment if base else lambda _case_id, _job_id: False,
+            is_outdated=bool(why) or base is None,
         )
         recovery = judge.judged()
         is_needed = bool(why) or base is None

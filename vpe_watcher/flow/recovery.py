@@ -57,7 +57,10 @@ class Recovery:
 
 
 class Judge:
-    """Compares rows with folders. `knows_payment` asks the old state file, as the start does."""
+    """Compares rows with folders. `knows_payment` asks the old state file, as the start does.
+
+    `is_outdated`: the folders know more than the rows.
+    """
 
     def __init__(
         self,
@@ -68,6 +71,7 @@ class Judge:
         places: Places,
         rules: Rules,
         knows_payment: Callable[[str, str | None], bool],
+        is_outdated: bool,
     ) -> None:
         self._found = found
         self._rows = rows
@@ -75,6 +79,8 @@ class Judge:
         self._places = places
         self._rules = rules
         self._knows_payment = knows_payment
+        self._is_outdated = is_outdated
+        self._parts = dict(self._parts_named()) if is_outdated else {}
         self._recovery = Recovery()
         self._jobs = {row.job_id: row.case_id for row in rows.values() if row.job_id}
 
@@ -82,12 +88,15 @@ class Judge:
         """Return what is to be done, cases in the order in which they were claimed."""
         for case_id in self._found.case_ids:
             claim = self._found.claims.get(case_id)
-            if claim is not None and (claim.entries or claim.evidence is not None):
+            if claim is not None and not claim.is_empty:
                 self._judge_claim(claim)
             else:
                 self._judge_rest(case_id)
                 if claim is not None:
                     self._recovery.empty.append(claim)
+        for case_id, part in self._parts.items():
+            if not self._is_known(case_id):
+                self._put(replace(part.case, is_settling=True), part, Way.AGAIN)
         return self._recovery
 
     # --- at rest ----------------------------------------------------------------------------------
@@ -148,21 +157,45 @@ class Judge:
             self._paid(claim, recorded)
         elif recorded is not None:
             self._again(recorded)
-        else:
+        elif claim.case_id not in self._parts:
             self._recovery.put_back.append(claim)
-        for part in _parts(claim):
-            if not self._is_known(part.case.case_id):
-                self._put(replace(part.case, is_settling=True), part, Way.AGAIN)
 
     def _is_behind(self, row: Case, claim: Claim, recorded: Recorded | None) -> bool:
         """Tell whether the evidence is newer than a row."""
         if recorded is not None and recorded.case.retries != row.retries:
             return recorded.case.retries > row.retries
+        if claim.is_damaged:
+            return self._is_outdated and not row.paid
         return claim.is_paid and not self._knows_payment(row.case_id, claim.job_id)
 
     def _is_known(self, case_id: str) -> bool:
-        known = (self._rows, self._found.claims, self._found.rests, self._found.deliveries)
+        known = (self._rows, self._recovery.ways, self._found.rests, self._found.deliveries)
         return any(case_id in one for one in known)
+
+    def _parts_named(self) -> Iterator[tuple[str, Recorded]]:
+        """Yield the cases that are yet to be taken out of the claim of their folder's first case.
+
+        Some of their files may be in a claim of their own already. What is put back has no parts.
+        """
+        for claim in self._found.claims.values():
+            parts = (claim.evidence or {}).get(PARTS)
+            is_put_back = not claim.is_paid and _recorded(claim) is None
+            if is_put_back or not isinstance(parts, dict):
+                continue
+            for case_id, record in parts.items():
+                try:
+                    part = claimed_case(case_id, claim.recipe, record)
+                except UNREADABLE:
+                    continue
+                if self._is_there(part.case):
+                    yield case_id, part
+
+    def _is_there(self, part: Case) -> bool:
+        claims = self._places.claims(part.recipe)
+        return all(
+            self._disk.exists(Path(move.source)) or self._disk.exists(claims / move.target)
+            for move in part.moves
+        )
 
     def _paid(self, claim: Claim, recorded: Recorded | None) -> None:
         """Go on waiting for the job of a claim that may be paid; without one a person decides."""
@@ -234,7 +267,11 @@ class Judge:
         return case.job, recorded.request_key
 
     def _bare(self, claim: Claim) -> Recorded:
-        """Return what is known of a case whose evidence is that of an earlier version."""
+        """Return what is known of a case whose evidence has no record: its row, if there is one."""
+        row = self._rows.get(claim.case_id)
+        if row is not None:
+            key = request_key(row.job, row.engine_version)
+            return Recorded(_anew(row, claim.job_id), key, content_key(row.inputs) or None)
         recipe = self._rules.recipes.get(claim.recipe)
         names = [name for name in claim.entries if not name.endswith(".json")] or [claim.case_id]
         case = Case(
@@ -252,6 +289,23 @@ class Judge:
             times=dict.fromkeys(TIMES),
         )
         return Recorded(case, "", None)
+
+
+def _anew(row: Case, job_id: str | None) -> Case:
+    """Return a row as its case is before anything is sent; another paid job is another's turn."""
+    is_another = row.paid and row.job_id is not None and row.job_id != job_id
+    return replace(
+        row,
+        state=State.CLAIMING,
+        verdict=None,
+        job_id=None,
+        generation=row.generation + is_another,
+        publishing=False,
+        problem=None,
+        due_step=None,
+        due_problem=None,
+        outputs=(),
+    )
 
 
 def _without_job(case: Case) -> Case:
@@ -286,18 +340,6 @@ def _recorded(claim: Claim) -> Recorded | None:
         return claimed_case(claim.case_id, claim.recipe, record)
     except UNREADABLE:
         return None
-
-
-def _parts(claim: Claim) -> Iterator[Recorded]:
-    """Yield the cases whose files still lie in the claim of the first case of their folder."""
-    parts = (claim.evidence or {}).get(PARTS)
-    for case_id, record in parts.items() if isinstance(parts, dict) else ():
-        try:
-            part = claimed_case(case_id, claim.recipe, record)
-        except UNREADABLE:
-            continue
-        if all(Path(move.source).exists() for move in part.case.moves):
-            yield part
 
 
 def _with_slices(ended: Case, claimed: Case) -> tuple[Input, ...]:

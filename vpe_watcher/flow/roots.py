@@ -273,12 +273,14 @@ def _claims_in(disk: Disk, claims: Path) -> tuple[tuple[str, PaidJob | None], ..
 
 
 def _paid_job(disk: Disk, path: Path) -> PaidJob | None:
-    """Return the job that the evidence in a claim says may be paid."""
-    if not disk.exists(path):
-        return None
+    """Return the job that the evidence in a claim says may be paid.
+
+    What cannot be read contradicts no state file: only where that is outdated would it matter, and
+    then the marker tells; `recover` takes it for paid.
+    """
     try:
         document = json.loads(disk.read(path, at_most=EVIDENCE_AT_MOST))
-    except (ValueError, OSError):
+    except (ValueError, OSError, RecursionError):
         return None
     if not isinstance(document, dict) or document.get("may_be_paid") is not True:
         return None

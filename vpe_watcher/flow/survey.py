@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from vpe_watcher.adapters.files import Disk
+from vpe_watcher.adapters.files import Disk, draft_name
 from vpe_watcher.core.model import Case, FileMark, Input, Kind, Slice
 from vpe_watcher.core.records import UNREADABLE, Recorded, rested_case
 from vpe_watcher.core.series import gathered, series_zip_name
@@ -25,7 +25,10 @@ _ID_LINE = "Case id: "
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A claim folder: its visible entries, its evidence, and a document of ours among the files."""
+    """A claim folder: what people's files are in it, its evidence, a document of ours among them.
+
+    `is_damaged`: there is evidence, and it cannot be read.
+    """
 
     case_id: str
     recipe: str
@@ -33,11 +36,17 @@ class Claim:
     entries: tuple[str, ...]
     evidence: Mapping[str, Any] | None = None
     document: Recorded | None = None
+    is_damaged: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether there is neither a file of people's nor evidence in it."""
+        return not self.entries and self.evidence is None and not self.is_damaged
 
     @property
     def is_paid(self) -> bool:
-        """Tell whether the evidence says that money may have gone into it."""
-        return self.evidence is not None and self.evidence.get("may_be_paid") is True
+        """Tell whether money may have gone into it: evidence that cannot be read may say so."""
+        return self.is_damaged or bool(self.evidence and self.evidence["may_be_paid"])
 
     @property
     def job_id(self) -> str | None:
@@ -99,6 +108,8 @@ def survey(disk: Disk, places: Places) -> Survey:
     for root in (places.archive, places.failed):
         for ending in _endings(disk, root, found):
             _keep_last(found.rests, ending)
+    for case_id in found.claims.keys() & found.rests.keys():
+        found.claims[case_id] = _without_copy(found.claims[case_id], found.rests[case_id])
     for root in dict.fromkeys(places.outboxes.values()):
         for ending in _endings(disk, root, found):
             _keep_last(found.deliveries, ending)
@@ -123,14 +134,28 @@ def _claims(disk: Disk, folder: Path, recipe: str) -> Iterator[Claim]:
         claim = folder / case_id
         if (entry := disk.look(claim)) is None or entry.kind is not Kind.FOLDER:
             continue
-        entries = tuple(
-            name for name in _names(disk, claim) if name != EVIDENCE and not name.endswith(ARRIVING)
-        )
-        evidence = _json(disk, claim / EVIDENCE)
+        ours = {EVIDENCE, draft_name(EVIDENCE)}
+        entries = tuple(name for name in _names(disk, claim) if name not in ours)
+        evidence = _evidence(disk, claim / EVIDENCE)
+        is_damaged = evidence is None and disk.exists(claim / EVIDENCE)
         document = None
         if evidence is None:
             document = next(_documents_of(disk, claim, entries, case_id), None)
-        yield Claim(case_id, recipe, claim, entries, evidence, document)
+        yield Claim(case_id, recipe, claim, entries, evidence, document, is_damaged)
+
+
+def _without_copy(claim: Claim, rest: Ending) -> Claim:
+    """Leave out the copy in which a folder was being brought back, for a retry, from its rest."""
+    copy = f"{rest.recorded.case.content}{ARRIVING}"
+    is_folder = copy != ARRIVING
+    return replace(claim, entries=tuple(n for n in claim.entries if not (is_folder and n == copy)))
+
+
+def _evidence(disk: Disk, path: Path) -> Mapping[str, Any] | None:
+    """Return evidence that says whether it may be paid; None when there is no such."""
+    document = _json(disk, path)
+    says = document is not None and isinstance(document.get("may_be_paid"), bool)
+    return document if says else None
 
 
 def _documents_of(
@@ -259,6 +284,6 @@ def _json(disk: Disk, path: Path) -> Mapping[str, Any] | None:
         return None
     try:
         document = json.loads(disk.read(path, at_most=EVIDENCE_AT_MOST))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return document if isinstance(document, dict) else None
