@@ -115,3 +115,19 @@ def test_what_cannot_be_renamed_is_blocked_and_stops_no_other(build: Build, numb
     disk.is_busy = False
     house.live(120)
     assert house.states()["busy"] is State.DONE
+
+
+def test_what_could_not_be_read_at_the_first_scan_is_not_new_when_it_can(build: Build) -> None:
+    """With existing = "ignore" it lay there before, whoever was allowed to see it."""
+    house = build(intake={"existing": "ignore"})
+    house.drop("visit/scan.nii", nifti(seed=3))
+    (house.root / "inbox" / "visit").chmod(0)
+    with unprivileged(house):
+        house.live(60)
+        (house.root / "inbox" / "visit").chmod(0o755)
+        house.live(60)
+        assert house.cases() == []
+        house.drop("visit/another.stl", b"solid x\nendsolid x\n")
+        house.drop("good.nii")
+        house.live(120)
+        assert house.states()["good"] is State.DONE

@@ -366,3 +366,21 @@ def test_a_known_folder_that_was_closed_for_a_while_is_still_known(
     house.look()
     settled(house)
     assert len(house.cases()) == 1
+
+
+def test_what_could_not_be_read_at_the_first_scan_is_not_new_when_it_can(
+    build: Build, export: Path
+) -> None:
+    """It lay there before: nothing of it is sent, and a study that comes is."""
+    study(export, 1)
+    (export / "PAT1").chmod(0)
+    pacs = {"inbox": str(export), "leave_in_place": True}
+    house = build(intake=QUICK, recipes={"pacs": pacs})
+    with unprivileged(house):
+        house.live(60)
+    (export / "PAT1").chmod(0o755)
+    house.live(60)
+    assert house.cases() == []
+    study(export, 2)
+    house.live(120)
+    assert house.states() == {"PAT2": State.DONE}

@@ -32,6 +32,7 @@ from vpe_watcher.core.model import Case, Input, Kind
 from vpe_watcher.core.plans import Plan
 from vpe_watcher.flow.facts import read_facts
 from vpe_watcher.flow.looks import seen_in
+from vpe_watcher.flow.options import UNREAD
 from vpe_watcher.flow.places import HELD_NOTE, HIDDEN, root_key
 from vpe_watcher.flow.sightings import lasting
 
@@ -258,7 +259,7 @@ def _is_unwanted(place: Place, top: str, seen: list[Seen], queries: Queries) -> 
         return False
     before = queries.existing(root_key(place.recipe, place.folder)).get(top)
     group = next((one for one in grouped(seen, place.rules) if one.path == top), None)
-    return group is not None and before == lasting(group)
+    return group is not None and before in {lasting(group), UNREAD}
 
 
 def _companion(place: Place, relative: str) -> Iterable[str]:

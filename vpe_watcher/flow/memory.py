@@ -17,7 +17,7 @@ from vpe_watcher.core.content import USABLE, Facts
 from vpe_watcher.core.grouping import JOB_JSON, SIDECAR, Group, Rules, Seen, ignored_by
 from vpe_watcher.core.model import Kind
 from vpe_watcher.flow.blame import can_use
-from vpe_watcher.flow.options import Options
+from vpe_watcher.flow.options import UNREAD, Options
 from vpe_watcher.flow.places import root_key
 from vpe_watcher.flow.ports import Ports
 
@@ -65,7 +65,9 @@ class Memory:
         So are folders directly in the root that are `refused`: nobody knows what is in them.
         """
         if is_full and not self._ports.store.is_scanned(self._key):
-            self._record_first_scan(seen, rules)
+            self._record_first_scan(seen, rules, refused)
+        elif is_full:
+            self._learn_unread(seen, rules, refused)
         known = self._loaded()
         files = [item for item in seen if item.kind is Kind.FILE]
         if is_full:  # what is gone needs no room in memory
@@ -191,16 +193,31 @@ class Memory:
             self._known = self._ports.store.marks(self._key)
         return self._known
 
-    def _record_first_scan(self, seen: Iterable[Seen], rules: Rules) -> None:
+    def _record_first_scan(
+        self, seen: Iterable[Seen], rules: Rules, refused: Collection[str]
+    ) -> None:
+        unread: dict[str, str] = {}
         if not self._options.takes_existing:
-            files = [
-                Remembered(item.path, item.mark.size, item.mark.mtime_ns)
-                for item in seen
-                if item.kind is Kind.FILE and not ignored_by(item.path, item.kind, rules)
-            ]
-            self._ports.store.remember(self._key, files)
-            self._known = None
-        self._ports.store.record_first_scan(self._key, {})
+            self._remember_all(seen, rules)
+            unread = dict.fromkeys(refused, UNREAD)
+        self._ports.store.record_first_scan(self._key, unread)
+
+    def _learn_unread(self, seen: Sequence[Seen], rules: Rules, refused: Collection[str]) -> None:
+        """Remember what lay there at the first scan, and could not be read then."""
+        for top, sight in self._ports.store.existing(self._key).items():
+            if sight == UNREAD and top not in refused:
+                below = [item for item in seen if item.path.partition("/")[0] == top]
+                self._remember_all(below, rules)
+                self._ports.store.learn_existing(self._key, top, None)
+
+    def _remember_all(self, seen: Iterable[Seen], rules: Rules) -> None:
+        files = [
+            Remembered(item.path, item.mark.size, item.mark.mtime_ns)
+            for item in seen
+            if item.kind is Kind.FILE and not ignored_by(item.path, item.kind, rules)
+        ]
+        self._ports.store.remember(self._key, files)
+        self._known = None
 
 
 def _is_usable(fact: Facts | None) -> bool:

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from vpe_watcher.flow.places import root_key
 
+# The sight of what lay in a root at its very first scan and could not be read then.
+UNREAD = "unread"
+
 
 @dataclass(frozen=True, slots=True)
 class Options:

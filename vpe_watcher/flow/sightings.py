@@ -19,7 +19,7 @@ from vpe_watcher.core.model import FileMark, Proof
 from vpe_watcher.flow.facts import read_facts
 from vpe_watcher.flow.looks import seen_in
 from vpe_watcher.flow.memory import Memory
-from vpe_watcher.flow.options import Options
+from vpe_watcher.flow.options import UNREAD, Options
 from vpe_watcher.flow.ports import Ports
 
 PROOF_DUTY = 0.1  # of the time may go into proving files that turn out to be still growing
@@ -191,8 +191,18 @@ class Sightings:
             return {}
         if is_full and not store.is_scanned(self._options.key):
             found = {path: lasting(one) for path, one in groups.items()}
-            store.record_first_scan(self._options.key, found)
-        return store.existing(self._options.key)
+            unread = dict.fromkeys(found.keys() & self.refused.keys(), UNREAD)
+            store.record_first_scan(self._options.key, found | unread)
+        return {
+            path: self._learned(groups[path]) if sight == UNREAD and path in groups else sight
+            for path, sight in store.existing(self._options.key).items()
+        }
+
+    def _learned(self, group: Group) -> str:
+        """Return the sight of what could not be read at the first scan, as it is now."""
+        if group.path not in self.refused:
+            self._ports.store.learn_existing(self._options.key, group.path, lasting(group))
+        return lasting(group)
 
     # --- reading ----------------------------------------------------------------------------------
 

@@ -128,6 +128,17 @@ class DaemonVerbs(Verbs):
                 [(name, path, mark) for path, mark in existing.items()],
             )
 
+    def learn_existing(self, name: str, path: str, sight: str | None) -> None:
+        """Record how a path looks that could not be read at the first scan; None: forget it."""
+        with self.database.transaction() as connection:
+            if sight is None:
+                sql, parameters = "DELETE FROM existing WHERE root = ? AND path = ?", (name, path)
+                connection.execute(sql, parameters)
+            else:
+                connection.execute(
+                    "UPDATE existing SET sight = ? WHERE root = ? AND path = ?", (sight, name, path)
+                )
+
     def want(self, name: str, path: str) -> None:
         """Record that a path in a root is wanted, though it may lie there at the first scan."""
         with self.database.transaction() as connection:
