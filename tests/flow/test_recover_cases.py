@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.flow.house import House, binary_stl, nifti
-from tests.flow.lost_states import backup, bring, delete, live_on, mend, refusal, restore, take
+from tests.flow.lost_states import (
+    backup,
+    bring,
+    delete,
+    live_on,
+    mend,
+    refusal,
+    restore,
+    state_file,
+    take,
+)
 from tests.flow.series import SERIES, write_series
 from tests.flow.test_series import NAME, QUICK, sent
 from vpe_watcher.adapters.files import Disk
+from vpe_watcher.adapters.store.database import mapped_errors
+from vpe_watcher.adapters.store.soundness import QuickCheck
+from vpe_watcher.app import recovering
 from vpe_watcher.core.errors import ConfigError, TryAgainLater
 from vpe_watcher.core.model import Case, State
 from vpe_watcher.flow.recovery import Way
@@ -601,6 +617,66 @@ def test_a_damaged_file_is_kept(house: House) -> None:
     assert house.settings.state_file.stat().st_mode & 0o777 == 0o600
     house.start()
     assert house.states() == {"scan": State.DONE}
+
+
+def test_a_header_of_no_known_format_is_damage(house: House) -> None:
+    """SQLite calls it an error and not damage; no other trouble has this name."""
+    _steps(house, "scan", State.DONE)
+    house.close()
+    with state_file(house).open("r+b") as file:
+        file.seek(47)
+        file.write(b"\x09")
+    assert mend(house).kept is not None
+    house.start()
+    assert house.states() == {"scan": State.DONE}
+
+
+@pytest.mark.parametrize("name", ["SQLITE_IOERR_READ", "SQLITE_BUSY", "SQLITE_FULL"])
+def test_trouble_that_passes_is_no_damage(
+    house: House, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sound file on a sick disk is not moved aside."""
+    _steps(house, "scan", State.DONE)
+    house.close()
+    error = sqlite3.OperationalError()
+    error.sqlite_errorname = name
+
+    def fault(_self: QuickCheck) -> str:
+        with mapped_errors():
+            raise error
+
+    monkeypatch.setattr(QuickCheck, "fault", fault)
+    with pytest.raises(TryAgainLater, match=name) as caught:
+        mend(house)
+    assert caught.value.exit_code == 75
+    monkeypatch.undo()
+    assert mend(house).why == ""
+
+
+def test_a_state_file_that_cannot_be_opened_is_no_damage(house: House) -> None:
+    """What lies there is left alone."""
+    house.close()
+    delete(house)
+    state_file(house).mkdir()
+    with pytest.raises(TryAgainLater, match="SQLITE_CANTOPEN"):
+        mend(house)
+    assert state_file(house).is_dir()
+
+
+def test_no_room_for_the_copy(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The words are those of a full disk, and not of a missing folder."""
+    _steps(house, "scan", State.WAITING)
+    backup(house)
+    house.close()
+    restore(house)
+
+    def full(_source: Path, _target: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(recovering, "copy_state", full)
+    with pytest.raises(TryAgainLater, match="No space left") as caught:
+        mend(house)
+    assert "Free space" in caught.value.hint
 
 
 def test_a_sound_file_is_left_as_it_is(house: House) -> None:

@@ -27,7 +27,7 @@ from vpe_watcher.app.assembly import (
     places_of,
     rules_of,
 )
-from vpe_watcher.core.errors import ConfigError, EnvironmentFault, TryAgainLater
+from vpe_watcher.core.errors import ConfigError, EnvironmentFault, TryAgainLater, WatcherError
 from vpe_watcher.flow.places import HIDDEN, root_key
 from vpe_watcher.flow.recovery import Judge, Recovery
 from vpe_watcher.flow.roots import Marker, check_identity, read_marker
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 BUILT = ".recovered"
 DAMAGED_WORDS = "The state file is damaged: "
 FILES = ("", "-wal", "-shm")
+_MOUNT = "Mount or make it"
+_LOOK = "Look at its disk, its mount and its permissions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ def recover(
     """Bring the state file in line with the folders. The caller holds the daemon's lock.
 
     Raises:
-        TryAgainLater: a folder is not there now.
+        TryAgainLater: a folder is not there now, or the state file cannot be read or written now.
         ConfigError: the state file and the folders, or two folders, belong to different daemons.
     """
     work = _Work(settings, disk=disk, now=now, fresh_id=fresh_id)
@@ -95,11 +97,16 @@ class _Work:
 
     def done(self, resume: str) -> Recovered:
         markers = self._markers()
-        base, fault = self._base()
+        try:
+            base, fault = self._base()
+        except EnvironmentFault as error:
+            raise _later(error) from error
         try:
             return self._rebuilt(base, fault, markers, resume)
         except OSError as error:
-            raise _folder_away(f"a folder cannot be read: {error.strerror}") from error
+            raise _folder_away(f"one cannot be used: {error.strerror}", hint=_LOOK) from error
+        except EnvironmentFault as fault:
+            raise _later(fault) from fault
         finally:
             if base is not None:
                 base.database.close()
@@ -181,7 +188,11 @@ class _Work:
         return markers
 
     def _base(self) -> tuple[Store | None, str]:
-        """Open the state file if it is of use; else say why not."""
+        """Open the state file if it is of use; else say why not.
+
+        Raises:
+            EnvironmentFault, ConfigError: it cannot be read now, or is not ours.
+        """
         if not self.path.exists():
             return None, "the state file is missing"
         try:
@@ -190,11 +201,18 @@ class _Work:
             if error.code != DAMAGED:
                 raise
             return None, error.message
+        except EnvironmentFault as error:
+            if not _is_damage(error):
+                raise
+            return None, error.message
         try:
             check_at_start(store.database)
             with closing(QuickCheck(self.path)) as check:
                 fault = check.fault()
         except (ConfigError, EnvironmentFault) as error:
+            if not _is_damage(error):
+                store.database.close()
+                raise _later(error) from error
             fault = error.message
         if not fault:
             return store, ""
@@ -284,7 +302,15 @@ class _Work:
 
     def _copied(self) -> Path:
         target = self._free_name("before-recover")
-        copy_state(self.path, target)
+        try:
+            copy_state(self.path, target)
+        except OSError as error:
+            raise TryAgainLater(
+                f"No copy of the state file can be kept beside it: {error.strerror}.",
+                code="no_room_for_copy",
+                hint="Free space in its folder, and let the service's user write there; then run "
+                "`vpe-watcher recover` again: nothing was changed.",
+            ) from error
         return target
 
     def _sibling(self, suffix: str) -> Path:
@@ -334,9 +360,18 @@ class _Changes:
         )
 
 
-def _folder_away(what: str) -> TryAgainLater:
+def _is_damage(error: WatcherError) -> bool:
+    """Tell damage from trouble that passes; of a header of no known format SQLite says ERROR."""
+    return error.code == DAMAGED or "(SQLITE_ERROR)" in error.message
+
+
+def _later(error: WatcherError) -> TryAgainLater:
+    return TryAgainLater(error.message, code=error.code, hint=error.hint)
+
+
+def _folder_away(what: str, *, hint: str = _MOUNT) -> TryAgainLater:
     return TryAgainLater(
         f"Not all folders can be looked at: {what}.",
         code="folder_missing",
-        hint="Mount or make it, and run `vpe-watcher recover` again: what is in it counts.",
+        hint=f"{hint}, and run `vpe-watcher recover` again: what is in it counts.",
     )

@@ -44,6 +44,18 @@ def test_opening_again_keeps_everything(house: House) -> None:
     assert House(house.path).case().case_name == "scan"
 
 
+def test_a_backup_that_is_put_back_gets_its_wal(house: House) -> None:
+    """And what has it is not written to."""
+    house.close()
+    run_sql(house.path, "PRAGMA journal_mode = DELETE")
+    database = Database(house.path)
+    assert database.read("PRAGMA journal_mode")[0][0] == "wal"
+    database.close()
+    before = (house.path.stat().st_mtime_ns, house.path.read_bytes())
+    Database(house.path).close()
+    assert (house.path.stat().st_mtime_ns, house.path.read_bytes()) == before
+
+
 def make_newer(path: Path) -> None:
     """Do what a later version may do."""
     Database(path).close()

@@ -10,7 +10,7 @@ import re
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -168,6 +168,7 @@ class Database:
         if version:
             if self.read("PRAGMA application_id")[0][0] != APPLICATION_ID:
                 raise not_a_state_file(self.path)
+            self._use_wal()  # a backup that was put in its place uses none
             self._bring_up_to_date(version)
             return
         if self.read("SELECT name FROM sqlite_schema LIMIT 1"):
@@ -181,6 +182,12 @@ class Database:
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    def _use_wal(self) -> None:
+        """Set the journal of a file that has another; one that is in use gets it another time."""
+        if self.read("PRAGMA journal_mode")[0][0] != "wal":
+            with suppress(sqlite3.OperationalError):
+                self.connection().execute("PRAGMA journal_mode = WAL")
 
     def _bring_up_to_date(self, version_found: int) -> None:
         """Change an older schema step by step; each step and its record commit together.
