@@ -210,7 +210,14 @@ SCENARIOS = {
                 "outbox/again/result.json",
             ),
         ),
-        Scenario("far", case_folder, {"anna": DONE}, CASE, far=("archive", "outbox")),
+        Scenario(
+            "far",
+            case_folder,
+            {"anna": DONE},
+            CASE,
+            far=("archive", "outbox"),
+            is_sampled=True,
+        ),
         Scenario(
             "far_bad", bad_files, {"cut": FAILED, "text": FAILED}, BAD, jobs=0, far=("failed",)
         ),
@@ -221,7 +228,7 @@ SCENARIOS = {
             ("failed/scan/error.json", "failed/scan/error.txt", "failed/scan/scan.nii"),
             options=Options(success=False),
         ),
-        Scenario("retry", refused_then_retried, {"scan": DONE}, SCAN),
+        Scenario("retry", refused_then_retried, {"scan": DONE}, SCAN, is_sampled=True),
         Scenario(
             "far_retry",
             refused_folder_then_retried,

@@ -16,7 +16,7 @@ from vpe_watcher.core.model import State
 
 CHOSEN = ("file", "far", "far_bad", "held_retry", "far_retry", "deleted", "series", "split")
 # Ten to thirty seconds each: with make test-real.
-LONG = ("split", "far_retry", "far", "deleted", "held_retry")
+LONG = ("split", "far_retry", "far", "deleted", "held_retry", "series")
 
 
 @contextmanager
