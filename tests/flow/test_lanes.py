@@ -10,6 +10,7 @@ from vpe_watcher.adapters.store import Store, UnderWay
 from vpe_watcher.core.errors import EnvironmentFault
 from vpe_watcher.core.machine import Patience
 from vpe_watcher.core.model import FAILING, State
+from vpe_watcher.flow.agenda import Due, Line
 from vpe_watcher.flow.breakers import Breakers
 from vpe_watcher.flow.schedule import FOLDER_LANES, LANES, SILENCE, USES, Limits, Schedule
 
@@ -211,3 +212,12 @@ def test_a_probe_that_hangs_leaves_the_breaker_to_others(desk: Desk) -> None:
     assert desk.take() == {}
     desk.silence("inbox:teeth")
     assert desk.take() == {"default": 1}
+
+
+def test_what_waits_for_another_of_its_kind_is_looked_at_again_by_a_run_once(desk: Desk) -> None:
+    """However short the longest backoff is: the other may have turned out to be another scan."""
+    line = Line(State.CLAIMING, "teeth", is_counted=False)
+    desk.schedule.put("teeth-0", Due(desk.now + 0.5, line, waits_for_same=True))
+    assert not desk.schedule.is_idle(within_s=0.1)
+    desk.schedule.put("teeth-0", Due(desk.now + 0.5, line))
+    assert desk.schedule.is_idle(within_s=0.1)

@@ -77,7 +77,9 @@ def running_receiver(root: Path) -> Iterator[Receiver]:
         (root / name).mkdir(parents=True, exist_ok=True, mode=0o700)
     config = root / "vpe-watcher.toml"
     config.touch(mode=0o600)
-    config.write_text(CONFIG.format(url="http://127.0.0.1:9", intake="", limits="", recipes=""))
+    config.write_text(
+        CONFIG.format(archive="archive", url="http://127.0.0.1:9", intake="", limits="", recipes="")
+    )
     _adopt(root)
     command = [COMMAND, "receive", "--listen", "127.0.0.1:0", "--config", str(config)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:

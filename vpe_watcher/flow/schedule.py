@@ -289,8 +289,7 @@ class Schedule:
             gated = self._gated()
             return all(
                 case_id in gated
-                or (due.waits_for_same and bool(gated))
-                or (due.state is not State.WAITING and due.at > now + within_s)
+                or (bool(gated) if due.waits_for_same else _is_far(due, now + within_s))
                 for case_id, due in self._agenda.items()
             )
 
@@ -389,6 +388,11 @@ class Schedule:
         with self._lock:
             due = self._agenda.get(case_id)
         return self._limits.budgets.get(due.line.recipe, {}) if due else {}
+
+
+def _is_far(due: Due, moment: float) -> bool:
+    """Tell whether a case's step is due after a moment, and no job is being processed."""
+    return due.state is not State.WAITING and due.at > moment
 
 
 def _only_its_rest(line: Line, roots: frozenset[str]) -> frozenset[str]:
