@@ -70,7 +70,7 @@ def test_kills_in_one_upload_hold_that_scan_alone(tmp_path: Path, engine: Engine
         assert machine.run("retry", bad["case_id"]).returncode == 0
         machine.wait(lambda: machine.states()["bad"] == "done")
     died = [event for event in machine.events() if event["event"] == "daemon.died"]
-    assert 5 <= len(died) == lives
+    assert 5 <= len(died) <= lives  # a life that is killed before it takes over does not count
     assert any("one at a time" in event["reason"] for event in died)
     jobs = engine.ledger()["jobs"]
     assert [job["started"] for job in jobs] == [1] * (1 + len(INNOCENT))
