@@ -7,17 +7,19 @@ import json
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from tests.crash.lives import Stage
 from tests.crash.scenario import Scenario
 from vpe_watcher.core.model import Case, State
-from vpe_watcher.flow.places import HIDDEN
+from vpe_watcher.flow.places import HIDDEN, records_in
 from vpe_watcher.sandbox.ledger import Job, JobInput
 
 ROOTS = ("inbox", "outbox", "archive", "failed")
 PLACES = (*ROOTS, "export")  # nothing may ever be written into the last
+RECORDED = ("outbox", "archive", "failed")
 RESTS = {"archive": ("result.json",), "failed": ("error.json", "error.txt")}
 DELIVERED = {State.DONE, State.PARTIAL, State.DUPLICATE}
 DIFFERS = ("case_id", "job_id", "duplicate_of", "times", "when", "engine_result")
@@ -30,6 +32,7 @@ def broken_laws(stage: Stage, scenario: Scenario) -> list[str]:
         *_cases(cases, scenario),
         *_database(stage),
         *_folders(stage, scenario, cases),
+        *_records(stage),
         *_inputs(stage),
         *_deliveries(stage, cases),
         *_engine(stage, scenario, cases),
@@ -38,7 +41,7 @@ def broken_laws(stage: Stage, scenario: Scenario) -> list[str]:
 
 def broken_at_death(stage: Stage) -> list[str]:
     """Return what is wrong on the disk that a death has left: nothing is lost or half visible."""
-    return [*_nothing_lost(stage), *_nothing_half_visible(stage)]
+    return [*_nothing_lost(stage), *_nothing_half_visible(stage), *_nothing_unrecorded(stage)]
 
 
 def _nothing_lost(stage: Stage) -> Iterator[str]:
@@ -106,6 +109,30 @@ def _explained(folder: Path, documents: tuple[str, ...]) -> Iterator[str]:
             yield f"{where} was visible with half of {name}"
 
 
+def _nothing_unrecorded(stage: Stage) -> Iterator[str]:
+    """Ask for a record of the last ending of each case that people see, in whatever root."""
+    last: dict[str, int] = {}
+    for case_id, attempts in (one for root in RECORDED for one in _endings(stage, root)):
+        last[case_id] = max(attempts, last.get(case_id, 0))
+    known = [one for root in RECORDED for one in _recorded(stage, root)]
+    yield from (f"case {one[0]} had ended without a record" for one in last.items() - known)
+
+
+def _endings(stage: Stage, root: str) -> list[tuple[str, int]]:
+    name = RESTS.get(root, RESTS["archive"])[0]
+    found = []
+    for folder in _visible_folders(stage, root):
+        with suppress(FileNotFoundError, ValueError):
+            document = json.loads((folder / name).read_bytes())
+            found.append((document["case_id"], document["attempts"]))
+    return found
+
+
+def _recorded(stage: Stage, root: str) -> list[tuple[str, int]]:
+    paths = records_in(stage.root / root).glob("[!.]*.json")
+    return [(path.stem, json.loads(path.read_bytes())["attempts"]) for path in paths]
+
+
 def picture(stage: Stage) -> dict[str, str]:
     """Return what people see: each visible file with a digest of what is in it.
 
@@ -166,19 +193,30 @@ def _folders(stage: Stage, scenario: Scenario, cases: list[Case]) -> Iterator[st
         for root in ROOTS
         for path in (stage.root / root / ".vpe-watcher").rglob("*")
     )
-    # the folders of claims and of staging stay, empty
+    # the folders of claims, of staging and of records stay, empty but for those of cases at rest
     left = [
         str(path)
         for path in hidden
         if not kept & set(path.parts) and path.parts[2:] not in {("marker.json",), ("house",)}
     ]
-    if left := [path for path in left if not path.endswith("/staging")]:
+    kept_records = tuple(f"{root}/{HIDDEN}/records/" for root in RESTS)  # see _records
+    left = [path for path in left if not path.startswith(kept_records)]
+    if left := [path for path in left if not path.endswith(("/staging", "/records"))]:
         yield f"left over: {left}"
     if (stage.root / "export" / HIDDEN).exists():
         yield "something was written where all is to be left in place"
     drafts = [path.name for path in (stage.root / "state").glob("*.tmp")]
     if drafts:
         yield f"left over in the state folder: {drafts}"
+
+
+def _records(stage: Stage) -> Iterator[str]:
+    """Hold the records of archive and failed against the folders there: one each."""
+    for root in RESTS:
+        names = {path.name for path in records_in(stage.root / root).glob("*")}
+        wanted = {f"{case_id}.json" for case_id, _ in _endings(stage, root)}
+        if names != wanted or set(_recorded(stage, root)) != set(_endings(stage, root)):
+            yield f"the records of {root} are {names}, its cases {wanted}"
 
 
 def _inputs(stage: Stage) -> Iterator[str]:

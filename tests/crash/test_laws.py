@@ -51,6 +51,20 @@ def _leave_a_draft(stage: Stage) -> None:
     (stage.root / "outbox/.vpe-watcher/staging/x").mkdir(parents=True)
 
 
+def _lose_the_record(stage: Stage) -> None:
+    (record,) = (stage.root / "archive/.vpe-watcher/records").iterdir()
+    record.unlink()
+
+
+def _leave_a_record(stage: Stage) -> None:
+    (stage.root / "outbox/.vpe-watcher/records/x.json").write_text('{"attempts": 1}')
+
+
+def _keep_an_old_record(stage: Stage) -> None:
+    (stage.root / "failed/.vpe-watcher/records").mkdir(parents=True)
+    (stage.root / "failed/.vpe-watcher/records/x.json").write_text('{"attempts": 1}')
+
+
 def _change_a_mesh(stage: Stage) -> None:
     (stage.root / "outbox/scan/mandible.stl").write_bytes(b"")
 
@@ -79,6 +93,9 @@ def _ask_for_tokens(stage: Stage) -> None:
         (_double_the_input, "scan.nii is in 2 places"),
         (_deliver_twice, "the folders hold"),
         (_leave_a_draft, "left over"),
+        (_leave_a_record, "left over"),
+        (_lose_the_record, "the records of archive are"),
+        (_keep_an_old_record, "the records of failed are"),
         (_change_a_mesh, "is not what its manifest says"),
         (_start_again, "jobs started: [2]"),
         (_leave_an_attempt, "an attempt is open"),
@@ -101,6 +118,7 @@ def test_a_broken_law_is_named(stage: Stage, break_it: Callable[[Stage], None], 
         (_lose_the_explanation, "archive/scan was visible without result.json"),
         (_half_fail, "failed/scan was visible without error.txt"),
         (_half_fail, "failed/scan was visible with half of error.json"),
+        (_lose_the_record, "had ended without a record"),
     ],
 )
 def test_a_law_of_any_moment_is_named(

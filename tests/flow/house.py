@@ -32,6 +32,7 @@ from vpe_watcher.sandbox.options import Options
 from vpe_watcher.sandbox.rules import Sandbox
 
 URL = "https://sandbox.test"
+RECORDS = ".vpe-watcher/records"
 NOBODY = 65534
 STL_JOB = {"outputFiles": {"meshes": [{"extension": ".stl", "structures": ["mandible"]}]}}
 
@@ -263,13 +264,19 @@ class House:
         )
 
     def leftovers(self) -> list[str]:
-        """List what lies in the hidden folders beyond markers."""
-        return sorted(
-            str(path.relative_to(self.root))
+        """List what lies in the hidden folders beyond markers, and records of what is at rest."""
+        kept = {f"archive/{RECORDS}", f"failed/{RECORDS}"}
+        found = (
+            path.relative_to(self.root)
             for name in ("inbox", "outbox", "archive", "failed")
             for path in (self.root / name).rglob("*")
             if ".vpe-watcher" in path.parts and path.is_file() and path.name != "marker.json"
         )
+        return sorted(str(path) for path in found if str(path.parent) not in kept)
+
+    def record(self, root: str, case_id: str) -> Path:
+        """Return where the record of a case in a root lies."""
+        return self.root / root / RECORDS / f"{case_id}.json"
 
     def issue_token(self) -> str:
         """Return an access token that the sandbox accepts, as somebody else would get it."""

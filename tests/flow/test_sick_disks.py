@@ -108,6 +108,28 @@ def test_archiving_names_the_folder_that_cannot_be_used(
     assert sick.files("archive") == ["scan/result.json", "scan/scan.nii"]
 
 
+@pytest.mark.parametrize(
+    ("state", "root"), [(State.DELIVERING, "outbox"), (State.ARCHIVING, "archive")]
+)
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES])
+def test_a_record_that_cannot_be_written_keeps_the_folder_back(
+    sick: House, disk: SickDisk, state: State, root: str, number: int
+) -> None:
+    """As for the document itself: nothing is visible before, the root is blamed, and it heals."""
+    sick.drop("scan.nii")
+    sick.live_until("scan", state)
+    disk.where, disk.number = "records", number
+    sick.live(60)
+    assert sick.states() == {"scan": state}
+    assert sick.files(root) == []
+    (breaker,) = sick.breakers()
+    assert breaker == ("disk" if number == errno.ENOSPC else root)
+    assert f"The folder of {root} " in sick.breaker(breaker).reason
+    disk.where = ""
+    all_is_delivered(sick)
+    assert (sick.files("archive"), sick.leftovers()) == (["scan/result.json", "scan/scan.nii"], [])
+
+
 def test_a_result_that_its_folder_refuses_is_its_cases_own_trouble(
     sick: House, disk: SickDisk
 ) -> None:

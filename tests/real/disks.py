@@ -130,11 +130,13 @@ def all_came_home(house: House, count: int) -> None:
 
 
 def leftovers(root: Path) -> list[str]:
-    """List what lies in hidden folders beyond markers."""
+    """List what lies in hidden folders beyond markers, and records of what is at rest."""
     names = ("inbox", "outbox", "archive", "failed")
     found = [path for name in names for path in (root / name).rglob("*") if path.is_file()]
     return [
         str(path.relative_to(root))
         for path in found
-        if ".vpe-watcher" in path.parts and path.name != "marker.json"
+        if ".vpe-watcher" in path.parts
+        and path.name != "marker.json"
+        and not path.is_relative_to(root / "archive/.vpe-watcher/records")
     ]

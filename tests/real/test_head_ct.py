@@ -34,7 +34,7 @@ NAMES = {
 BONE_HU = 300
 KEYS = {
     *("schema", "case_id", "case_name", "recipe", "status", "notice", "engine", "inputs"),
-    *("outputs", "times", "skipped", "attempts", "software", "engine_result", "record"),
+    *("outputs", "times", "skipped", "attempts", "software", "engine_result"),
 }
 TIMES = ["detected", "claimed", "submitted", "uploaded", "finished", "delivered"]
 

@@ -15,7 +15,7 @@ from tests.simulation.world import EXPORT, FULL, ROOTS, World
 from vpe_watcher.adapters.store import Begun, Database
 from vpe_watcher.core.machine import Decision
 from vpe_watcher.core.model import Case, FailureClass, Label, Outcome, State
-from vpe_watcher.flow.places import EVIDENCE, HELD_NOTE, HIDDEN
+from vpe_watcher.flow.places import EVIDENCE, HELD_NOTE, HIDDEN, record_in
 from vpe_watcher.sandbox.ledger import Job
 from vpe_watcher.sandbox.messages import Request
 from vpe_watcher.sandbox.rules import find_route
@@ -149,6 +149,17 @@ class Laws:
         start = EXPLAINED[root]
         if not any(one.startswith(start) for one in node.entries):
             raise Broken(f"{root}/{name} was visible without {start}")
+        for file in (one for one in node.entries.values() if isinstance(one, File)):
+            self._must_be_recorded(root, file)
+
+    def _must_be_recorded(self, root: str, file: File) -> None:
+        """Ask for the durable record of the case of which a document of ours tells."""
+        if b"vpe-watcher/result/" not in file.content and b"vpe-watcher/error/" not in file.content:
+            return
+        document = json.loads(file.content)
+        record = self._durable(record_in(self.world.base / root, document["case_id"]))
+        if json.loads(record or b"{}").get("attempts") != document["attempts"]:
+            raise Broken(f"a case was visible in {root} without a durable record")
 
     # --- the Engine -------------------------------------------------------------------------------
 
@@ -189,12 +200,16 @@ class Laws:
     def _must_have_evidence(self, recipe: str, case_id: str, job_id: str) -> None:
         inbox = self.world.settings.recipes[recipe].inbox
         path = inbox / HIDDEN / "simulated" / case_id / EVIDENCE
+        document = json.loads(self._durable(path) or b"{}")
+        if not document.get("may_be_paid") or document.get("job_id") != job_id:
+            raise Broken("a job is about to start without durable evidence of it")
+
+    def _durable(self, path: Path) -> bytes:
+        """Return what a power cut would leave of a file for certain; b"" when nothing."""
         node: Node | None = self.world.disk.root
         for name in path.parts[len(self.world.base.parts) :]:
             node = node.durable.get(name) if isinstance(node, Folder) else None
-        document = json.loads(node.synced) if isinstance(node, File) and node.synced else {}
-        if not document.get("may_be_paid") or document.get("job_id") != job_id:
-            raise Broken("a job is about to start without durable evidence of it")
+        return node.synced if isinstance(node, File) else b""
 
     def _check_started(self) -> None:
         """Ask for each job that has started whether it may cost."""
@@ -314,6 +329,8 @@ class Laws:
             if not isinstance(hidden, Folder) or not self._is_used(hidden):
                 continue  # what is left there goes at the root's next use
             for path in _files_below(hidden):
+                if path[0] == "records" and root.name in EXPLAINED:
+                    continue  # of a case at rest, or that people took away
                 if path != ("marker.json",) and not kept & set(path):
                     raise Broken(f"left over in {root.name}: {'/'.join(path)}")
             if self.world.disk.find(root / f"{HIDDEN}.probed"):

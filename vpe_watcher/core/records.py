@@ -1,7 +1,7 @@
 """A case as the JSON that our folders hold of it, and back: what `recover` builds rows from.
 
-A claim's evidence holds all of a row but what the Engine's answers can tell again; the documents of
-a case at rest hold what they do not say anyway. URLs that are secrets are in neither.
+A claim's evidence holds all of a row but what the Engine's answers can tell again; the record of a
+case at rest holds what its document does not say. URLs that are secrets are in neither.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from vpe_watcher.core.model import (
     Slice,
     State,
 )
-from vpe_watcher.core.wire import Json, without_urls
+from vpe_watcher.core.wire import Json, input_rows, without_urls
 
 RECORD, PARTS = "record", "parts"
 TIMES = ("detected", "claimed", "submitted", "uploaded", "finished", "delivered")
@@ -179,12 +179,18 @@ def _text(value: object) -> str | None:
 
 
 def rest_record(case: Case, *, names_series: bool) -> Json:
-    """Return what `result.json` and `error.json` hold for `recover` beside what they say anyway.
+    """Return what `recover` is to know beside what `result.json` or `error.json` says.
 
-    `names_series` false leaves out the UIDs of series.
+    `attempts` tells to which ending of the case it belongs; `names_series` false leaves out the
+    UIDs of series.
     """
     series = {str(one.modality): one.series_uid for one in case.inputs if one.series_uid}
     return {
+        "attempts": case.attempts,
+        "recipe": case.recipe,
+        "inputs": input_rows(case),
+        "skipped": [dict(entry) for entry in case.skipped],
+        "times": dict(case.times),
         "request_key": request_key(case.job, case.engine_version),
         "content_key": content_key(case.inputs),
         "engine_version": case.engine_version,
@@ -201,51 +207,55 @@ def rest_record(case: Case, *, names_series: bool) -> Json:
     }
 
 
-def rested_case(document: Mapping[str, Any], *, folder: str) -> Recorded:
+def rested_case(document: Mapping[str, Any], record: Mapping[str, Any], *, folder: str) -> Recorded:
     """Return the case of a `result.json` or `error.json` in the folder of this name.
 
-    The marks of its inputs hold their sizes alone. A document of an earlier version has no record:
-    then the content is told by the digests of its inputs, the request is not known ("").
+    `record` is what else is known of it: {} when that is lost, or stands in a document of an
+    earlier version. Without any the content is told by the digests of the inputs, as far as the
+    document names them, the request is not known (""), and what cannot be known for unpaid is paid.
+    The marks of its inputs hold their sizes alone.
 
     Raises:
-        KeyError, TypeError, ValueError, AttributeError, IndexError: it is no such document.
+        KeyError, TypeError, ValueError, AttributeError, IndexError: they make no sense.
     """
-    record = document.get(RECORD) or {}
-    inputs = tuple(_rested_input(row, record) for row in document.get("inputs") or ())
-    is_error = "result" not in str(document["schema"])
-    engine = document.get("engine") or {}
-    job_id = _text(document["job_id"] if is_error else engine.get("job_id"))
+    told = {**record, **document, **(document.get(RECORD) or {})}
+    series = dict(told.get("series") or {})
+    inputs = tuple(_rested_input(row, series) for row in told.get("inputs") or ())
+    is_error = "result" not in str(told["schema"])
+    state = _state_of(told, is_error=is_error)
+    engine = told.get("engine") or {}
+    job_id = _text(told["job_id"] if is_error else engine.get("job_id"))
+    may_be_paid = job_id is not None or state is State.CANCELLED  # held as unknown before, perhaps
     case = Case(
-        case_id=str(document["case_id"]),
-        case_name=str(document["case_name"]),
-        recipe=str(document.get("recipe") or "default"),
-        state=_state_of(document, is_error=is_error),
+        case_id=str(told["case_id"]),
+        case_name=str(told["case_name"]),
+        recipe=str(told.get("recipe") or "default"),
+        state=state,
         folder=folder,
-        content=str(record.get("content", "")),
-        sight=str(record.get("sight", "n:")),
-        job=dict(record.get("job") or {}),
-        job_json=tuple(map(str, record.get("job_json") or ())),
-        engine_version=str(record.get("engine_version") or engine.get("version") or ""),
+        content=str(told.get("content", "")),
+        sight=str(told.get("sight", "n:")),
+        job=dict(told.get("job") or {}),
+        job_json=tuple(map(str, told.get("job_json") or ())),
+        engine_version=str(told.get("engine_version") or engine.get("version") or ""),
         job_id=job_id,
-        paid=bool(record.get("may_be_paid", job_id is not None)),
-        generation=int(record.get("generation", 1)),
-        retries=int(document["attempts"]) - 1,
-        is_rerun=bool(record.get("is_rerun")),
-        is_counted=bool(record.get("is_counted", job_id is not None)),
-        late_for=str(record.get("late_for", "")),
-        skipped=tuple(dict(entry) for entry in document.get("skipped") or ()),
-        times=_times(document.get("times") or {}),
-        problem=_problem(document) if is_error else None,
+        paid=bool(told.get("may_be_paid", may_be_paid)),
+        generation=int(told.get("generation", 1)),
+        retries=int(told["attempts"]) - 1,
+        is_rerun=bool(told.get("is_rerun")),
+        is_counted=bool(told.get("is_counted", job_id is not None)),
+        late_for=str(told.get("late_for", "")),
+        skipped=tuple(dict(entry) for entry in told.get("skipped") or ()),
+        times=_times(told.get("times") or {}),
+        problem=_problem(told) if is_error else None,
         inputs=inputs,
         moves=(),
-        outputs=tuple(_outputs(document.get("outputs") or ())),
-        result_status="complete" if is_error else str(document["status"]),
-        engine_result=document.get("engine_result"),
-        duplicate_of=_text(document.get("duplicate_of")),
+        outputs=tuple(_outputs(told.get("outputs") or ())),
+        result_status="complete" if is_error else str(told["status"]),
+        engine_result=told.get("engine_result"),
+        duplicate_of=_text(told.get("duplicate_of")),
     )
-    series = frozenset(record.get("series") or ())
-    known = record.get("content_key") or ("" if series else content_key(inputs))
-    return Recorded(case, str(record.get("request_key", "")), known or None, series)
+    known = told.get("content_key") or ("" if series else content_key(inputs))
+    return Recorded(case, str(told.get("request_key", "")), known or None, frozenset(series))
 
 
 def _state_of(document: Mapping[str, Any], *, is_error: bool) -> State:
@@ -259,7 +269,7 @@ def _state_of(document: Mapping[str, Any], *, is_error: bool) -> State:
     }[document["status"]]
 
 
-def _rested_input(row: Mapping[str, Any], record: Mapping[str, Any]) -> Input:
+def _rested_input(row: Mapping[str, Any], series: Mapping[str, Any]) -> Input:
     modality = Modality(row["modality"])
     return Input(
         modality=modality,
@@ -267,7 +277,7 @@ def _rested_input(row: Mapping[str, Any], record: Mapping[str, Any]) -> Input:
         extension=str(row["extension"]),
         mark=FileMark(int(row["size"]), 0, 0, 0),
         sha256=_text(row["sha256"]),
-        series_uid=str((record.get("series") or {}).get(str(modality), "")),
+        series_uid=str(series.get(str(modality), "")),
     )
 
 

@@ -18,6 +18,16 @@ def root_key(recipe: str, inbox: Path) -> str:
     return f"inbox:{recipe} {inbox}"
 
 
+def records_in(root: Path) -> Path:
+    """Return the folder of the records of all cases whose folders lie in a root."""
+    return root / HIDDEN / "records"
+
+
+def record_in(root: Path, case_id: str) -> Path:
+    """Return the file that tells of a case what its document in a root does not say."""
+    return records_in(root) / f"{case_id}.json"
+
+
 def probes_in(root: Path, claims_of: str) -> tuple[Path, Path]:
     """Name a file of ours in a root, and where it is put to see whether it can be.
 
@@ -71,8 +81,11 @@ class Places:
 
     def resting(self, case: Case, verdict: State) -> Path:
         """Return where the input of a case with this verdict comes to rest."""
-        root = self.failed if verdict in FAILING else self.archive
-        return root / case.folder
+        return self.rest(verdict) / case.folder
+
+    def rest(self, verdict: State) -> Path:
+        """Return the root in which cases with this verdict come to rest."""
+        return self.failed if verdict in FAILING else self.archive
 
     def arriving(self, case: Case, verdict: State) -> Path:
         """Return where a copy across file systems is made before it comes to rest."""

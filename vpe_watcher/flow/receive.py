@@ -18,7 +18,6 @@ from vpe_watcher.core.errors import EngineFault, LinkExpired, StepFault, Transie
 from vpe_watcher.core.machine import AT_MOST_FRESH_POLLS
 from vpe_watcher.core.model import OK, Case, Input, Label, Outcome, Output, State
 from vpe_watcher.core.names import output_name
-from vpe_watcher.core.records import RECORD, rest_record
 from vpe_watcher.core.wire import (
     AVAILABLE,
     MISSING,
@@ -30,6 +29,7 @@ from vpe_watcher.core.wire import (
 from vpe_watcher.flow.blame import whose_fault
 from vpe_watcher.flow.contents import files_of
 from vpe_watcher.flow.ports import Ports
+from vpe_watcher.flow.records import keep_record
 from vpe_watcher.flow.reference import check_unchanged
 from vpe_watcher.flow.relocate import settle
 from vpe_watcher.flow.send import notify_again
@@ -206,6 +206,8 @@ def _remove_leftovers(case: Case, staging: Path, ports: Ports) -> None:
 
 def _publish(case: Case, staging: Path, ports: Ports) -> None:
     document = manifest_of(case, ports)
+    with blamed("outbox"):
+        keep_record(case, ports.places.outboxes[case.recipe], ports)
     try:
         ports.disk.write(staging / RESULT, as_text(document))
         ports.disk.rename(staging, ports.places.published(case))
@@ -223,13 +225,12 @@ def _published(case: Case, ports: Ports) -> Outcome:
 
 def manifest_of(case: Case, ports: Ports) -> dict[str, Any]:
     """Build a case's `result.json`, reading the patient's identifiers from its DICOM input."""
-    document = manifest(
+    return manifest(
         case,
         engine_url=ports.rules.engine_url,
         dicom=_identifiers(case, ports) if ports.rules.names_patients else None,
         software=ports.rules.software,
     )
-    return {**document, RECORD: rest_record(case, names_series=ports.rules.names_patients)}
 
 
 def _identifiers(case: Case, ports: Ports) -> dict[str, str] | None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
-from vpe_watcher.adapters.files import draft_name
+from vpe_watcher.adapters.files import blamed, draft_name
 from vpe_watcher.core.model import FAILING, OK, Case, FailureClass, Label, Outcome, Problem, State
 from vpe_watcher.core.moments import iso
-from vpe_watcher.core.records import RECORD, rest_record
-from vpe_watcher.core.wire import error_document, input_rows
+from vpe_watcher.core.wire import error_document
 from vpe_watcher.flow.blame import blamed_for
 from vpe_watcher.flow.claim import rename_all
 from vpe_watcher.flow.places import EVIDENCE
 from vpe_watcher.flow.ports import Ports
 from vpe_watcher.flow.receive import RESULT, as_text, manifest_of
+from vpe_watcher.flow.records import keep_record, remove_record
 from vpe_watcher.flow.relocate import relocate, settle
 from vpe_watcher.flow.taken import is_taken
 
@@ -46,10 +47,16 @@ def archive(case: Case, ports: Ports) -> Outcome:
         if not ports.places.is_in_place(case.recipe):
             _remove(ports.places.claim(case), ports)
             _remove(ports.places.arriving(case, verdict), ports)
-    if case.outputs:
+    if case.outputs or case.publishing:
         ports.guard("outbox")  # what is not mounted looks as if nothing were staged there
     with blamed_for(case, ports, "outbox"):
         _remove(ports.places.staging(case), ports)
+    with blamed("outbox"):
+        remove_record(case, ports.places.outboxes[case.recipe], ports)
+    if case.retries and not ports.places.is_in_place(case.recipe):
+        other = ports.places.failed if root == "archive" else ports.places.archive
+        with suppress(OSError):  # a record without its folder does no harm
+            remove_record(case, other, ports)
     return OK
 
 
@@ -161,18 +168,13 @@ def _document_name(case: Case, verdict: State) -> str:
 
 
 def _write_documents(case: Case, verdict: State, folder: Path, ports: Ports) -> None:
+    with blamed("failed" if verdict in FAILING else "archive"):
+        keep_record(case, ports.places.rest(verdict), ports)
     if verdict in FAILING:
         problem = case.problem or _NO_PROBLEM
         if verdict is State.CANCELLED:
             problem = _CANCELLED
-        document = {
-            **error_document(case, problem, when=iso(ports.now())),
-            "recipe": case.recipe,
-            "inputs": input_rows(case),
-            "skipped": [dict(entry) for entry in case.skipped],
-            "times": dict(case.times),
-            RECORD: rest_record(case, names_series=ports.rules.names_patients),
-        }
+        document = error_document(case, problem, when=iso(ports.now()))
         ports.disk.write(folder / "error.json", as_text(document))
         ports.disk.write(folder / "error.txt", _in_words(case, problem).encode())
         return

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from vpe_watcher.core.model import Case, FileMark, Input, Kind, Slice
 from vpe_watcher.core.records import UNREADABLE, Recorded, rested_case
 from vpe_watcher.core.series import gathered, series_zip_name
 from vpe_watcher.flow.facts import read_facts
-from vpe_watcher.flow.places import EVIDENCE, HELD_NOTE, HIDDEN, Places
+from vpe_watcher.flow.places import EVIDENCE, HELD_NOTE, HIDDEN, Places, records_in
 from vpe_watcher.flow.roots import EVIDENCE_AT_MOST
 
 ARRIVING = ".arriving"
@@ -70,8 +71,12 @@ class Ending:
 
 @dataclass(slots=True)
 class Survey:
-    """All that the folders tell, by case id; `rests` are archive and failed."""
+    """All that the folders tell, by case id; `rests` are archive and failed.
 
+    `records` are files that may tell of a case what a document does not say.
+    """
+
+    records: Mapping[str, list[Path]]
     claims: dict[str, Claim] = field(default_factory=dict)
     rests: dict[str, Ending] = field(default_factory=dict)
     deliveries: dict[str, Ending] = field(default_factory=dict)
@@ -100,17 +105,18 @@ class Survey:
 
 def survey(disk: Disk, places: Places) -> Survey:
     """Look through all folders. Raises `OSError`: one of them cannot be read now."""
-    found = Survey()
+    outboxes = tuple(dict.fromkeys(places.outboxes.values()))
+    found = Survey(_records(disk, (places.archive, places.failed, *outboxes)))
     for recipe in places.inboxes:
         if not places.is_in_place(recipe):
-            for claim in _claims(disk, places.claims(recipe), recipe):
+            for claim in _claims(disk, places.claims(recipe), recipe, found):
                 found.claims[claim.case_id] = claim
     for root in (places.archive, places.failed):
         for ending in _endings(disk, root, found):
             _keep_last(found.rests, ending)
     for case_id in found.claims.keys() & found.rests.keys():
         found.claims[case_id] = _without_copy(found.claims[case_id], found.rests[case_id])
-    for root in dict.fromkeys(places.outboxes.values()):
+    for root in outboxes:
         for ending in _endings(disk, root, found):
             _keep_last(found.deliveries, ending)
         found.staged |= set(_names(disk, root / HIDDEN / "staging"))
@@ -127,7 +133,7 @@ def _keep_last(known: dict[str, Ending], ending: Ending) -> None:
 # --- claims --------------------------------------------------------------------------------------
 
 
-def _claims(disk: Disk, folder: Path, recipe: str) -> Iterator[Claim]:
+def _claims(disk: Disk, folder: Path, recipe: str, found: Survey) -> Iterator[Claim]:
     for case_id in _names(disk, folder):
         if case_id.startswith(".") or case_id.endswith(ARRIVING):
             continue
@@ -140,7 +146,7 @@ def _claims(disk: Disk, folder: Path, recipe: str) -> Iterator[Claim]:
         is_damaged = evidence is None and disk.exists(claim / EVIDENCE)
         document = None
         if evidence is None:
-            document = next(_documents_of(disk, claim, entries, case_id), None)
+            document = next(_documents_of(disk, claim, entries, case_id, found), None)
         yield Claim(case_id, recipe, claim, entries, evidence, document, is_damaged)
 
 
@@ -159,14 +165,14 @@ def _evidence(disk: Disk, path: Path) -> Mapping[str, Any] | None:
 
 
 def _documents_of(
-    disk: Disk, claim: Path, entries: Iterable[str], case_id: str
+    disk: Disk, claim: Path, entries: Iterable[str], case_id: str, found: Survey
 ) -> Iterator[Recorded]:
     """Yield documents of ours that lie with the files: the case was being put away, or back."""
     for folder in (claim, *(claim / name for name in entries)):
         entry = disk.look(folder)
         if entry is None or entry.kind is not Kind.FOLDER:
             continue
-        for recorded in _documents(disk, folder, Survey()):
+        for recorded in _documents(disk, folder, Survey(found.records)):
             if recorded.case.case_id == case_id:
                 yield recorded
 
@@ -192,9 +198,32 @@ def _documents(disk: Disk, folder: Path, found: Survey) -> Iterator[Recorded]:
         if document is None or not str(document.get("schema", "")).startswith("vpe-watcher/"):
             continue
         try:
-            yield rested_case(document, folder=folder.name)
+            yield _rested(disk, document, folder.name, found.records)
         except UNREADABLE:
             found.unreadable += 1
+
+
+def _rested(
+    disk: Disk, document: Mapping[str, Any], folder: str, records: Mapping[str, list[Path]]
+) -> Recorded:
+    """Return what a document tells, with the record of this ending if there is one of any sense.
+
+    It may lie in another root: the folder was moved, or is in a claim.
+    """
+    for path in records.get(str(document.get("case_id")), ()):
+        record = _json(disk, path)
+        if record is not None and record.get("attempts") == document.get("attempts"):
+            with suppress(*UNREADABLE):
+                return rested_case(document, record, folder=folder)
+    return rested_case(document, {}, folder=folder)
+
+
+def _records(disk: Disk, roots: Iterable[Path]) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for folder in map(records_in, roots):
+        for name in _names(disk, folder):
+            found.setdefault(name.removesuffix(".json"), []).append(folder / name)
+    return found
 
 
 def with_files(disk: Disk, case: Case, folder: Path) -> Case:
