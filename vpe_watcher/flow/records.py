@@ -20,7 +20,7 @@ def keep_record(case: Case, root: Path, ports: Ports) -> None:
     path = record_in(root, case.case_id)
     record = rest_record(case, names_series=ports.rules.names_patients)
     ports.disk.make_folder(path.parent)
-    ports.disk.sync_folder(path.parent.parent)  # a life that made it may have ended before that
+    ports.disk.sync_folder(path.parent.parent)  # another step may have made it just now
     ports.disk.write(path, json.dumps(record).encode())
 
 
