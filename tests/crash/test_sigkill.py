@@ -118,6 +118,8 @@ def _check_folders(root: Path, dropped: dict[str, bytes]) -> None:
             ("outbox", "result.json"),
         )
     }
+    results = [json.loads(found[f"outbox/{name}/result.json"]) for name in dropped]
+    wanted |= {f"archive/.vpe-watcher/records/{one['case_id']}.json" for one in results}
     assert found.keys() == wanted
     for name, content in dropped.items():
         assert found[f"archive/{name}/{name}.nii"] == content
