@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
-SOAK_PAIRS ?= 20000
+SOAK_PAIRS ?= 2000
 SOAK_SCHEDULES ?= 1200
 SOAK_STEPS ?= 1000000
 SOAK_SEEDS ?= 2000
@@ -47,9 +47,9 @@ test-real: $(VENV)/.test $(VENV)/.real ## a real head CT, real servers, a hundre
 chaos: $(VENV)/.test ## everything goes wrong at once for CHAOS_S seconds, then all laws must hold
 	$(BIN)/python -m tests.chaos.trial --seconds $(CHAOS_S) $(CHAOS_SEED:%=--seed %)
 
-soak: $(VENV)/.test ## twenty thousand pairs of deaths, a million simulated steps, chaos: some hours
+soak: $(VENV)/.test ## every pair of deaths, a thousand kills, a million simulated steps, chaos: some hours
 	$(BIN)/python -m pytest tests/crash \
-		--crash-share 1 --crash-pairs $(SOAK_PAIRS) $(SOAK_SLICE:%=--crash-slice %) $(PYTEST_ARGS)
+		--crash-share 1 --crash-pairs $(SOAK_PAIRS) $(PYTEST_ARGS)
 	$(BIN)/python -m pytest tests/flow -m soak -n auto --maxprocesses 4 --timeout 0 \
 		--writer-schedules $(SOAK_SCHEDULES) $(PYTEST_ARGS)
 	$(BIN)/python -m pytest tests/simulation -m soak --timeout 0 \

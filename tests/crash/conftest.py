@@ -21,7 +21,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Offer a soak: `pytest tests/crash --crash-share 1 --crash-pairs 20000`, `--kills 5000`."""
     parser.addoption("--crash-pairs", type=int, default=PAIRS, help="pairs of deaths to draw")
     parser.addoption("--crash-share", type=float, default=SHARE, help="of the points, 0 to 1")
-    parser.addoption("--crash-slice", default="", help="K/N: of all pairs, the K-th of N parts")
     parser.addoption("--kills", type=int, default=1000, help="SIGKILLs of a soak")
     parser.addoption("--scans", type=int, default=500, help="scans that are dropped meanwhile")
 
@@ -30,13 +29,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pairs_wanted(pytestconfig: pytest.Config) -> int:
     """Return how many pairs of deaths are to be drawn in all."""
     return int(pytestconfig.getoption("--crash-pairs", default=PAIRS))
-
-
-@pytest.fixture(scope="session")
-def slice_wanted(pytestconfig: pytest.Config) -> tuple[int, int] | None:
-    """Return which part of all pairs is to be tried, (1, n) to (n, n); None: some are drawn."""
-    part, _, parts = str(pytestconfig.getoption("--crash-slice", default="")).partition("/")
-    return (int(part), int(parts)) if part else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

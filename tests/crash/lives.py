@@ -92,8 +92,10 @@ class Stage(House):
 
     # --- the parent -------------------------------------------------------------------------------
 
-    def live_once(self, fatal: int = 0) -> Life:
+    def live_once(self, fatal: int = 0, *, points: Points | None = None) -> Life:
         """Let a daemon live until all is quiet, or until its point number `fatal`.
+
+        `points` are those that a life which does not die passes.
 
         Raises:
             BrokenLife: it met an error that stops it, or found no rest.
@@ -103,7 +105,7 @@ class Stage(House):
         self.events.clear()
         if fatal:
             return self._live_in_a_child(fatal)
-        return self._live(Points(is_fine=self.is_fine), self.answer)
+        return self._live(points or Points(is_fine=self.is_fine), self.answer)
 
     def _live_in_a_child(self, fatal: int) -> Life:
         ours, theirs = Pipe()

@@ -126,7 +126,7 @@ class MortalDisk(Disk):
 
     def create(self, path: Path, content: bytes) -> None:
         """Write a temporary file."""
-        self._points.reach("half written", lambda: _write(path, content[: len(content) // 2]))
+        self._points.reach("half written", partial(_write, path, content[: len(content) // 2]))
         super().create(path, content)
         self._points.reach("written")
 
@@ -141,7 +141,7 @@ class MortalDisk(Disk):
         with super().writing(path) as file:
             self._points.reach("opened")
             yield file
-            self._points.reach("half streamed", lambda: _truncate(file))
+            self._points.reach("half streamed", partial(_truncate, file))
         self._points.reach("streamed")
 
     def remove_file(self, path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import DEATHS
 from tests.crash.scenarios import SCENARIOS
-from tests.crash.trials import Graveyard, Trial, Verdict
+from tests.crash.trials import Graveyard, Trial, Verdict, expect_like
 
 SEED = 20_240_611
 
@@ -29,7 +29,7 @@ def test_a_death_at_any_point_changes_nothing(graveyard: Graveyard, name: str) -
     verdicts = graveyard.single_deaths(name)
     assert len(verdicts) == len(graveyard.points_of(name))
     assert all(verdict.deaths == 1 for verdict in verdicts)
-    _assert_like(graveyard.quiet_run(name), verdicts)
+    expect_like(graveyard.quiet_run(name), verdicts)
 
 
 @pytest.mark.slow
@@ -37,28 +37,22 @@ def test_a_death_at_any_point_changes_nothing(graveyard: Graveyard, name: str) -
 def test_a_second_death_after_the_first_changes_nothing(
     graveyard: Graveyard,
     pairs_wanted: int,
-    slice_wanted: tuple[int, int] | None,
     record_property: Callable[[str, object], None],
 ) -> None:
     """The first life dies at n, the second at its m-th point, the third ends as if none had."""
     chance = Random(SEED)
     firsts = _first_deaths(graveyard)
-    drawn = firsts if slice_wanted else [chance.choice(firsts) for _ in range(pairs_wanted)]
+    drawn = [chance.choice(firsts) for _ in range(pairs_wanted)]
     singles = {one.trial: one for one in graveyard.tried(sorted(set(drawn)))}
-    if slice_wanted:
-        part, parts = slice_wanted
-        pairs = [pair for first in firsts for pair in _pairs_of(singles[first])]
-        chance.shuffle(pairs)
-        pairs, which = pairs[part - 1 :: parts], f"part {part} of {parts} of all pairs"
-    else:
-        pairs = sorted({chance.choice(_pairs_of(singles[first])) for first in drawn})
-        which = f"pairs, seed {SEED}"
+    pairs = sorted({chance.choice(_pairs_of(singles[first])) for first in drawn})
     verdicts = graveyard.tried(pairs)
-    record_property(DEATHS, f"{len(singles)} of {len(firsts)} points, {len(pairs)} {which}")
+    record_property(
+        DEATHS, f"{len(singles)} of {len(firsts)} points, {len(pairs)} pairs, seed {SEED}"
+    )
     assert all(verdict.deaths == 2 for verdict in verdicts)
     for name in SCENARIOS:
         mine = [one for one in (*singles.values(), *verdicts) if one.trial.scenario == name]
-        _assert_like(graveyard.quiet_run(name), mine)
+        expect_like(graveyard.quiet_run(name), mine)
 
 
 def _first_deaths(graveyard: Graveyard) -> list[Trial]:
@@ -74,11 +68,3 @@ def _pairs_of(single: Verdict) -> list[Trial]:
     """Return a trial for each point of the life after a first death."""
     seconds = range(1, single.lives[-1].points + 1)
     return [Trial(single.trial.scenario, (*single.trial.deaths, at)) for at in seconds]
-
-
-def _assert_like(quiet: Verdict, verdicts: list[Verdict]) -> None:
-    wrong = [verdict for verdict in verdicts if verdict.broken or verdict.picture != quiet.picture]
-    reports = [verdict.report() + verdict.difference(quiet) for verdict in wrong]
-    if wrong:
-        words = f"{len(wrong)} of {len(verdicts)} trials:\n" + "\n".join(reports[:12])
-        pytest.fail(words, pytrace=False)

@@ -12,13 +12,17 @@ import tempfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from random import Random
 
+import pytest
+
 from tests.crash.laws import broken_at_death, broken_laws, picture
 from tests.crash.lives import BrokenLife, Life, Stage
+from tests.crash.points import Points
 from tests.crash.scenarios import SCENARIOS
+from tests.crash.states import WatchedPoints
 from vpe_watcher.adapters.settings import Settings
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - syncing to memory costs nothing
@@ -40,12 +44,16 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What came of a trial: its lives, which laws were broken, and what people see in the end."""
+    """What came of a trial: its lives, which laws were broken, and what people see in the end.
+
+    `states` are what a death would have left at the points of its last life, if that was watched.
+    """
 
     trial: Trial
     lives: tuple[Life, ...]
     broken: tuple[str, ...]
     picture: dict[str, str]
+    states: tuple[str, ...] = ()
 
     @property
     def deaths(self) -> int:
@@ -83,9 +91,9 @@ class Graveyard:
         self._quiet: dict[str, Verdict] = {}
         self._single: dict[str, list[Verdict]] = {}
 
-    def tried(self, trials: list[Trial]) -> list[Verdict]:
+    def tried(self, trials: list[Trial], *, is_watched: bool = False) -> list[Verdict]:
         """Run trials, in any order; return their verdicts in the given one."""
-        return list(self._pool.map(tried, trials, chunksize=4))
+        return list(self._pool.map(partial(tried, is_watched=is_watched), trials, chunksize=4))
 
     def quiet_run(self, scenario: str) -> Verdict:
         """Return a run without a death: it counts the points, and shows what must come of it."""
@@ -109,8 +117,11 @@ class Graveyard:
         return sorted(Random(scenario).sample(points, max(1, round(count * self._share))))
 
 
-def tried(trial: Trial) -> Verdict:
-    """Run one trial in a folder of this process, in memory where there is such a place."""
+def tried(trial: Trial, *, is_watched: bool = False) -> Verdict:
+    """Run one trial in a folder of this process, in memory where there is such a place.
+
+    `is_watched` notes the states that its last life passes.
+    """
     base = MEMORY if os.access(MEMORY, os.W_OK) else Path(tempfile.gettempdir())
     root = base / f"vpe-watcher-crash-{os.getpid()}"
     scenario = SCENARIOS[trial.scenario]
@@ -124,12 +135,14 @@ def tried(trial: Trial) -> Verdict:
                 lives.append(stage.live_once(point))
                 broken += broken_at_death(stage)
                 follow = _followed(stage, follow)
-            lives.append(stage.live_once())
+            points = WatchedPoints(stage) if is_watched else Points(is_fine=stage.is_fine)
+            lives.append(stage.live_once(points=points))
             _followed(stage, follow)
             if scenario.follow:
                 stage.live_once()  # a look finds what an earlier case of its name has hidden
             broken += [*broken_laws(stage, scenario), *_defects(lives)]
-            return Verdict(trial, tuple(lives), tuple(broken), picture(stage))
+            states = tuple(points.states) if isinstance(points, WatchedPoints) else ()
+            return Verdict(trial, tuple(lives), tuple(broken), picture(stage), states)
         except BrokenLife as error:
             return Verdict(trial, tuple(lives), (str(error),), {})
         finally:
@@ -149,6 +162,15 @@ def _settings_of(scenario: str, root: Path) -> Settings:
 
 def _defects(lives: list[Life]) -> list[str]:
     return ["a step met a defect"] if any(life.defects for life in lives) else []
+
+
+def expect_like(quiet: Verdict, verdicts: list[Verdict]) -> None:
+    """Fail a test with the trials that break a law, or do not end as a run without a death."""
+    wrong = [verdict for verdict in verdicts if verdict.broken or verdict.picture != quiet.picture]
+    reports = [verdict.report() + verdict.difference(quiet) for verdict in wrong]
+    if wrong:
+        words = f"{len(wrong)} of {len(verdicts)} trials:\n" + "\n".join(reports[:12])
+        pytest.fail(words, pytrace=False)
 
 
 if __name__ == "__main__":
