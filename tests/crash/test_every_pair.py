@@ -15,7 +15,10 @@ from tests.crash.trials import Graveyard, Trial, Verdict, expect_like
 
 SEED = 20_261_122
 TWINS = 24
-ALIKE = ("file", "bad", "two", "split", "late_retry", "place_late")
+ALIKE = [
+    *(pytest.param(name, marks=pytest.mark.real) for name in ("file", "bad", "place_late")),
+    *(pytest.param(name, marks=pytest.mark.soak) for name in ("two", "split", "late_retry")),
+]
 
 
 @pytest.mark.soak
@@ -33,7 +36,6 @@ def test_every_pair_of_deaths_changes_nothing(
     expect_like(quiet, verdicts)
 
 
-@pytest.mark.real
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("name", ALIKE)
 def test_deaths_that_leave_the_same_have_the_same_future(graveyard: Graveyard, name: str) -> None:
