@@ -250,7 +250,8 @@ def decide(
     Raises:
         ImpossibleOutcome: the step reported what the table does not know for it.
     """
-    case = replace(case, tally=_spent(case, outcome))
+    tally = _spent(case, outcome)
+    case = case if tally is case.tally else replace(case, tally=tally)
     label, problem = _relabelled(case, outcome, patience)
     arrow = arrow_for(case.state, label, paid=case.paid)
     state = arrow.to

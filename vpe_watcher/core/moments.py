@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 
+@lru_cache(maxsize=16)  # a step asks many times for the same moment
 def iso(epoch_s: float) -> str:
     """Return seconds since 1970 as `2026-11-22T10:00:00.000Z`."""
     moment = datetime.fromtimestamp(epoch_s, UTC)

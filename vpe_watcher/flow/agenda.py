@@ -91,6 +91,10 @@ class Agenda:
         """Count the cases whose due step is one of these."""
         return sum(len(places) for line, places in self._lines.items() if line.state in states)
 
+    def is_any_due(self, moment: float) -> bool:
+        """Tell whether a case is due by a moment."""
+        return any(places[0][0] <= moment for places in self._lines.values())
+
     def standing_in(self, line: Line, *, after: float = float("-inf")) -> Iterator[str]:
         """Walk the ids of a line, longest due first, of those due after a moment."""
         places = self._lines[line]

@@ -34,7 +34,8 @@ def probes_in(root: Path, claims_of: str) -> tuple[Path, Path]:
     In an inbox both lie among the claims of a daemon (`claims_of`), so that no look sees them.
     """
     if claims_of:
-        return root / HIDDEN / claims_of / ".probe", root / HIDDEN / claims_of / ".probed"
+        claims = root.joinpath(HIDDEN, claims_of)
+        return claims / ".probe", claims / ".probed"
     return root / HIDDEN / ".probe", root / f"{HIDDEN}.probed"
 
 
@@ -59,11 +60,11 @@ class Places:
 
     def claims(self, recipe: str) -> Path:
         """Return the folder of all claims of this daemon in a recipe's inbox."""
-        return self.inboxes[recipe] / HIDDEN / self.daemon_id
+        return self.inboxes[recipe].joinpath(HIDDEN, self.daemon_id)
 
     def claim(self, case: Case) -> Path:
         """Return the folder that holds a case's claimed files and its evidence."""
-        return self.claims(case.recipe) / case.case_id
+        return self.inboxes[case.recipe].joinpath(HIDDEN, self.daemon_id, case.case_id)
 
     def content(self, case: Case) -> Path:
         """Return the folder that input names are relative to while a case is claimed."""
@@ -73,7 +74,7 @@ class Places:
 
     def staging(self, case: Case) -> Path:
         """Return the folder in which a case's results are gathered before they are published."""
-        return self.outboxes[case.recipe] / HIDDEN / "staging" / case.case_id
+        return self.outboxes[case.recipe].joinpath(HIDDEN, "staging", case.case_id)
 
     def published(self, case: Case) -> Path:
         """Return the folder in the outbox that people see."""

@@ -160,7 +160,7 @@ class Roots:
 
 def read_marker(disk: Disk, folder: Path) -> Marker | None:
     """Return a root's marker; None when there is none, a foreign one when it makes no sense."""
-    path = folder / HIDDEN / MARKER
+    path = folder.joinpath(HIDDEN, MARKER)
     if not disk.exists(path):
         return None
     try:
@@ -241,12 +241,11 @@ def _contradiction(
     if marker is not None and marker.daemon_id == daemon_id and marker.starts > starts:
         return _NEWER.format(called)
     for case_id, paid in report.claims:
-        case = store.load(case_id)
-        if case is None:
+        if not store.knows(case_id):
             return "A claim folder holds a scan that the state file does not know."
-        if paid and not store.knows_payment(case.case_id, paid.job_id):
+        if paid and not store.knows_payment(case_id, paid.job_id):
             return (
-                f"The claim of case {case.case_id} says that it may be paid; the state file "
+                f"The claim of case {case_id} says that it may be paid; the state file "
                 "does not know of it."
             )
     return ""

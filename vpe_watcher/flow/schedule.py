@@ -171,6 +171,8 @@ class Schedule:
             kinds = frozenset(str(line.state) for line in self._agenda.lines())
             self._breakers.close_orphans(kinds | OUTSIDE_KINDS)
             self._taken_at = now
+            if not self._agenda.is_any_due(now):
+                return []
             room = self._room()
             if (alone := self._take_alone(now, room)) is not None:
                 return alone

@@ -21,6 +21,7 @@ from vpe_watcher.core.errors import ConfigError, EnvironmentFault
 SCHEMA_VERSION = 3
 APPLICATION_ID = int.from_bytes(b"vpew")
 BUSY_TIMEOUT_S = 10.0
+STATEMENTS_KEPT = 256  # there are some 150, of which none is to be prepared again and again
 # Beside its own word: SQLite tells of a quota and of a WAL index without room as of a sick disk.
 FULL = frozenset({"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE"})
 DAMAGED = "state_damaged"
@@ -104,6 +105,7 @@ class Database:
                 uri=True,
                 timeout=BUSY_TIMEOUT_S,
                 isolation_level=None,
+                cached_statements=STATEMENTS_KEPT,
                 check_same_thread=False,
                 factory=Connection,
             )

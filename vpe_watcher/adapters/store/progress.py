@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from vpe_watcher.adapters.store.rows import dump_problem, mark_columns
+from vpe_watcher.adapters.store.rows import dump_problem, load_inputs, mark_columns
 from vpe_watcher.adapters.store.series import MAY_BE_PAID, known_series
 from vpe_watcher.adapters.store.statements import (
     Verbs,
@@ -141,7 +141,7 @@ class ProgressVerbs(Verbs):
         are series. The digest of what looks different now is forgotten.
         """
         with self.database.transaction() as connection:
-            before = marks_of(must_load(connection, case_id).inputs)
+            before = marks_of(load_inputs(connection, case_id))
             changed = {key: mark for key, mark in marks.items() if before[key] != mark}
             for key, mark in changed.items():
                 _set_mark(connection, case_id, key, mark, forget=True)
@@ -151,7 +151,7 @@ class ProgressVerbs(Verbs):
                     "WHERE case_id = ?3 AND name = ?4",
                     (size, bool(changed), case_id, name),
                 )
-            inputs = must_load(connection, case_id).inputs
+            inputs = load_inputs(connection, case_id)
             update_case(connection, case_id, sizes_key=sizes_key(inputs))
             if any(content_of(entry) is None for entry in inputs):
                 update_case(connection, case_id, content_key=None)
@@ -264,11 +264,10 @@ class ProgressVerbs(Verbs):
         """Record the Engine's answer to a submit before anything is done with it."""
         now = iso(self._now())
         with self.database.transaction() as connection:
-            case = must_load(connection, case_id)
             connection.execute(
                 "INSERT INTO jobs (job_id, case_id, generation, made_at, may_be_paid) "
-                "VALUES (?, ?, ?, ?, ?)",
-                (job_id, case_id, case.generation, now, int(case.paid)),
+                "SELECT ?, case_id, generation, ?, paid FROM cases WHERE case_id = ?",
+                (job_id, now, case_id),
             )
             for modality, link in links.items():
                 connection.execute(
@@ -301,10 +300,10 @@ class ProgressVerbs(Verbs):
     def begin_notification(self, case_id: str, modality: str) -> None:
         """Record that a notification is about to be sent: from here on the job may be paid."""
         with self.database.transaction() as connection:
-            case = must_load(connection, case_id)
             connection.execute(
-                "UPDATE jobs SET may_be_paid = 1 WHERE job_id = ? AND case_id = ?",
-                (case.job_id, case_id),
+                "UPDATE jobs SET may_be_paid = 1 WHERE case_id = ?1 "
+                "AND job_id = (SELECT job_id FROM cases WHERE case_id = ?1)",
+                (case_id,),
             )
             update_case(connection, case_id, paid=1)
             self._set_notified(connection, case_id, modality, Notified.BEGUN)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import asdict
+from dataclasses import fields
+from functools import lru_cache
 from typing import Any
 
 from vpe_watcher.core.model import (
@@ -22,21 +23,16 @@ from vpe_watcher.core.model import (
     Tally,
 )
 
+Row = dict[str, Any]
 TIMES = ("detected", "claimed", "submitted", "uploaded", "finished", "delivered")
 
 
 def load_case(connection: sqlite3.Connection, case_id: str) -> Case | None:
     """Read one case with its inputs, moves and outputs; None when there is no such row."""
-    row = connection.execute("SELECT * FROM cases WHERE case_id = ?", (case_id,)).fetchone()
-    if row is None:
+    found = _rows(connection, "cases", case_id, "seq")
+    if not found:
         return None
-
-    def below(table: str, order: str) -> list[sqlite3.Row]:
-        sql = f"SELECT * FROM {table} WHERE case_id = ? ORDER BY {order}"  # noqa: S608 - our names
-        return connection.execute(sql, (case_id,)).fetchall()
-
-    slices = tuple(map(_slice, below("slices", "position")))
-
+    row = found[0]
     return Case(
         case_id=row["case_id"],
         case_name=row["case_name"],
@@ -66,31 +62,52 @@ def load_case(connection: sqlite3.Connection, case_id: str) -> Case | None:
         due_step=State(row["due_step"]) if row["due_step"] else None,
         due_problem=load_problem(row["due_problem"]),
         problem=load_problem(row["problem"]),
-        tally=Tally(**json.loads(row["tally"])),
+        tally=_tally(row["tally"]),
         engine_result=json.loads(row["engine_result"]) if row["engine_result"] else None,
         result_status=row["result_status"],
         duplicate_of=row["duplicate_of"],
         outbox=row["outbox"],
         times={name: row[name] for name in TIMES},
-        inputs=tuple(_input(one, slices) for one in below("inputs", "modality")),
-        moves=tuple(map(_move, below("moves", "position"))),
-        outputs=tuple(map(_output, below("outputs", "position"))),
+        inputs=load_inputs(connection, case_id),
+        moves=tuple(map(_move, _rows(connection, "moves", case_id, "position"))),
+        outputs=tuple(map(_output, _rows(connection, "outputs", case_id, "position"))),
     )
 
 
-def _mark(row: sqlite3.Row) -> FileMark:
+def load_inputs(connection: sqlite3.Connection, case_id: str) -> tuple[Input, ...]:
+    """Read the inputs of a case."""
+    rows = _rows(connection, "inputs", case_id, "modality")
+    if not any(map(_is_series, rows)):
+        return tuple(_input(row, ()) for row in rows)
+    slices = tuple(map(_slice, _rows(connection, "slices", case_id, "position")))
+    return tuple(_input(row, slices) for row in rows)
+
+
+def _rows(connection: sqlite3.Connection, table: str, case_id: str, order: str) -> list[Row]:
+    """Read what a table holds of a case, as dictionaries: in them a name is found at once."""
+    sql = f"SELECT * FROM {table} WHERE case_id = ? ORDER BY {order}"  # noqa: S608 - our names
+    found = connection.execute(sql, (case_id,)).fetchall()
+    names = found[0].keys() if found else ()
+    return [dict(zip(names, row, strict=True)) for row in found]
+
+
+def _mark(row: Row) -> FileMark:
     return FileMark(row["size"], row["mtime_ns"], row["ctime_ns"], row["inode"])
 
 
-def _move(row: sqlite3.Row) -> Move:
+def _move(row: Row) -> Move:
     return Move(row["source"], row["target"])
 
 
-def _slice(row: sqlite3.Row) -> Slice:
+def _slice(row: Row) -> Slice:
     return Slice(row["name"], _mark(row), row["sop_instance_uid"], row["sha256"], row["owner"])
 
 
-def _input(row: sqlite3.Row, slices: tuple[Slice, ...]) -> Input:
+def _is_series(row: Row) -> bool:
+    return row["extension"] == ".zip" and bool(row["series_uid"])
+
+
+def _input(row: Row, slices: tuple[Slice, ...]) -> Input:
     """Return an input; the slices of a case all belong to its one series."""
     return Input(
         modality=Modality(row["modality"]),
@@ -104,11 +121,11 @@ def _input(row: sqlite3.Row, slices: tuple[Slice, ...]) -> Input:
         uploaded=bool(row["is_uploaded"]),
         notified=Notified(row["notified"]),
         series_uid=row["series_uid"],
-        slices=slices if row["extension"] == ".zip" and row["series_uid"] else (),
+        slices=slices if _is_series(row) else (),
     )
 
 
-def _output(row: sqlite3.Row) -> Output:
+def _output(row: Row) -> Output:
     return Output(
         position=row["position"],
         kind=row["kind"],
@@ -123,6 +140,12 @@ def _output(row: sqlite3.Row) -> Output:
     )
 
 
+@lru_cache(maxsize=64)
+def _tally(text: str) -> Tally:
+    return Tally(**json.loads(text))
+
+
+@lru_cache(maxsize=64)
 def load_problem(text: str | None) -> Problem | None:
     """Read a problem from its column."""
     if text is None:
@@ -148,7 +171,7 @@ def problem_row(problem: Problem) -> dict[str, str]:
 
 def dump_tally(tally: Tally) -> str:
     """Write a tally as its column."""
-    return json.dumps(asdict(tally))
+    return json.dumps({one.name: getattr(tally, one.name) for one in fields(tally)})
 
 
 def mark_columns(mark: FileMark) -> tuple[int, int, int, int]:

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable, Iterable
 
 from vpe_watcher.adapters.store.database import Database
-from vpe_watcher.adapters.store.rows import load_case, mark_columns
+from vpe_watcher.adapters.store.rows import load_case, load_inputs, mark_columns
 from vpe_watcher.adapters.store.values import Remembered
 from vpe_watcher.core.keys import content_key
 from vpe_watcher.core.machine import Decision
@@ -247,7 +247,7 @@ def first_submits(connection: sqlite3.Connection, recipe: str, now: float) -> in
 
 def set_content_key(connection: sqlite3.Connection, case_id: str) -> str:
     """Record and return the digest of all inputs; "" while one of them is unknown."""
-    key = content_key(must_load(connection, case_id).inputs)
+    key = content_key(load_inputs(connection, case_id))
     if key:
         update_case(connection, case_id, content_key=key)
     return key

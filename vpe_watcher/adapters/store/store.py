@@ -51,6 +51,10 @@ class Store(DaemonVerbs, MemoryVerbs, ProgressVerbs, RebuildVerbs):
         with self.database.reading() as connection:
             return load_case(connection, case_id)
 
+    def knows(self, case_id: str) -> bool:
+        """Tell whether a case has a row."""
+        return bool(self.database.read("SELECT 1 FROM cases WHERE case_id = ?", (case_id,)))
+
     def due(self) -> list[UnderWay]:
         """Return all cases that are not at rest, oldest first."""
         rows = self.database.read(
@@ -207,8 +211,8 @@ class Store(DaemonVerbs, MemoryVerbs, ProgressVerbs, RebuildVerbs):
                     "WHERE case_id = ?",
                     (iso(now), case.pays_at_submit, case_id),
                 )
-            event_id, attempt = begin_event(connection, case, iso(now))
-            return Begun(must_load(connection, case_id), event_id, attempt)
+                case = must_load(connection, case_id)
+            return Begun(case, *begin_event(connection, case, iso(now)))
 
     def _budget_used_up(
         self,
