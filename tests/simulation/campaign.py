@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import shutil
@@ -19,7 +20,7 @@ from tests.simulation.network import ALL_FAULTS
 from tests.simulation.trial import MUST_FIRE, Report, run, script_of
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a fresh folder of our own is made in it
-SHARE = 8  # trials that a process runs before it tells
+SHARE = 20  # trials that a process runs before it tells
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,7 @@ def pool_of(processes: int) -> ProcessPoolExecutor:
 def run_share(seeds: range, events: int) -> tuple[list[Report], float]:
     """Run some trials, one after the other."""
     before = time.process_time()
+    gc.freeze()  # what was imported need not be walked again and again
     with ground() as base:
         reports = [run(base, seed, script_of(seed, events)) for seed in seeds]
     return reports, time.process_time() - before

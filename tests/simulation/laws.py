@@ -78,8 +78,7 @@ class Laws:
         if self.world.disk.version == self._version:
             return
         self._version = self.world.disk.version
-        self._check_places(is_durable=False)
-        self._check_places(is_durable=True)
+        self._check_places()
         for root in ("outbox", "archive", "failed"):
             self._check_visible(root)
 
@@ -90,23 +89,26 @@ class Laws:
                 raise Broken(f"{event}: {fields.get('error')!r} in {fields}")
         self.world.log_seen = len(events)
 
-    def _check_places(self, *, is_durable: bool) -> None:
+    def _check_places(self) -> None:
         """Find each input where it may be, once; also of what a cut would leave now."""
-        found: Counter[bytes] = Counter()
+        now: list[bytes] = []
+        durable: list[bytes] = []
         root = self.world.disk.root
-        entries = root.durable if is_durable else root.entries
         for name in ROOTS:
-            node = entries.get(name)
-            if isinstance(node, Folder):
-                _count(node, found, self.owned, is_durable=is_durable)
+            _gather(root.entries.get(name), root.durable.get(name), now, durable)
         for node in self.world.unmounted.values():
-            _count(node, found, self.owned, is_durable=is_durable)
-        when = "after a power cut now" if is_durable else "now"
+            _gather(node, node, now, durable)
+        self._check_found(Counter(now), "now")
+        if durable != now:
+            self._check_found(Counter(durable), "after a power cut now")
+
+    def _check_found(self, found: Counter[bytes], when: str) -> None:
         for content, count in self.owned.items():
-            if found[content] < count and content not in self.released:
-                raise Broken(f"an input is lost {when}: {content[:40]!r}, {found[content]}/{count}")
-            if found[content] > count and not self.world.far:
-                raise Broken(f"an input is in {found[content]} places, not {count}, {when}")
+            there = found.get(content, 0)
+            if there < count and content not in self.released:
+                raise Broken(f"an input is lost {when}: {content[:40]!r}, {there}/{count}")
+            if there > count and not self.world.far:
+                raise Broken(f"an input is in {there} places, not {count}, {when}")
 
     def _check_visible(self, root: str) -> None:
         """Ask what is visible whether it is whole, durable, and as it was when it came."""
@@ -360,17 +362,22 @@ class Laws:
             raise Broken("a word was not obeyed")
 
 
-def _count(
-    folder: Folder, found: Counter[bytes], wanted: Counter[bytes], *, is_durable: bool
-) -> None:
-    """Count wanted contents below a folder; a copy under way in our staging is none."""
-    for name, node in (folder.durable if is_durable else folder.entries).items():
-        if isinstance(node, File):
-            content = node.synced if is_durable else node.content
-            if content in wanted:
-                found[content] += 1
-        elif isinstance(node, Folder) and name != "staging":
-            _count(node, found, wanted, is_durable=is_durable)
+def _gather(here: Node | None, kept: Node | None, now: list[bytes], durable: list[bytes]) -> None:
+    """Gather the contents at a place, and of what a cut would leave there (`kept`).
+
+    A copy under way in our staging is none. What is the same is walked once.
+    """
+    if here is not kept:
+        _gather(here, here, now, [])
+        _gather(kept, kept, [], durable)
+    elif isinstance(here, File):
+        now.append(here.content)
+        durable.append(here.synced)
+    elif isinstance(here, Folder):
+        names = here.entries if here.entries == here.durable else here.entries | here.durable
+        for name in names:
+            if name != "staging":
+                _gather(here.entries.get(name), here.durable.get(name), now, durable)
 
 
 def _signature(folder: Folder) -> tuple[tuple[str, int, int], ...]:

@@ -129,12 +129,11 @@ class Trial:
     """A world with its people and its laws, moved event by event."""
 
     def __init__(self, base: Path, seed: int) -> None:
-        chance = Random(seed)
         self.world = World(base, seed, far=seed % 2 == 1, is_share=seed % 8 == 4)
         self.laws = Laws(self.world)
         self.people = People(self.world, self.laws)
         self.report = Report(seed)
-        self.chance = chance
+        self._dice = Random()  # to be seeded for each event; a new one takes longer
         self._hand: list[tuple[str, State]] = []
         self._turn_at: dict[str, float] = {}
         self._is_to_obey = self._is_to_note = True
@@ -147,7 +146,8 @@ class Trial:
     def step(self, event: Event) -> None:
         """Let one event happen, and hold the laws against it."""
         self.report.steps += 1
-        chance = Random(event.number)
+        chance = self._dice
+        chance.seed(event.number)
         self._heal()
         try:
             self._happen(event.kind, chance)
@@ -470,8 +470,7 @@ class Trial:
 
     def close(self) -> None:
         """Let go of everything, and count what fired."""
-        self.world.die()
-        self.world.sandbox.close()
+        self.world.close()
         fired = self.report.fired
         fired.update(self.world.fuse.fired)
         fired.update(self.world.network.fired)

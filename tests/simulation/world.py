@@ -206,20 +206,41 @@ class SimulatedReserve(Reserve):
 
 
 class ChaosDatabase(Database):
-    """A state file without syncs, with moments before and behind each commit."""
+    """A state file without syncs, with moments before and behind each commit.
 
-    def __init__(self, path: Path, fuse: Fuse, troubles: Troubles, reserve: Reserve) -> None:
+    The lives of a world have its connection one after the other (`kept`), as opening takes long:
+    what a life leaves uncommitted is rolled back.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        fuse: Fuse,
+        troubles: Troubles,
+        reserve: Reserve,
+        kept: list[sqlite3.Connection],
+    ) -> None:
         self._fuse = fuse
         self._troubles = troubles
         self._reserve = reserve
+        self._kept = kept
         super().__init__(path)
 
     def _connect(self) -> sqlite3.Connection:
+        if self._kept:
+            return self._kept[0]
         connection = super()._connect()
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         connection.execute("PRAGMA synchronous = OFF")
+        connection.execute("PRAGMA cache_size = -8192")
         connection.text_factory = str  # no name here needs more, and it is asked for each text
+        self._kept.append(connection)
         return connection
+
+    def close(self) -> None:
+        """End a life; the connection stays."""
+        for connection in self._kept:
+            connection.rollback()
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -295,6 +316,7 @@ class World:
         self.variant = 0
         self.lives = 0
         self.parts: Parts | None = None
+        self._connections: list[sqlite3.Connection] = []
         self.events: list[tuple[str, dict[str, object]]] = []
         self.log_seen = 0
         self.free = 1 << 40
@@ -327,7 +349,9 @@ class World:
         self.lives += 1
         stopping = _Patient(self)
         reserve = SimulatedReserve(settings.state_file, self.troubles)
-        database = ChaosDatabase(settings.state_file, self.fuse, self.troubles, reserve)
+        database = ChaosDatabase(
+            settings.state_file, self.fuse, self.troubles, reserve, self._connections
+        )
         try:
             store = WatchedStore(database, now=self.time.now)
             store.on_finish = self._on_finish
@@ -394,6 +418,13 @@ class World:
         if self.parts is not None:
             self.parts.store.database.close()
             self.parts = None
+
+    def close(self) -> None:
+        """End the world."""
+        self.die()
+        for connection in self._connections:
+            connection.close()
+        self.sandbox.close()
 
     def log(self, event: str, /, **fields: object) -> None:
         """Take a log event."""
@@ -494,9 +525,12 @@ def simulated_files(disk_of: Callable[[], MemoryDisk]) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(transfer, "open_source", open_source)
         patch.setattr(zipped, "open_source", open_source)
-        patch.setattr(mounts, "filesystem_of", cache(mounts.filesystem_of))
+        patch.setattr(mounts, "filesystem_of", _filesystem_of)
         patch.setattr(roots, "_reports", _asked_in_turn)
         yield
+
+
+_filesystem_of = cache(mounts.filesystem_of)
 
 
 def _asked_in_turn(
