@@ -87,7 +87,7 @@ def _names(found: Findings, digests: frozenset[str]) -> list[str]:
 
 
 def _folders(found: Findings) -> Iterator[str]:
-    """Find each input whole in its one folder, and nothing else anywhere, not even hidden."""
+    """Find each input whole in its one folder, and nothing else anywhere but records of cases."""
     wanted = {
         f"{place}/{scan.name}/{name}": sha256
         for scan in found.scans
@@ -99,7 +99,9 @@ def _folders(found: Findings) -> Iterator[str]:
         for root in ROOTS
         if root != "outbox"
         for path in found.folders[root].rglob("*")
-        if path.is_file() and path.name != "marker.json"
+        if path.is_file()
+        and path.name != "marker.json"
+        and (root == "inbox" or not path.match(".vpe-watcher/records/[!.]*.json"))
     }
     yield from (f"lost: {path}" for path in sorted(wanted.keys() - there.keys()))
     yield from (f"left over: {path}" for path in sorted(there.keys() - wanted.keys()))
@@ -115,7 +117,8 @@ def _deliveries(found: Findings) -> Iterator[str]:
     visible = {path.name for path in outbox.iterdir() if not path.name.startswith(".")}
     yield from (f"not delivered: {name}" for name in sorted(wanted.keys() - visible))
     yield from (f"delivered, but not dropped: {name}" for name in sorted(visible - wanted.keys()))
-    yield from (f"left over: {path}" for path in outbox.glob(".vpe-watcher/staging/*/*"))
+    for hidden in ("staging/*/*", "records/*"):
+        yield from (f"left over: {path}" for path in outbox.glob(f".vpe-watcher/{hidden}"))
     made = {digest(path.read_bytes()) for path in found.engine.rglob("results/*/*.stl")}
     for name in wanted.keys() & visible:
         yield from flaws_of(outbox / name)

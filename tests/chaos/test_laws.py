@@ -90,6 +90,7 @@ SPOILS: dict[str, tuple[Callable[[End], Any], str]] = {
     "an input is twice": (lambda end: end.write("inbox/.x/claim/one.nii", BODY), "left over"),
     "an input has changed": (lambda end: end.write("archive/one/one.nii", BAD), "changed"),
     "something is staged": (lambda end: end.write("outbox/.vpe-watcher/staging/c/m", b""), "left"),
+    "a record stays": (lambda end: end.write("outbox/.vpe-watcher/records/c.json", b""), "left"),
     "a result is gone": (lambda end: (end.root / "outbox/one").rename(end.root / "x"), "not deliv"),
     "a result too many": (lambda end: end.write("outbox/four/result.json", {}), "not dropped"),
     "a mesh is cut": (lambda end: end.write(f"outbox/one/{MESH}", STL[:-1]), "other bytes"),
