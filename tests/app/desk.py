@@ -156,7 +156,7 @@ class Desk:
             inputs=(Input(Modality.CBCT, f"{name}.dcm", ".dcm", mark),),
             detected=time.time(),
         )
-        self.store.add_case(new, is_taken=lambda _: False)
+        self.store.add_cases([new], is_taken=lambda _: False)
         return case_id
 
     def walk(self, case_id: str, to: State, *, outputs: tuple[str, ...] = ("Available",)) -> str:

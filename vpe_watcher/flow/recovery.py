@@ -17,7 +17,6 @@ from vpe_watcher.core.keys import content_key, request_key
 from vpe_watcher.core.model import (
     AT_REST,
     Case,
-    FailureClass,
     Input,
     Move,
     Notified,
@@ -28,6 +27,7 @@ from vpe_watcher.core.records import PARTS, RECORD, TIMES, UNREADABLE, Recorded,
 from vpe_watcher.flow.places import Places
 from vpe_watcher.flow.ports import Rules
 from vpe_watcher.flow.survey import Claim, Ending, Survey, with_files, with_marks_of_now
+from vpe_watcher.flow.verdicts import submit_unknown
 
 ORDINARY = "n:"
 
@@ -354,11 +354,7 @@ def _with_slices(ended: Case, claimed: Case) -> tuple[Input, ...]:
 
 
 def _unknown() -> Problem:
-    return Problem(
-        FailureClass.UNKNOWN,
-        "submit_unknown",
+    return submit_unknown(
         "A submit that starts the Engine at once was begun, and the state file that knew its "
-        "answer was lost: there may be a paid job.",
-        "Ask the vendor of the Engine whether a job was made. "
-        "`vpe-watcher retry --yes CASE` makes a new one, at its price.",
+        "answer was lost"
     )

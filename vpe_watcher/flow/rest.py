@@ -17,13 +17,8 @@ from vpe_watcher.flow.receive import RESULT, as_text, manifest_of
 from vpe_watcher.flow.records import keep_record, remove_record
 from vpe_watcher.flow.relocate import relocate, settle
 from vpe_watcher.flow.taken import is_taken
+from vpe_watcher.flow.words import CANCELLED
 
-_CANCELLED = Problem(
-    FailureClass.CANCELLED,
-    "cancelled",
-    "A person cancelled this case.",
-    "`vpe-watcher retry CASE` takes it up again.",
-)
 _NO_PROBLEM = Problem(FailureClass.UNKNOWN, "unknown", "The reason was not recorded.")
 
 
@@ -173,7 +168,7 @@ def _write_documents(case: Case, verdict: State, folder: Path, ports: Ports) -> 
     if verdict in FAILING:
         problem = case.problem or _NO_PROBLEM
         if verdict is State.CANCELLED:
-            problem = _CANCELLED
+            problem = CANCELLED
         document = error_document(case, problem, when=iso(ports.now()))
         ports.disk.write(folder / "error.json", as_text(document))
         ports.disk.write(folder / "error.txt", _in_words(case, problem).encode())

@@ -28,9 +28,9 @@ from vpe_watcher.flow.agenda import Due, Line
 from vpe_watcher.flow.breakers import Breakers, Log
 from vpe_watcher.flow.duplicates import WAITS_FOR_SAME
 from vpe_watcher.flow.ports import Ports
-from vpe_watcher.flow.schedule import HOST_PREFIXES, Schedule
+from vpe_watcher.flow.schedule import Schedule
 from vpe_watcher.flow.steps import EFFECTS
-from vpe_watcher.flow.verdicts import Verdicts, is_refused
+from vpe_watcher.flow.verdicts import HOST_PREFIXES, Verdicts, is_refused, submit_unknown
 
 DEFECT_AGAIN_S = 60.0
 SICK = frozenset({Label.ENVIRONMENT, Label.TRANSIENT, Label.STOPPED, Label.NOT_SENT})
@@ -346,10 +346,4 @@ def _defect(error: Exception) -> Problem:
 def _interrupted(case: Case) -> Problem | None:
     if case.state is not State.SUBMITTING or not case.paid:
         return None
-    return Problem(
-        FailureClass.UNKNOWN,
-        "submit_unknown",
-        "The daemon died during a submit that starts the Engine at once: there may be a paid job.",
-        "Ask the vendor of the Engine whether a job was made. "
-        "`vpe-watcher retry --yes CASE` makes a new one, at its price.",
-    )
+    return submit_unknown("The daemon died during a submit that starts the Engine at once")

@@ -17,7 +17,7 @@ from vpe_watcher.core.model import Case, State
 from vpe_watcher.core.poison import ALONE_WITHIN_S
 from vpe_watcher.flow.agenda import Agenda, Due, Line
 from vpe_watcher.flow.breakers import Breakers
-from vpe_watcher.flow.verdicts import hosts_of
+from vpe_watcher.flow.verdicts import HOST_PREFIXES, hosts_of
 
 LANES: Mapping[State, str] = {
     State.CLAIMING: "claims",
@@ -31,7 +31,6 @@ LANES: Mapping[State, str] = {
 }
 # What only asks folders: half of the places for one recipe, whose share may hang.
 FOLDER_LANES = frozenset({"claims", "deliveries", "archivings"})
-HOST_PREFIXES: Mapping[State, str] = {State.UPLOADING: "upload:", State.FETCHING: "download:"}
 IN_FLIGHT = frozenset({State.UPLOADING, State.NOTIFYING, State.WAITING, State.FETCHING})
 SILENCE = "silence"
 INTEGRITY = "integrity"

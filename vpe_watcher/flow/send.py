@@ -21,6 +21,7 @@ from vpe_watcher.flow.claim import write_evidence
 from vpe_watcher.flow.contents import parts_of
 from vpe_watcher.flow.ports import Ports
 from vpe_watcher.flow.reference import check_present, check_unchanged, unreadable
+from vpe_watcher.flow.verdicts import submit_unknown
 
 
 def submit(case: Case, ports: Ports) -> Outcome:
@@ -61,12 +62,8 @@ def _paid_submit(case: Case, ports: Ports) -> Outcome:
 
 
 def _unknown_submit() -> UnknownOutcome:
-    return UnknownOutcome(
-        "The answer to a submit that starts the Engine at once was lost: there may be a paid job.",
-        code="submit_unknown",
-        hint="Ask the vendor of the Engine whether a job was made. "
-        "`vpe-watcher retry --yes CASE` makes a new one, at its price.",
-    )
+    problem = submit_unknown("The answer to a submit that starts the Engine at once was lost")
+    return UnknownOutcome(problem.message, code=problem.code, hint=problem.hint)
 
 
 def upload(case: Case, ports: Ports) -> Outcome:

@@ -6,6 +6,7 @@ In memory only: after a restart the same faults lead to the same verdicts again.
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import urlsplit
 
@@ -16,12 +17,12 @@ from vpe_watcher.core.errors import (
     StepFault,
     TransientFault,
 )
-from vpe_watcher.core.model import Case, Label, Outcome, Problem, State
+from vpe_watcher.core.model import Case, FailureClass, Label, Outcome, Problem, State
 
 CASES_BEFORE_HOST_IS_BLAMED = 3
 REFUSALS_BEFORE_RECIPE_IS_BLAMED = 3
 REFUSED_CODE = "refused_by_engine"
-_PREFIXES = {State.UPLOADING: "upload:", State.FETCHING: "download:"}
+HOST_PREFIXES: Mapping[State, str] = {State.UPLOADING: "upload:", State.FETCHING: "download:"}
 HINT = (
     "It is tried again by itself. If it lasts, check the network and ask the vendor of the Engine; "
     "once it has failed, `vpe-watcher retry CASE` takes it up again."
@@ -109,7 +110,7 @@ class Verdicts:
 
     def transferred(self, before: Case, after: Case) -> None:
         """Take note of what a step has transferred, though it met trouble with the rest."""
-        prefix = _PREFIXES[before.state]
+        prefix = HOST_PREFIXES[before.state]
         with self._lock:
             for name in hosts_of(_what_went(before, after), prefix):
                 self._host_faults.pop(name, None)
@@ -127,7 +128,7 @@ class Verdicts:
 
     def succeeded(self, case: Case) -> None:
         """Take note of a step that went well: the hosts that it needed and its polls are fine."""
-        prefix = _PREFIXES.get(case.state)
+        prefix = HOST_PREFIXES.get(case.state)
         with self._lock:
             for name in hosts_of(case, prefix) if prefix else ():
                 self._host_faults.pop(name, None)
@@ -161,4 +162,15 @@ def _what_went(before: Case, after: Case) -> Case:
         before,
         inputs=tuple(entry for entry in before.inputs if entry.modality in sent),
         outputs=tuple(output for output in before.outputs if output.position in fetched),
+    )
+
+
+def submit_unknown(what: str) -> Problem:
+    """Return why a case is held whose submit may have been paid for; `what` says how that came."""
+    return Problem(
+        FailureClass.UNKNOWN,
+        "submit_unknown",
+        f"{what}: there may be a paid job.",
+        "Ask the vendor of the Engine whether a job was made. "
+        "`vpe-watcher retry --yes CASE` makes a new one, at its price.",
     )

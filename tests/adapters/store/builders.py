@@ -98,7 +98,7 @@ class House:
 
     def add(self, case_id: str = "c1", **changes: Any) -> Case:
         """Write the row of a new case."""
-        self.store.add_case(a_new_case(case_id, **changes), is_taken=nowhere)
+        self.store.add_cases([a_new_case(case_id, **changes)], is_taken=nowhere)
         return self.case(case_id)
 
     def case(self, case_id: str = "c1") -> Case:

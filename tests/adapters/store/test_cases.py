@@ -92,7 +92,7 @@ def test_a_name_in_a_folder_is_taken(house: House) -> None:
         asked.append(name)
         return name == "scan"
 
-    assert house.store.add_case(a_new_case(), is_taken=is_taken) == "scan.2"
+    assert house.store.add_cases([a_new_case()], is_taken=is_taken) == ("scan.2",)
     assert asked == ["scan", "scan.2"]
 
 

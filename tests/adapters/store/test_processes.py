@@ -61,7 +61,7 @@ def output_of(process: subprocess.Popen[str]) -> str:
 def add_number(house: House, number: int) -> None:
     """Write one more case, by the plain verb."""
     new = NewCase(f"n{number}", "scan", "default", {}, "24.06", (), (), house.now)
-    house.store.add_case(new, is_taken=nowhere)
+    house.store.add_cases([new], is_taken=nowhere)
 
 
 def test_readers_never_disturb_the_writer(house: House) -> None:

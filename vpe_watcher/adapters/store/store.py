@@ -99,10 +99,6 @@ class Store(DaemonVerbs, MemoryVerbs, ProgressVerbs, RebuildVerbs):
         )
         return {row["source"] for row in rows}
 
-    def add_case(self, new: NewCase, *, is_taken: Callable[[str], bool]) -> str:
-        """Write the row of a case that is about to be claimed; return its folder name."""
-        return self.add_cases((new,), is_taken=is_taken)[0]
-
     def add_cases(
         self,
         cases: Sequence[NewCase],
