@@ -68,6 +68,15 @@ def export_fails(stage: Stage) -> None:
     stage.fails_for = SERIES.encode()
 
 
+def export_refused_then_retried(stage: Stage) -> None:
+    """Let the Engine refuse a study that it would take now, and ask for a retry."""
+    stage.sandbox.set_faults([{"on": "submit", "do": {"status": 422}}])
+    exported(stage)
+    stage.live_once()
+    stage.sandbox.set_faults([])
+    stage.leave_word("retry", "PAT")
+
+
 def _left(*names: str) -> tuple[str, ...]:
     return tuple(f"export/{name}" for name in names)
 
@@ -119,6 +128,7 @@ IN_PLACE_SCENARIOS = (
         more_cases=(("PAT", DONE),),
         archives={"PAT": STUDY, "PAT.2": (*STUDY, *LATE)},
     ),
+    _in_place("place_retry", export_refused_then_retried),
     _in_place(
         "place_failed",
         export_fails,

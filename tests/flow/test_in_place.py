@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -152,6 +153,28 @@ def test_a_failure_leaves_only_its_documents(house: House, export: Path) -> None
     assert (export / "cut.nii").exists()
     house.live(100, step_s=10)
     assert len(house.cases()) == 1
+
+
+def test_a_retry_leaves_the_documents_of_its_own_end_only(house: House, export: Path) -> None:
+    """After a second failure they tell of that one; after a success nothing is left in failed."""
+    house.sandbox.set_options(success=False)
+    study(export, 1)
+    house.live_until_rest()
+    case = house.case("PAT1")
+    failed = house.root / "failed" / "PAT1"
+    first = json.loads((failed / "error.json").read_bytes())
+    house.say("retry", case, may_cost=True)
+    house.live_until_rest()
+    second = json.loads((failed / "error.json").read_bytes())
+    assert (first["attempts"], second["attempts"]) == (1, 2)
+    assert first["job_id"] != second["job_id"] == house.case("PAT1").job_id
+    assert second["job_id"] in (failed / "error.txt").read_text()
+    house.sandbox.set_options(success=True)
+    house.say("retry", case, may_cost=True)
+    house.live_until_rest()
+    assert house.case("PAT1").state is State.DONE
+    assert not (house.root / "failed" / "PAT1").exists()
+    assert not list((house.root / "failed" / ".vpe-watcher").glob("records/*"))
 
 
 def test_meshes_of_a_folder_go_together(house: House, export: Path) -> None:

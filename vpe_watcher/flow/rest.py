@@ -19,6 +19,7 @@ from vpe_watcher.flow.relocate import relocate, settle
 from vpe_watcher.flow.taken import is_taken
 from vpe_watcher.flow.words import CANCELLED
 
+ERROR_FILES = frozenset({"error.json", "error.txt"})
 _NO_PROBLEM = Problem(FailureClass.UNKNOWN, "unknown", "The reason was not recorded.")
 
 
@@ -48,10 +49,9 @@ def archive(case: Case, ports: Ports) -> Outcome:
         _remove(ports.places.staging(case), ports)
     with blamed("outbox"):
         remove_record(case, ports.places.outboxes[case.recipe], ports)
-    if case.retries and not ports.places.is_in_place(case.recipe):
-        other = ports.places.failed if root == "archive" else ports.places.archive
-        with suppress(OSError):  # a record without its folder does no harm
-            remove_record(case, other, ports)
+    if case.retries:
+        with suppress(OSError):  # what is left of an earlier end does no harm
+            _forget_other_end(case, root, ports)
     return OK
 
 
@@ -64,6 +64,23 @@ def _remove(folder: Path, ports: Ports) -> None:
         ports.disk.remove_tree(folder)
     elif ports.disk.exists(folder.parent):
         ports.disk.sync_folder(folder.parent)
+
+
+def _forget_other_end(case: Case, root: str, ports: Ports) -> None:
+    """Remove what an earlier end of a case has left where it does not rest now.
+
+    What was delivered stays true; why it failed does not. Its files lie elsewhere by now.
+    """
+    if root == "archive":
+        folder = ports.places.resting(case, State.FAILED)
+        aside = ports.places.arriving(case, State.FAILED)
+        _remove(aside, ports)
+        if ports.disk.exists(folder) and ERROR_FILES.issuperset(ports.disk.names(folder)):
+            ports.disk.rename(folder, aside)
+            _remove(aside, ports)
+        remove_record(case, ports.places.failed, ports)
+    elif not ports.places.is_in_place(case.recipe):
+        remove_record(case, ports.places.archive, ports)
 
 
 def _gather_once(case: Case, ports: Ports) -> None:
@@ -137,6 +154,8 @@ def _leave_documents(case: Case, verdict: State, ports: Ports) -> None:
     """Make a folder that holds only the documents: the input is gone or was not to be kept."""
     while ports.disk.exists(ports.places.resting(case, verdict)):
         if _holds_documents(case, verdict, ports):
+            if case.retries:  # they may be those of an earlier end
+                _write_documents(case, verdict, ports.places.resting(case, verdict), ports)
             return
         case = _renamed(case, ports)
     staged = ports.places.arriving(case, verdict)
