@@ -3,7 +3,9 @@
 A life knows the folders, the state file and what the Engine remembers, and nothing else. Left out
 is what differs from run to run and decides nothing here: random identifiers (told by their order),
 times of day, the trail of attempts that have ended, how often the daemon started. A file's mark is
-told by the file that bears it now.
+told by the file that bears it now; which look a case was claimed by is not, so no scenario may
+change a file that is no input just before its claim. Of the Engine's faults is told which kinds
+have fired: a rule may fire once, or always.
 """
 
 from __future__ import annotations

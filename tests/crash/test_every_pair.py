@@ -15,9 +15,10 @@ from tests.crash.trials import Graveyard, Trial, Verdict, expect_like
 
 SEED = 20_261_122
 TWINS = 24
+UNLIKE = ("two", "split", "late_retry", "expired", "same_name", "written", "split_written", "far")
 ALIKE = [
     *(pytest.param(name, marks=pytest.mark.real) for name in ("file", "bad", "place_late")),
-    *(pytest.param(name, marks=pytest.mark.soak) for name in ("two", "split", "late_retry")),
+    *(pytest.param(name, marks=pytest.mark.soak) for name in UNLIKE),
 ]
 
 
@@ -46,6 +47,8 @@ def test_deaths_that_leave_the_same_have_the_same_future(graveyard: Graveyard, n
     verdicts = graveyard.tried([trial for both in twins for trial in both], is_watched=True)
     for (one, other), first, second in zip(twins, verdicts[::2], verdicts[1::2], strict=True):
         assert first.deaths == second.deaths == 2
+        assert first.states
+        assert not first.broken + second.broken
         assert first.states == second.states, f"{one.again}\n{other.again}"
         assert first.picture == second.picture
 

@@ -169,6 +169,8 @@ def test_a_retry_leaves_the_documents_of_its_own_end_only(house: House, export: 
     assert (first["attempts"], second["attempts"]) == (1, 2)
     assert first["job_id"] != second["job_id"] == house.case("PAT1").job_id
     assert second["job_id"] in (failed / "error.txt").read_text()
+    (record,) = (house.root / "failed" / ".vpe-watcher" / "records").iterdir()
+    assert json.loads(record.read_bytes())["attempts"] == 2
     house.sandbox.set_options(success=True)
     house.say("retry", case, may_cost=True)
     house.live_until_rest()

@@ -331,7 +331,8 @@ class Laws:
             if not isinstance(hidden, Folder) or not self._is_used(hidden):
                 continue  # what is left there goes at the root's next use
             for path in _files_below(hidden):
-                if path[0] == "records" and root.name in EXPLAINED:
+                is_record = path[0] == "records" and not path[-1].startswith(".")
+                if is_record and root.name in EXPLAINED:
                     continue  # of a case at rest, or that people took away
                 if path != ("marker.json",) and not kept & set(path):
                     raise Broken(f"left over in {root.name}: {'/'.join(path)}")

@@ -238,7 +238,7 @@ def rested_case(document: Mapping[str, Any], record: Mapping[str, Any], *, folde
         job_json=tuple(map(str, told.get("job_json") or ())),
         engine_version=str(told.get("engine_version") or engine.get("version") or ""),
         job_id=job_id,
-        paid=bool(told.get("may_be_paid", may_be_paid)),
+        paid=bool(told.get("may_be_paid", may_be_paid)) or bool(job_id and not is_error),
         generation=int(told.get("generation", 1)),
         retries=int(told["attempts"]) - 1,
         is_rerun=bool(told.get("is_rerun")),

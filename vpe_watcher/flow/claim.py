@@ -32,6 +32,7 @@ from vpe_watcher.flow.duplicates import SAME_AS_HELD, compare_with_earlier, reme
 from vpe_watcher.flow.late import with_first_slices
 from vpe_watcher.flow.places import EVIDENCE
 from vpe_watcher.flow.ports import Ports
+from vpe_watcher.flow.records import remove_record
 from vpe_watcher.flow.reference import claim_gone, keep_reference, reading, take_reference
 from vpe_watcher.flow.relocate import relocate, remove_moved, remove_our_documents
 from vpe_watcher.flow.replan import claimed_groups, planned_again, taken_in
@@ -107,6 +108,8 @@ def _gather(case: Case, ports: Ports) -> Outcome | None:
                 write_evidence(case, ports, may_be_paid=True)
             with reading(case, ports):
                 remove_our_documents(ports.disk, ports.places.content(case))
+            with blamed("failed"):
+                remove_record(case, ports.places.failed, ports)
         return None
     if not is_first:
         raise claim_gone()

@@ -17,7 +17,7 @@ from vpe_watcher.flow.receive import RESULT, as_text, manifest_of
 from vpe_watcher.flow.records import keep_record, remove_record
 from vpe_watcher.flow.relocate import relocate, settle
 from vpe_watcher.flow.taken import is_taken
-from vpe_watcher.flow.words import CANCELLED
+from vpe_watcher.flow.verdicts import CANCELLED
 
 ERROR_FILES = frozenset({"error.json", "error.txt"})
 _NO_PROBLEM = Problem(FailureClass.UNKNOWN, "unknown", "The reason was not recorded.")
@@ -49,9 +49,9 @@ def archive(case: Case, ports: Ports) -> Outcome:
         _remove(ports.places.staging(case), ports)
     with blamed("outbox"):
         remove_record(case, ports.places.outboxes[case.recipe], ports)
-    if case.retries:
+    if case.retries and root == "archive" and ports.places.is_in_place(case.recipe):
         with suppress(OSError):  # what is left of an earlier end does no harm
-            _forget_other_end(case, root, ports)
+            _forget_failure(case, ports)
     return OK
 
 
@@ -66,21 +66,15 @@ def _remove(folder: Path, ports: Ports) -> None:
         ports.disk.sync_folder(folder.parent)
 
 
-def _forget_other_end(case: Case, root: str, ports: Ports) -> None:
-    """Remove what an earlier end of a case has left where it does not rest now.
-
-    What was delivered stays true; why it failed does not. Its files lie elsewhere by now.
-    """
-    if root == "archive":
-        folder = ports.places.resting(case, State.FAILED)
-        aside = ports.places.arriving(case, State.FAILED)
+def _forget_failure(case: Case, ports: Ports) -> None:
+    """Remove what tells of an earlier failure; elsewhere a retry takes it away with the input."""
+    folder = ports.places.resting(case, State.FAILED)
+    aside = ports.places.arriving(case, State.FAILED)
+    _remove(aside, ports)
+    if ports.disk.exists(folder) and ERROR_FILES.issuperset(ports.disk.names(folder)):
+        ports.disk.rename(folder, aside)
         _remove(aside, ports)
-        if ports.disk.exists(folder) and ERROR_FILES.issuperset(ports.disk.names(folder)):
-            ports.disk.rename(folder, aside)
-            _remove(aside, ports)
-        remove_record(case, ports.places.failed, ports)
-    elif not ports.places.is_in_place(case.recipe):
-        remove_record(case, ports.places.archive, ports)
+    remove_record(case, ports.places.failed, ports)
 
 
 def _gather_once(case: Case, ports: Ports) -> None:

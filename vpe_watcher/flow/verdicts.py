@@ -23,6 +23,12 @@ CASES_BEFORE_HOST_IS_BLAMED = 3
 REFUSALS_BEFORE_RECIPE_IS_BLAMED = 3
 REFUSED_CODE = "refused_by_engine"
 HOST_PREFIXES: Mapping[State, str] = {State.UPLOADING: "upload:", State.FETCHING: "download:"}
+CANCELLED = Problem(
+    FailureClass.CANCELLED,
+    "cancelled",
+    "A person cancelled this case.",
+    "`vpe-watcher retry CASE` takes it up again.",
+)
 HINT = (
     "It is tried again by itself. If it lasts, check the network and ask the vendor of the Engine; "
     "once it has failed, `vpe-watcher retry CASE` takes it up again."

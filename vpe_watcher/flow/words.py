@@ -6,18 +6,12 @@ from collections.abc import Callable
 
 from vpe_watcher.adapters.store.values import Word
 from vpe_watcher.core.machine import TABLE, Decision, Patience, decide, retry_label
-from vpe_watcher.core.model import Case, FailureClass, Label, Move, Outcome, Problem, State
+from vpe_watcher.core.model import Case, Label, Move, Outcome, State
 from vpe_watcher.flow.breakers import Log
 from vpe_watcher.flow.claim import moves_to_claim
 from vpe_watcher.flow.ports import Ports
 from vpe_watcher.flow.schedule import Schedule
-
-CANCELLED = Problem(
-    FailureClass.CANCELLED,
-    "cancelled",
-    "A person cancelled this case.",
-    "`vpe-watcher retry CASE` takes it up again.",
-)
+from vpe_watcher.flow.verdicts import CANCELLED
 
 
 class Words:
