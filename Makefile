@@ -36,7 +36,8 @@ test-real: $(VENV)/.test $(VENV)/.real ## a real head CT, real servers, a hundre
 	$(BIN)/python -m tests.real.inside $(BIN)/python -m pytest -m real $(PYTEST_ARGS) $(TIMED)
 	$(BIN)/python -m tests.real.inside $(BIN)/python -m pytest -m real -n 2 --dist loadfile \
 		$(PYTEST_ARGS) $(TIMED:%=--ignore=%) tests/real
-	$(BIN)/python -m pytest -m real $(PYTEST_ARGS) tests/crash tests/flow tests/e2e
+	$(BIN)/python -m pytest -m real $(PYTEST_ARGS) tests/adapters tests/app tests/crash \
+		tests/flow tests/e2e
 	$(BIN)/python -m pytest tests/crash -k "second_death or any_point" \
 		--crash-share 0.35 --crash-pairs 320 $(PYTEST_ARGS)
 	$(BIN)/python -m pytest -m real $(PYTEST_ARGS) tests/simulation

@@ -26,6 +26,7 @@ from tests.crash.states import WatchedPoints
 from vpe_watcher.adapters.settings import Settings
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - syncing to memory costs nothing
+MORE = 8  # times the share, of scenarios that are not to be sampled
 Follow = Callable[[Stage], bool]
 
 
@@ -84,7 +85,7 @@ class Graveyard:
     def __init__(self, pool: ProcessPoolExecutor, *, share: float = 1.0) -> None:
         """Prepare; `pool` has workers without threads.
 
-        `share` of the points is tried of scenarios that are to be sampled.
+        `share` of the points is tried of scenarios that are to be sampled, of others much more.
         """
         self._pool = pool
         self._share = share
@@ -112,9 +113,10 @@ class Graveyard:
         """Return the points at which a run is to end, the same ones each time."""
         count = self.quiet_run(scenario).lives[-1].points
         points = range(1, count + 1)
-        if not SCENARIOS[scenario].is_sampled or self._share >= 1:
+        share = self._share if SCENARIOS[scenario].is_sampled else MORE * self._share
+        if share >= 1:
             return list(points)
-        return sorted(Random(scenario).sample(points, max(1, round(count * self._share))))
+        return sorted(Random(scenario).sample(points, max(1, round(count * share))))
 
 
 def tried(trial: Trial, *, is_watched: bool = False) -> Verdict:

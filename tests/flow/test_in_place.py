@@ -304,7 +304,7 @@ def test_wishes_that_lay_there_count_for_what_comes(build: Build, export: Path) 
     assert house.case("Anna").job["options"] == {"smooth": 3}
 
 
-@pytest.mark.slow
+@pytest.mark.real
 def test_five_thousand_studies_are_not_sent_and_one_new_one_is(build: Build, export: Path) -> None:
     """Ten years of scans lie there at the first start: only what comes after it costs money."""
     for number in range(5000):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pytest
 
 from tests.flow.endings import all_is_delivered
 from tests.flow.house import House, nifti, unprivileged
+from vpe_watcher import formats
 from vpe_watcher.adapters.files import Disk
 from vpe_watcher.core.model import State
 
@@ -126,3 +128,70 @@ def test_wishes_that_became_a_link_fail_their_case_alone(house: House) -> None:
     house.live_until_rest()
     assert house.error("scan")["code"] == "bad_job_json"
     assert house.breakers() == set()
+
+
+@pytest.mark.parametrize("depth", [900, 3000, 100_000])
+def test_wishes_that_are_nested_without_end_fail_their_case_alone(build: Build, depth: int) -> None:
+    """Their scan fails with the reason, what comes later is delivered."""
+    house = build()
+    house.drop("deep.nii.job.json", b'{"options":' + b"[" * depth + b"]" * depth + b"}")
+    house.drop("deep.nii", nifti(seed=1))
+    house.drop("later.nii", nifti(seed=2))
+    house.live(600, step_s=5)
+    assert house.states() == {"deep": State.FAILED, "later": State.DONE}
+    problem = house.case("deep").problem
+    assert problem is not None
+    assert (problem.code, "nested too deeply" in problem.message) == ("bad_job_json", True)
+
+
+def test_wishes_that_are_too_long_say_so(build: Build) -> None:
+    """They are not called wrong JSON, which they may not be."""
+    house = build()
+    house.drop("long.nii.job.json", b'{"options": {"x": "' + b"x" * 1024 * 1024 + b'"}}')
+    house.drop("long.nii")
+    house.live(600, step_s=5)
+    problem = house.case("long").problem
+    assert problem is not None
+    assert "larger than 1 MiB" in problem.message
+
+
+def test_a_folder_deeper_than_paths_reach_stops_nothing_else(build: Build) -> None:
+    """It is told as blocked, and the inbox stays open."""
+    house = build()
+    inbox = house.root / "inbox"
+    (inbox / "deep").mkdir()
+    inner = os.open(inbox / "deep", os.O_RDONLY)
+    for _ in range(220):
+        os.mkdir("x" * 19, dir_fd=inner)
+        deeper = os.open("x" * 19, os.O_RDONLY, dir_fd=inner)
+        os.close(inner)
+        inner = deeper
+    os.close(inner)
+    house.drop("scan.nii")
+    house.live(60)
+    assert house.states() == {"scan": State.DONE}
+    assert house.breakers() == set()
+    (deep,) = house.parts.inboxes["default"].candidates()
+    assert "too long" in str(deep)
+    shutil.rmtree(inbox / "deep")
+
+
+def test_a_reader_that_stumbles_over_a_file_stops_no_other(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A defect in a reader is told at the file that met it."""
+    examine = formats.examine
+
+    def stumble(file: BinaryIO, **options: Any) -> Any:
+        if options["size"] == 77:
+            raise OverflowError("a number that nobody expected")
+        return examine(file, **options)
+
+    monkeypatch.setattr(formats, "examine", stumble)
+    house = build()
+    house.drop("odd.nii", b"x" * 77)
+    house.drop("scan.nii")
+    house.live(60)
+    assert house.states() == {"scan": State.DONE}
+    (odd,) = house.parts.inboxes["default"].candidates()
+    assert "OverflowError" in str(odd)

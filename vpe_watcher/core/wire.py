@@ -21,6 +21,7 @@ AVAILABLE, MISSING, FAILED = "Available", "Missing", "Failed"
 MAX_KEY = 40
 JOB_JSON_KEYS = ("outputFiles", "options")
 JOB_JSON_LEVELS = 32
+JOB_JSON_AT_MOST_BYTES = 1024 * 1024
 LARGEST_SIZE = 2**63 - 1
 URL = re.compile(r"https?://\S*", re.IGNORECASE)
 
@@ -58,6 +59,8 @@ def parse_job_json(text: bytes, *, allowed_keys: Iterable[str]) -> Json:
     Raises:
         InputFault: it is no JSON object, or holds a key that this recipe does not allow.
     """
+    if len(text) >= JOB_JSON_AT_MOST_BYTES:
+        raise _bad_job_json("is larger than 1 MiB")
     try:
         wishes = json.loads(text)
         json.dumps(wishes, allow_nan=False)  # Python reads NaN and 1e999, no Engine does

@@ -26,7 +26,7 @@ from vpe_watcher.core.model import (
     Problem,
 )
 from vpe_watcher.core.records import PARTS, RECORD, claim_record
-from vpe_watcher.core.wire import case_evidence, merged, parse_job_json
+from vpe_watcher.core.wire import JOB_JSON_AT_MOST_BYTES, case_evidence, merged, parse_job_json
 from vpe_watcher.flow.blame import blamed_for, can_use, whose_fault
 from vpe_watcher.flow.duplicates import SAME_AS_HELD, compare_with_earlier, remember_known
 from vpe_watcher.flow.late import with_first_slices
@@ -234,7 +234,7 @@ def _job_of(case: Case, ports: Ports) -> dict[str, Any]:
                 continue
             if entry.kind is not Kind.FILE:
                 raise _no_file_of_wishes()
-            text = ports.disk.read(path)
+            text = ports.disk.read(path, at_most=JOB_JSON_AT_MOST_BYTES)
         return merged(recipe.job, parse_job_json(text, allowed_keys=recipe.job_json_keys))
     return dict(case.job)
 

@@ -280,7 +280,7 @@ def _seen(place: Place, top: str, disk: Disk) -> list[Seen]:
     )
 
 
-def _refused(_name: str, error: PermissionError) -> None:
+def _refused(_name: str, error: OSError) -> None:
     raise error
 
 

@@ -16,9 +16,11 @@ from vpe_watcher.core.content import DIRECTORY, MESH, SLICE, VOLUME, ZIP, Facts
 from vpe_watcher.core.grouping import JOB_JSON
 from vpe_watcher.core.model import Proof, Verdict
 from vpe_watcher.core.series import SliceHeader, is_volume_by_itself
+from vpe_watcher.core.wire import JOB_JSON_AT_MOST_BYTES
 
 _FIRST_BYTES = 512
-_LONGEST_WISHES = 1024 * 1024
+# What a file can make a reader raise that was written with too much trust: it stops no other file.
+UNFORESEEN = (ArithmeticError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
 WISHES = f".{JOB_JSON}"
 
 
@@ -54,6 +56,11 @@ def read_facts(
         return _unreadable(
             stem, extension, f"this file cannot be read ({what}): look at the disk it lies on"
         )
+    except UNFORESEEN as error:
+        return _unreadable(
+            stem, extension, f"this file makes the program stumble ({type(error).__name__}): take "
+            "it out of the inbox, and report it",
+        )  # fmt: skip
 
 
 def _unreadable(stem: str, extension: str, reason: str) -> Facts:
@@ -89,8 +96,8 @@ def _facts(
 def _wishes(file: BinaryIO) -> Verdict:
     """Tell whether a `job.json` is there to its closing brace."""
     try:
-        is_whole = isinstance(json.loads(file.read(_LONGEST_WISHES)), dict)
-    except ValueError:
+        is_whole = isinstance(json.loads(file.read(JOB_JSON_AT_MOST_BYTES)), dict)
+    except (ValueError, RecursionError):
         is_whole = False
     return Verdict(Proof.COMPLETE if is_whole else Proof.CANNOT_TELL)
 

@@ -5,12 +5,15 @@ Used by the inbox itself and by `explain`, so that both see the same. Judges not
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 
 from vpe_watcher.adapters.files import Disk, Entry
 from vpe_watcher.core.grouping import Rules, Seen, ignored_by
 from vpe_watcher.core.model import Kind
+
+REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.ENAMETOOLONG})
 
 
 def seen_in(
@@ -19,11 +22,12 @@ def seen_in(
     rules: Rules,
     *,
     wants: Callable[[Entry], bool],
-    refused: Callable[[str, PermissionError], None],
+    refused: Callable[[str, OSError], None],
 ) -> list[Seen]:
     """Return what is wanted of an inbox's entries, folders with all that is below them.
 
-    `refused` is called for a folder directly in the inbox that may not be looked into.
+    `refused` is called for a folder directly in the inbox that may not be looked into, or goes
+    deeper than paths reach.
     """
     found: list[Seen] = []
     for entry in disk.listing(folder):
@@ -33,7 +37,9 @@ def seen_in(
         if entry.kind is Kind.FOLDER and not _is_closed(entry, rules):
             try:
                 found += _below(disk, folder, entry.name, rules)
-            except PermissionError as error:
+            except OSError as error:
+                if error.errno not in REFUSED:
+                    raise
                 refused(entry.name, error)
     return found
 

@@ -94,7 +94,7 @@ def _is_ours(disk: Disk, path: Path) -> bool:
         return False
     try:
         document = json.loads(disk.read(path, at_most=64 * 1024 * 1024))
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     schema = document.get("schema") if isinstance(document, dict) else None
     return isinstance(schema, str) and schema.startswith("vpe-watcher/")

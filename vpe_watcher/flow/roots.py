@@ -166,7 +166,7 @@ def read_marker(disk: Disk, folder: Path) -> Marker | None:
     try:
         document = json.loads(disk.read(path))
         return Marker(str(document["daemon_id"]), int(document["starts"]))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return Marker("", 0)
 
 

@@ -5,6 +5,7 @@ Owned by the inbox's one thread; judges nothing, and takes nothing.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -164,11 +165,15 @@ class Sightings:
             refused=self._refuse,
         )
 
-    def _refuse(self, name: str, _error: PermissionError) -> None:
-        self.refused[name] = (
-            "the service may not look into all of this folder: give its user read permission "
-            f"(user id {os.geteuid()})"
-        )
+    def _refuse(self, name: str, error: OSError) -> None:
+        if error.errno == errno.ENAMETOOLONG:
+            why = "the paths in this folder are too long: take the inner folders out of it"
+        else:
+            why = (
+                "the service may not look into all of this folder: give its user read permission "
+                f"(user id {os.geteuid()})"
+            )
+        self.refused[name] = why
 
     def _update(self, path: str, group: Group, now: float, wall: float, *, moved_in: bool) -> Known:
         one = self._known.get(path)
