@@ -229,10 +229,8 @@ class ChaosDatabase(Database):
     def _connect(self) -> sqlite3.Connection:
         if self._kept:
             return self._kept[0]
+        self._mode = "memory"
         connection = super()._connect()
-        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-        connection.execute("PRAGMA synchronous = OFF")
-        connection.execute("PRAGMA cache_size = -8192")
         connection.text_factory = str  # no name here needs more, and it is asked for each text
         self._kept.append(connection)
         return connection
