@@ -6,7 +6,6 @@ import io
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
@@ -53,13 +52,17 @@ def slice_bytes(number: int, *, series: str = SERIES, seed: int = 0, **tags: Any
     for keyword, value in (values | tags).items():
         if value is not None:
             setattr(data, keyword, value)
-    pixels = np.full((_SIDE, _SIDE), (number * 37 + seed * 101) % 2000, dtype="<i2")
-    data.PixelData = pixels.tobytes()
+    data.PixelData = pixels_of(number, seed)
     meta.MediaStorageSOPClassUID = data.SOPClassUID
     meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
     target = io.BytesIO()
     data.save_as(target, enforce_file_format=True)
     return target.getvalue()
+
+
+def pixels_of(number: int, seed: int) -> bytes:
+    """Return the pixels of a slice, with which its bytes end."""
+    return ((number * 37 + seed * 101) % 2000).to_bytes(2, "little") * _SIDE**2
 
 
 def write_series(

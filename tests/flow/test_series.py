@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.flow.house import House, binary_stl
+from tests.flow.scans import slice_of, written_slice
 from tests.flow.series import SERIES, slice_bytes, write_series
 from vpe_watcher.core.model import State
 from vpe_watcher.core.series import series_name
@@ -38,6 +39,16 @@ def received(house: House) -> list[str]:
     root = house.root / "engine"
     found = sorted(path for path in root.rglob("*") if path.is_file())
     return [str(path.relative_to(root)) for path in found if path.read_bytes()[:2] == b"PK"]
+
+
+@pytest.mark.parametrize("declared", [None, 5, 12])
+@pytest.mark.parametrize("number", [1, 2, 9, 10, 123])
+@pytest.mark.parametrize("seed", [0, 7, 25, 1003])
+def test_a_slice_from_a_template_is_the_one_that_pydicom_writes(
+    seed: int, number: int, declared: int | None
+) -> None:
+    """Texts of even and odd length, so that each length in the file is put right."""
+    assert slice_of(seed, number, declared) == written_slice(seed, number, declared)
 
 
 def test_loose_slices_are_one_case(house: House) -> None:

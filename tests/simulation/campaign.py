@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from tests.simulation.network import ALL_FAULTS
@@ -80,12 +81,17 @@ def pool_of(processes: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"))
 
 
-def run_share(seeds: range, events: int) -> tuple[list[Report], float]:
-    """Run some trials, one after the other."""
+def run_share(base: Path, seeds: range, events: int) -> tuple[list[Report], float]:
+    """Run some trials, one after the other, in a folder that is this process's for all its shares.
+
+    So it reads the settings, which hold its name, once.
+    """
     before = time.process_time()
     gc.freeze()  # what was imported need not be walked again and again
-    with ground() as base:
-        reports = [run(base, seed, script_of(seed, events)) for seed in seeds]
+    gc.set_threshold(100_000)  # a trial leaves few cycles behind
+    own = base / f"{os.getpid():08}"
+    own.mkdir(exist_ok=True)
+    reports = [run(own, seed, script_of(seed, events)) for seed in seeds]
     return reports, time.process_time() - before
 
 
@@ -95,8 +101,9 @@ def run_campaign(campaign: Campaign) -> Result:
     shares = [
         campaign.seeds[start : start + SHARE] for start in range(0, len(campaign.seeds), SHARE)
     ]
-    with pool_of(campaign.processes) as pool:
-        for told in pool.map(run_share, shares, [campaign.events] * len(shares)):
+    with ground() as base, pool_of(campaign.processes) as pool:
+        run_one = partial(run_share, base, events=campaign.events)
+        for told in pool.map(run_one, shares):
             result.add(*told)
     result.took_s = time.monotonic() - began
     return result

@@ -94,14 +94,11 @@ class MemoryDisk(Disk):
 
     def find(self, path: Path) -> Node | None:
         """Return what lies at a path; None when nothing does."""
-        node: Node = self.root
+        node: Node | None = self.root
         for name in path.parts[self._depth :]:
             if not isinstance(node, Folder):
                 return None
-            found = node.entries.get(name)
-            if found is None:
-                return None
-            node = found
+            node = node.entries.get(name)
         return node
 
     def folder(self, path: Path) -> Folder:

@@ -105,6 +105,8 @@ class Laws:
     def _check_found(self, found: Counter[bytes], when: str) -> None:
         for content, count in self.owned.items():
             there = found.get(content, 0)
+            if there == count:
+                continue
             if there < count and content not in self.released:
                 raise Broken(f"an input is lost {when}: {content[:40]!r}, {there}/{count}")
             if there > count and not self.world.far:
@@ -374,9 +376,15 @@ def _gather(here: Node | None, kept: Node | None, now: list[bytes], durable: lis
     elif isinstance(here, File):
         now.append(here.content)
         durable.append(here.synced)
+    elif isinstance(here, Folder) and here.entries == here.durable:
+        for name, node in here.entries.items():
+            if isinstance(node, File):
+                now.append(node.content)
+                durable.append(node.synced)
+            elif name != "staging":
+                _gather(node, node, now, durable)
     elif isinstance(here, Folder):
-        names = here.entries if here.entries == here.durable else here.entries | here.durable
-        for name in names:
+        for name in here.entries | here.durable:
             if name != "staging":
                 _gather(here.entries.get(name), here.durable.get(name), now, durable)
 

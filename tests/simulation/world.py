@@ -38,11 +38,11 @@ from vpe_watcher.adapters.files import Disk
 from vpe_watcher.adapters.leases import Openness
 from vpe_watcher.adapters.reserve import Reserve
 from vpe_watcher.adapters.settings import Settings, load_settings
-from vpe_watcher.adapters.store import Begun, Database, Queries, Store
+from vpe_watcher.adapters.store import Begun, Database, Queries, Store, database
 from vpe_watcher.app.assembly import Clock, Parts, Stopping, assemble, folders_of
 from vpe_watcher.core.errors import EnvironmentFault
 from vpe_watcher.core.machine import Decision
-from vpe_watcher.core.model import Outcome
+from vpe_watcher.core.model import Case, Outcome
 from vpe_watcher.flow import roots
 from vpe_watcher.flow.disk_guard import DiskGuard
 from vpe_watcher.flow.notes import HeldNotes
@@ -206,8 +206,10 @@ class SimulatedReserve(Reserve):
 
 
 class ChaosDatabase(Database):
-    """A state file without syncs, with moments before and behind each commit.
+    """A state file in memory, with moments before and behind each commit.
 
+    It has a journal in memory in the place of a WAL, and no syncs: a commit counts as durable,
+    which `test_a_commit_of_the_real_state_file_is_synced` allows, and a rollback is SQLite's own.
     The lives of a world have its connection one after the other (`kept`), as opening takes long:
     what a life leaves uncommitted is rolled back.
     """
@@ -268,9 +270,23 @@ def _state_fault(error: OSError) -> EnvironmentFault:
 
 
 class WatchedStore(Store):
-    """The real store; `on_finish` sees each end of an attempt before it is recorded."""
+    """The real store; `on_finish` sees each end of an attempt before it is recorded.
+
+    A case is read again when anything was written since: nobody else writes.
+    """
 
     on_finish: Callable[[Begun, Decision, Outcome], None] = staticmethod(lambda *_: None)
+    _read: tuple[int, dict[str, Case | None]] = -1, {}
+
+    def load(self, case_id: str) -> Case | None:
+        """Read one case."""
+        changes = self.database.connection().total_changes
+        if self._read[0] != changes:
+            self._read = changes, {}
+        known = self._read[1]
+        if case_id not in known:
+            known[case_id] = super().load(case_id)
+        return known[case_id]
 
     def finish(self, begun: Begun, decision: Decision, outcome: Outcome) -> None:
         """Record the end of an attempt."""
@@ -524,6 +540,7 @@ def simulated_files(disk_of: Callable[[], MemoryDisk]) -> Iterator[None]:
         patch.setattr(transfer, "open_source", open_source)
         patch.setattr(zipped, "open_source", open_source)
         patch.setattr(mounts, "filesystem_of", _filesystem_of)
+        patch.setattr(database, "Connection", sqlite3.Connection)  # nor does one need this
         patch.setattr(roots, "_reports", _asked_in_turn)
         yield
 
