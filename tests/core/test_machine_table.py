@@ -91,7 +91,7 @@ delivering$  changed gone poisoned > held
 archiving    pending transient environment stopped interrupted > archiving
 archiving    ok > verdict
 archiving    poisoned > held
-archiving$   transient environment stopped interrupted > archiving
+archiving$   pending transient environment stopped interrupted > archiving
 archiving$   ok > verdict
 archiving$   poisoned > held
 

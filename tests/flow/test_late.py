@@ -73,6 +73,27 @@ def test_late_slices_of_late_slices_are_united(house: House) -> None:
     assert counts(house) == [12, 16]
 
 
+def test_slices_that_late_ones_are_sent_with_are_not_deleted_before(build: Build) -> None:
+    """With `on_success = "delete"` the first case keeps them until the other has sent them."""
+    house = build(intake=QUICK, retention={"on_success": "delete"})
+    house.sandbox.set_options(processing_s=120)
+    write_series(house.root / "inbox", range(1, 13))
+    house.live_until(NAME, State.WAITING)
+    write_series(house.root / "inbox", [13, 14])
+    house.live(40)
+    first, late = house.cases()
+    house.sandbox.set_faults([{"on": "upload", "do": {"status": 500}}])
+    house.say("retry", late)
+    house.live(200)
+    assert [case.state for case in house.cases()] == [State.ARCHIVING, State.UPLOADING]
+    assert len(house.files("outbox")) == 2
+    house.sandbox.set_faults([])
+    house.live(600, step_s=5)
+    assert [case.state for case in house.cases()] == [State.DONE, State.DONE]
+    assert counts(house) == [12, 14]
+    assert not house.parts.places.claim(first).exists()
+
+
 def test_a_whole_series_after_a_part_that_was_held_is_sent(house: House) -> None:
     """Eleven of twelve were held and cost nothing; the whole series comes again."""
     write_series(house.root / "inbox", range(1, 12), ImagesInAcquisition="12")

@@ -189,7 +189,8 @@ TABLE: dict[tuple[State, bool], dict[Label, Arrow]] = {
     },
     (S.ARCHIVING, UNPAID): _stay(S.ARCHIVING)
     | {L.OK: Arrow(None, to_verdict=True), L.PENDING: Arrow(S.ARCHIVING)},
-    (S.ARCHIVING, PAID): _stay(S.ARCHIVING) | {L.OK: Arrow(None, to_verdict=True)},
+    (S.ARCHIVING, PAID): _stay(S.ARCHIVING)
+    | {L.OK: Arrow(None, to_verdict=True), L.PENDING: Arrow(S.ARCHIVING)},
     # At rest only a person's word moves a case.
     (S.FAILED, UNPAID): {L.RETRY_UNPAID: _AGAIN},
     (S.FAILED, PAID): {L.RETRY_SAME_JOB: Arrow(S.CLAIMING), L.RETRY_NEW_JOB: _NEW_JOB},

@@ -33,6 +33,8 @@ def archive(case: Case, ports: Ports) -> Outcome:
     _gather_once(case, ports)
     if ports.store.is_waiting_for_family(case.case_id):
         return Outcome(Label.PENDING)  # the parts of its folder are taken out of its claim first
+    if not is_failure and not ports.rules.keeps_inputs and ports.store.is_lent(case.case_id):
+        return Outcome(Label.PENDING)  # late slices are to be sent with those that would be deleted
     with blamed_for(case, ports, root, f"inbox:{case.recipe}"):
         if ports.places.is_in_place(case.recipe):
             _leave_documents(case, verdict, ports)
