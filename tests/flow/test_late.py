@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 
@@ -71,6 +72,31 @@ def test_late_slices_of_late_slices_are_united(house: House) -> None:
     house.say("retry", newest)
     house.live(60)
     assert counts(house) == [12, 16]
+
+
+def test_slices_of_another_case_that_cannot_be_read_are_waited_for(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk stumbles while the first slices are looked for: no defect, and it heals."""
+    for numbers in (range(1, 13), [13, 14]):
+        write_series(house.root / "inbox", numbers)
+        house.live(40)
+    exists = house.disk.exists
+
+    def refuse(path: Path) -> bool:
+        if "archive" in path.parts and path.suffix == ".dcm":
+            raise OSError(errno.EIO, "bad sector")
+        return exists(path)
+
+    with monkeypatch.context() as sick:
+        sick.setattr(type(house.disk), "exists", lambda _, path: refuse(path))
+        house.say("retry", house.cases()[1])
+        house.live(5)
+        problem = house.cases()[1].problem
+        assert problem is not None
+        assert problem.code == "input_unreadable"
+    house.live(120)
+    assert counts(house) == [12, 14]
 
 
 def test_slices_that_late_ones_are_sent_with_are_not_deleted_before(build: Build) -> None:

@@ -13,7 +13,7 @@ from vpe_watcher.core.model import Case, Input, Slice, State
 from vpe_watcher.core.series import zip_names
 from vpe_watcher.flow.contents import borrowed, files_of
 from vpe_watcher.flow.ports import Ports
-from vpe_watcher.flow.reference import slices_moving
+from vpe_watcher.flow.reference import reading, slices_moving
 
 
 def with_first_slices(case: Case, ports: Ports) -> Case:
@@ -42,7 +42,8 @@ def _united(case: Case, entry: Input, ports: Ports) -> Input:
             raise _first_gone()
         if earlier is None or case_id == case.case_id:
             continue
-        slices = _here(earlier, entry.series_uid, ports)
+        with reading(case, ports):
+            slices = _here(earlier, entry.series_uid, ports)
         if case_id == case.late_for and not slices:
             raise slices_moving() if _has_moved(earlier, ports) else _first_gone()
         for one in slices:
