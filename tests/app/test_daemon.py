@@ -21,7 +21,7 @@ import pytest
 from tests.flow.house import FakeTime, House, nifti
 from vpe_watcher.adapters.files import Disk, Entry
 from vpe_watcher.app.assembly import Clock
-from vpe_watcher.app.daemon import MIND_PERIOD_S, SPARE_THREADS, Daemon
+from vpe_watcher.app.daemon import MIND_PERIOD_S, SPARE_THREADS, Daemon, Periods
 from vpe_watcher.app.integrity import Integrity
 from vpe_watcher.app.signals import Signals
 
@@ -103,7 +103,7 @@ class Service:
             log=self.house.log,
             signals=self.signals,
             integrity=self.integrity,
-            count_every_s=self.count_every_s,
+            periods=Periods(count_every_s=self.count_every_s),
         )
 
     @contextmanager

@@ -19,7 +19,7 @@ from tests.flow.house import House, nifti
 from vpe_watcher.adapters.files import Entry
 from vpe_watcher.adapters.threads import busy_ns
 from vpe_watcher.app.assembly import Clock
-from vpe_watcher.app.daemon import Daemon
+from vpe_watcher.app.daemon import Daemon, Periods
 from vpe_watcher.core.model import State
 
 SILENT_AFTER_S = 1.0
@@ -101,7 +101,7 @@ class Silences(Service):
             stopping=self.house.stopping,
             log=self.house.log,
             signals=self.signals,
-            silent_after_s=SILENT_AFTER_S,
+            periods=Periods(silent_after_s=SILENT_AFTER_S),
         )
 
     @property

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from random import SystemRandom
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING
 from vpe_watcher import __version__
 from vpe_watcher.adapters.files import Disk
 from vpe_watcher.adapters.lock import DaemonLock
+from vpe_watcher.adapters.manager import Manager
 from vpe_watcher.adapters.mounts import MountTable
 from vpe_watcher.adapters.reserve import Reserve
 from vpe_watcher.adapters.telemetry import configure, foreign_words_taken_over
@@ -62,6 +64,7 @@ WORD_PERIOD_S = 0.5
 MIND_PERIOD_S = 1.0
 COUNT_PERIOD_S = 60.0
 FIRST_LOOK_AT_MOST_S = 2.0
+AFTER_GRACE_S = 5.0  # for the last words in the state file
 WORKER = "worker-"
 SPARE_THREADS = 8
 NO_THREAD = (
@@ -81,16 +84,17 @@ def run(settings: Settings, *, once: bool) -> int:
         ConfigError: the state file cannot be used, or is older than the folders.
     """
     log = configure(form=settings.log.format, level=settings.log.level, names=settings.log.names)
+    manager = Manager.taken_from(os.environ, pid=os.getpid())
     lock = DaemonLock(settings.state_file)
     lock.acquire()
     try:
         with taken_signals() as signals, foreign_words_taken_over(log):
-            return _run(settings, log=log, once=once, signals=signals)
+            return _run(settings, log=log, once=once, signals=signals, manager=manager)
     finally:
         lock.release()
 
 
-def _run(settings: Settings, *, log: Log, once: bool, signals: Signals) -> int:
+def _run(settings: Settings, *, log: Log, once: bool, signals: Signals, manager: Manager) -> int:
     clock, stopping, disk = Clock(), Stopping(), Disk()
     reserve = Reserve(settings.state_file)
     reserve.make_way()
@@ -126,6 +130,7 @@ def _run(settings: Settings, *, log: Log, once: bool, signals: Signals) -> int:
             stopping=stopping,
             log=log,
             signals=signals,
+            manager=manager,
             reserve=reserve,
             integrity=integrity,
         )
@@ -140,6 +145,14 @@ def _run(settings: Settings, *, log: Log, once: bool, signals: Signals) -> int:
         return exit_code
 
 
+@dataclass(frozen=True, slots=True)
+class Periods:
+    """What a daemon does now and then, in seconds."""
+
+    silent_after_s: float = SILENT_AFTER_S
+    count_every_s: float = COUNT_PERIOD_S
+
+
 class Daemon:
     """The threads of a running daemon."""
 
@@ -152,10 +165,10 @@ class Daemon:
         stopping: Stopping,
         log: Log,
         signals: Signals,
+        manager: Manager | None = None,
         reserve: Reserve | None = None,
         integrity: Integrity | None = None,
-        silent_after_s: float = SILENT_AFTER_S,
-        count_every_s: float = COUNT_PERIOD_S,
+        periods: Periods | None = None,
     ) -> None:
         self._settings = settings
         self._parts = parts
@@ -163,6 +176,8 @@ class Daemon:
         self._stopping = stopping
         self._log = log
         self._signals = signals
+        self._manager = manager or Manager()
+        periods = periods or Periods()
         self._integrity = integrity or Integrity(
             settings.state_file, parts.breakers, was_clean=True, log=log
         )
@@ -199,7 +214,7 @@ class Daemon:
             breakers=parts.breakers,
             schedule=parts.schedule,
             monotonic=clock.monotonic,
-            after_s=silent_after_s,
+            after_s=periods.silent_after_s,
         )
         receiving = Receiving(settings, daemon_id=lambda: parts.places.daemon_id, log=log)
         self._listening = Listening(receiving, log=log, monotonic=clock.monotonic)
@@ -210,8 +225,8 @@ class Daemon:
         self.has_abandoned = False  # a thread still runs: nothing may be closed under it
         self._next_words_at = 0.0
         self._next_mind_at = 0.0
-        self._count_every_s = count_every_s
-        self._next_count_at = clock.monotonic() + count_every_s
+        self._count_every_s = periods.count_every_s
+        self._next_count_at = clock.monotonic() + periods.count_every_s
         self._counted_version = -1
         self._words_version = -1
 
@@ -225,6 +240,7 @@ class Daemon:
             if not once:
                 self._listening.keep()  # before anything else: it may be wrongly configured
             self._start_threads()
+            self._manager.ready()
             while not self._signals.is_stopping:
                 if self._tick(once=once):
                     break
@@ -434,6 +450,7 @@ class Daemon:
             inbox.wake.wait(min(max(wait_s, 0.02), 5.0))
 
     def _stop_threads(self) -> None:
+        self._manager.stopping(within_s=self._settings.limits.stop_grace_s + AFTER_GRACE_S)
         with suppress(EnvironmentFault):
             self._parts.store.record_stop()  # first: what is abandoned now is no step's fault
         self._stopping.event.set()
