@@ -160,7 +160,7 @@ class Service:
 def _join_threads() -> None:
     """Wait for threads that a daemon has abandoned: the state file is closed under them next."""
     for thread in threading.enumerate():
-        if thread.name.startswith(("worker-", "inbox-", "housekeeper", "sounding-")):
+        if thread.name.startswith(("worker-", "inbox-", "housekeeper", "sounding-", "marking-")):
             thread.join(15)
 
 
@@ -252,7 +252,9 @@ def test_a_share_that_hangs_stops_no_other_scan(service: Service) -> None:
     """`failed` hangs under the note on a held case: others are delivered, and a signal is heard."""
     with service.running() as future:
         service.house.sandbox.set_faults([{"on": "poll", "times": 1, "do": {"status": 403}}])
-        service.disk.hanging = service.house.root / "failed"
+        failed = service.house.root / "failed"
+        service.wait((failed / ".vpe-watcher" / "marker.json").exists)
+        service.disk.hanging = failed
         service.house.drop("held.nii")
         service.wait(lambda: "housekeeper" in service.disk.hung)
         service.house.drop("scan.nii", nifti(seed=1))

@@ -42,6 +42,7 @@ from vpe_watcher.app.housekeeper import Housekeeper
 from vpe_watcher.app.integrity import Integrity
 from vpe_watcher.app.listening import Listening
 from vpe_watcher.app.listings import Listings
+from vpe_watcher.app.marking import MARKED_ROOTS, Marking
 from vpe_watcher.app.receiving import Receiving
 from vpe_watcher.app.signals import Signals, taken_signals
 from vpe_watcher.app.silence import SILENT_AFTER_S, Silence, Turn
@@ -72,6 +73,7 @@ NO_THREAD = (
     "limits.downloads, or raise its limit (TasksMax of a service, ulimit -u)"
 )
 SOUNDING = "sounding-"
+MARKS = "marking-"
 
 
 def run(settings: Settings, *, once: bool) -> int:
@@ -199,6 +201,9 @@ class Daemon:
             reserve=reserve or Reserve(settings.state_file),
         )
         self._housekeeper = Housekeeper(parts, clock=clock, stopping=stopping, log=log)
+        self._marking = Marking(
+            parts.roots.guard, breakers=parts.breakers, stopping=stopping, log=log
+        )
         roots = folders_of(settings)
         self._soundings = Soundings(
             parts.disk,
@@ -350,6 +355,8 @@ class Daemon:
         self._start("housekeeper", self._housekeeper.keep)
         for number, folder in enumerate(self._soundings.folders):
             self._start(f"{SOUNDING}{number}", partial(self._soundings.keep_asking, folder))
+        for name in MARKED_ROOTS:
+            self._start(f"{MARKS}{name}", partial(self._marking.keep, name))
         self._await_first_look()
         self._judge_free_space()
         for name, inbox in self._parts.inboxes.items():
@@ -462,16 +469,23 @@ class Daemon:
         self._watching.stop()
         self._integrity.stop()
         deadline = time.monotonic() + self._settings.limits.stop_grace_s
-        threads = [
-            thread  # soundings hold nothing: nobody waits for one that hangs
-            for name, (thread, _) in self._threads.items()
-            if thread.ident is not None and not name.startswith(SOUNDING)
-        ]
-        for thread in threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+        # Soundings and marks hold nothing: nobody waits for one that hangs.
+        threads = self._started(lambda name: not name.startswith((SOUNDING, MARKS)))
+        _join(threads, until=deadline)
+        _join(self._started(lambda name: name.startswith(MARKS)), until=time.monotonic() + 1.0)
         has_stopped_receiving = self._listening.stop()
         if any(thread.is_alive() for thread in threads) or not has_stopped_receiving:
             self._log("daemon.abandoned", reason="a step did not end within stop_grace_s")
             self.has_abandoned = True
         else:
             self._table.close()
+
+    def _started(self, is_meant: Callable[[str], bool]) -> list[threading.Thread]:
+        found = [thread for name, (thread, _) in self._threads.items() if is_meant(name)]
+        return [thread for thread in found if thread.ident is not None]
+
+
+def _join(threads: list[threading.Thread], *, until: float) -> None:
+    """Wait for threads to end until a monotonic moment."""
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))

@@ -34,7 +34,8 @@ FOLDER_LANES = frozenset({"claims", "deliveries", "archivings"})
 IN_FLIGHT = frozenset({State.UPLOADING, State.NOTIFYING, State.WAITING, State.FETCHING})
 SILENCE = "silence"
 INTEGRITY = "integrity"
-OUTSIDE_KINDS = frozenset({"scan", "main", "notes", "state", MEASURED, SILENCE, INTEGRITY})
+MARKING = "marking"
+OUTSIDE_KINDS = frozenset({"scan", "main", "notes", "state", MEASURED, SILENCE, INTEGRITY, MARKING})
 # The folders that a step asks, by the names of their breakers.
 USES: Mapping[State, tuple[str, ...]] = {
     State.CLAIMING: ("inbox:{recipe}",),
