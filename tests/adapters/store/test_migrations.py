@@ -45,6 +45,7 @@ ADDED: dict[int, dict[str, Any]] = {
         "slices": [],
     },
     3: {"deaths": 0, "due_step": None, "due_problem": None},
+    4: {},
 }
 
 # Opens a state file, and dies like a machine whose power goes off before its n-th statement.
@@ -315,6 +316,52 @@ def test_a_copy_is_kept_before_a_migration(old_file: Path, version: int) -> None
         copy.name,
         f"{copy.name}.2",
     ]
+
+
+def test_the_way_back_is_told_and_works(old_file: Path, version: int) -> None:
+    """A newer program changed the file: the refusal names the copy, and its commands lead back."""
+    before = rows_of(old_file)
+    Database(old_file).close()
+    write_as_later(old_file)
+    old_file.with_name(f"{old_file.name}.before-98").write_text("not ours")
+    with pytest.raises(ConfigError) as caught:
+        Database(old_file)
+    assert (caught.value.code, caught.value.exit_code) == ("state_too_new", 78)
+    command, _, recover = caught.value.hint.rpartition(" && ")
+    assert recover == "vpe-watcher recover"
+    move_and_copy = command.partition("stopped: ")[2]
+    subprocess.run(["/bin/sh", "-c", move_and_copy], check=True, timeout=20)
+    assert rows_of(old_file) == before
+    assert shape_of(old_file)["user_version"] == (version,)
+    assert old_file.stat().st_mode & 0o777 == 0o600
+    assert old_file.with_name(f"{old_file.name}.version-99").exists()
+
+
+def test_without_a_copy_the_way_back_is_an_own_backup(tmp_path: Path) -> None:
+    """Nothing is named that is not there, or that this program could not open either."""
+    path = tmp_path / "the state.sqlite3"
+    Database(path).close()
+    write_as_later(path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    path.with_name(f"{path.name}.before-99").write_bytes(path.read_bytes())
+    with pytest.raises(ConfigError, match="version 99") as caught:
+        Database(path)
+    assert "before-99" not in caught.value.hint
+    assert "your own backups" in caught.value.hint
+    assert f"mv '{path}' '{path}.version-99'" in caught.value.hint
+
+
+def write_as_later(path: Path) -> None:
+    """Do to a state file what a later version may do, and die without closing it."""
+    script = (
+        "import os, sqlite3, sys\n"
+        "connection = sqlite3.connect(sys.argv[1])\n"
+        "connection.execute('CREATE TABLE later (x)')\n"
+        "connection.execute('PRAGMA user_version = 99')\n"
+        "os._exit(0)\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(path)], check=True, timeout=20)
 
 
 def test_nothing_is_changed_without_room_for_the_copy(old_file: Path, version: int) -> None:

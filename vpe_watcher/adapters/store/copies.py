@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import sqlite3
 from contextlib import closing, suppress
@@ -65,6 +66,25 @@ def keep_before_migration(path: Path, version: int) -> Path:
             "there; then start again.",
         ) from error
     return target
+
+
+def newest_copy_of(path: Path, *, at_most: int, application_id: int) -> Path | None:
+    """Find what `keep_before_migration` kept last of a version that this program can open."""
+    found = []
+    for copy in path.parent.glob(f"{glob.escape(path.name)}.before-*"):
+        with suppress(sqlite3.Error, OSError):
+            versions = _versions_of(copy)
+            if versions[0] == application_id and 0 < versions[1] <= at_most:
+                found.append((copy.stat().st_mtime_ns, copy))
+    return max(found)[1] if found else None
+
+
+def _versions_of(copy: Path) -> tuple[int, int]:
+    """Return application id and schema version of a copy, and leave it as it is."""
+    uri = f"{copy.absolute().as_uri()}?mode=ro&immutable=1"
+    with closing(sqlite3.connect(uri, uri=True)) as connection:
+        application_id = connection.execute("PRAGMA application_id").fetchone()[0]
+        return int(application_id), int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
 def _copy(source: Path, draft: Path, *, is_outdated: bool) -> None:

@@ -7,6 +7,7 @@ would drop SQLite's POSIX locks, and the next process that leaves would remove t
 from __future__ import annotations
 
 import re
+import shlex
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -15,10 +16,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from vpe_watcher.adapters.store.copies import keep_before_migration
+from vpe_watcher.adapters.store.copies import keep_before_migration, newest_copy_of
 from vpe_watcher.core.errors import ConfigError, EnvironmentFault
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 APPLICATION_ID = int.from_bytes(b"vpew")
 BUSY_TIMEOUT_S = 10.0
 STATEMENTS_KEPT = 256  # there are some 150, of which none is to be prepared again and again
@@ -161,12 +162,7 @@ class Database:
     def _migrate(self) -> None:
         version = self.read("PRAGMA user_version")[0][0]
         if version > SCHEMA_VERSION:
-            raise ConfigError(
-                f"The state file {self.path} has schema version {version}; "
-                f"this program knows versions up to {SCHEMA_VERSION}.",
-                code="state_too_new",
-                hint="It was written by a newer vpe-watcher: install that version again.",
-            )
+            raise too_new(self.path, version)
         if version:
             if self.read("PRAGMA application_id")[0][0] != APPLICATION_ID:
                 raise not_a_state_file(self.path)
@@ -219,6 +215,25 @@ def statements_of(name: str) -> Iterator[str]:
         if sqlite3.complete_statement(pending):
             yield pending
             pending = ""
+
+
+def too_new(path: Path, version: int) -> ConfigError:
+    """Return the error for a state file of a later version, with the way back to this one."""
+    copy = newest_copy_of(path, at_most=SCHEMA_VERSION, application_id=APPLICATION_ID)
+    old, new, aside = (shlex.quote(str(one)) for one in (copy, path, f"{path}.version-{version}"))
+    back = (
+        f"mv {new} {aside} && cp -p {old} {new} && vpe-watcher recover"
+        if copy is not None
+        else f"no copy of an earlier version lies beside it; one of your own backups goes in its "
+        f"place in the same way, after: mv {new} {aside}"
+    )
+    return ConfigError(
+        f"The state file {path} has schema version {version}; "
+        f"this program knows versions up to {SCHEMA_VERSION}.",
+        code="state_too_new",
+        hint="It was written by a newer vpe-watcher: install that version again. The way back to "
+        f"this one, with the daemon stopped: {back}",
+    )
 
 
 def not_a_state_file(path: Path) -> ConfigError:

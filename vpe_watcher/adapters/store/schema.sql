@@ -1,4 +1,4 @@
--- The state file, version 3. Everything after the claim is here; nothing else is the truth.
+-- The state file, version 4. Everything after the claim is here; nothing else is the truth.
 -- Times are ISO 8601 in UTC, sizes bytes, durations seconds, `*_ns` nanoseconds since 1970.
 
 CREATE TABLE daemon (
@@ -235,3 +235,32 @@ CREATE TABLE snapshot (
     body TEXT NOT NULL,
     written_at TEXT NOT NULL
 ) STRICT;
+
+-- What people are to be told. One that nobody was told yet gives way to a younger one of its key.
+-- `facts` are JSON without names of patients, unless the configuration asks for them.
+CREATE TABLE notices (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    notice_id TEXT NOT NULL UNIQUE,
+    key TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    is_urgent INTEGER NOT NULL DEFAULT 0 CHECK (is_urgent IN (0, 1)),
+    is_begun INTEGER NOT NULL DEFAULT 0 CHECK (is_begun IN (0, 1)),
+    count INTEGER NOT NULL DEFAULT 1,
+    time TEXT NOT NULL,
+    facts TEXT NOT NULL
+) STRICT;
+
+CREATE UNIQUE INDEX one_notice_a_key ON notices (key) WHERE is_begun = 0;
+
+-- Who was told, or will not be; a notice goes when all were.
+CREATE TABLE notices_told (
+    seq INTEGER NOT NULL REFERENCES notices (seq) ON DELETE CASCADE,
+    target TEXT NOT NULL,
+    PRIMARY KEY (seq, target)
+) STRICT, WITHOUT ROWID;
+
+-- What of the daemon itself people were told last: open breakers, the day of the last digest.
+CREATE TABLE told (
+    key TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
