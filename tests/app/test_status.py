@@ -10,7 +10,7 @@ import pytest
 
 from tests.app.desk import Desk, problem
 from vpe_watcher import __version__
-from vpe_watcher.core.model import Label, State
+from vpe_watcher.core.model import FailureClass, Label, Problem, State
 
 SINCE = "2026-11-22T10:00:00.000Z"
 CANDIDATE = {
@@ -119,6 +119,28 @@ def test_people_see_what_matters_at_a_glance(running: Desk) -> None:
     ):
         assert words in ran.out
     assert max(map(len, ran.out.splitlines())) <= 80
+
+
+def test_people_see_why_cases_wait_before_they_are_sent(running: Desk) -> None:
+    """Each reason once, and not what a breaker tells; the contract's object has no more keys."""
+    first, *others = [running.add(f"scan{number}") for number in range(3)]
+    why = Problem(FailureClass.TRANSIENT, "unreadable", "It cannot be read now.", "Look.")
+    running.end(first, Label.TRANSIENT, why)
+    for other in others:
+        running.store.set_wait_reason(other, f"It may be the same scan as case {first}.")
+    running.store.set_wait_reason(running.add("paused"), BREAKER["reason"])
+    running.store.put_snapshot(_snapshot())
+    lines = running.run("status").out.splitlines()
+    start = lines.index("claiming, and not yet sent because:")
+    assert lines[start + 1 : start + 6] == [
+        f"  {first}",
+        "    It cannot be read now.",
+        f"  {others[0]} and 1 other",
+        f"    It may be the same scan as case {first}.",
+        "inbox: 1 candidate not taken yet",
+    ]
+    body = json.loads(running.run("status", "--json").out)
+    assert set(body) == {"schema", "daemon", "cases", "candidates", "breakers"}
 
 
 def test_a_closed_breaker_is_no_news_for_people(running: Desk) -> None:

@@ -54,6 +54,15 @@ class Queries:
         )
         return [_case_row(row) for row in rows]
 
+    def wait_reasons(self, state: str) -> list[tuple[str, str, int]]:
+        """Return why cases in a state wait: reason, the oldest with it, how many; oldest first."""
+        rows = self.database.read(
+            "SELECT wait_reason, case_id, COUNT(*) AS n, MIN(seq) AS first FROM cases "
+            "WHERE state = ? AND wait_reason IS NOT NULL GROUP BY wait_reason ORDER BY first",
+            (state,),
+        )
+        return [(row["wait_reason"], row["case_id"], row["n"]) for row in rows]
+
     def find(self, word: str) -> list[str]:
         """Return the ids of the cases that a person may mean by an id, a prefix, or a name."""
         exact = self.database.read("SELECT case_id FROM cases WHERE case_id = ?", (word,))

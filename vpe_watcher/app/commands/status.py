@@ -31,8 +31,8 @@ WELL = ("is a local file system", "as configured")  # how an inbox is watched th
 def status(config: Path | None) -> Result:
     """Answer how things stand, with or without a daemon."""
     settings = opened.settings_of(config)
-    data, held, total, roots = _look(settings)
-    lines = _lines(data, held, total, roots)
+    data, notes, total, roots = _look(settings)
+    lines = _lines(data, notes, total, roots)
     if not settings.state_file.exists():
         lines.append(
             f"state file: none yet at {settings.state_file} (`vpe-watcher run` makes it; if there "
@@ -82,13 +82,14 @@ def _transfers(settings: Settings) -> list[dict[str, Any]]:
 
 def _look(
     settings: Settings,
-) -> tuple[dict[str, Any], list[dict[str, Any]], int, list[dict[str, Any]]]:
-    """Return the contract's object, the held cases, the number of candidates, the roots."""
+) -> tuple[dict[str, Any], list[str], int, list[dict[str, Any]]]:
+    """Return the contract's object, words on some cases, the number of candidates, the roots."""
     pid = opened.daemon_pid(settings)
     with opened.reading(settings) as queries:
         counts = queries.counts() if queries else {str(state): 0 for state in State}
         snapshot = queries.snapshot() if queries else {}
         held = queries.cases(state=State.HELD) if queries else []
+        reasons = queries.wait_reasons(State.CLAIMING) if queries else []
     candidates = [_only(row, CANDIDATE) for row in snapshot.get("candidates") or ()]
     breakers = [_only(row, BREAKER) for row in snapshot.get("breakers") or ()]
     data = {
@@ -103,7 +104,9 @@ def _look(
     receiver = snapshot.get("receiver") or {}
     if receiver.get("reason"):
         roots.append({**receiver, "name": receiver["listen"], "watch": "receiver"})
-    return data, held, total, roots
+    told = {breaker["reason"] for breaker in data["breakers"]}
+    notes = _held_lines(held) + _claiming_lines([one for one in reasons if one[0] not in told])
+    return data, notes, total, roots
 
 
 def _daemon(snapshot: dict[str, Any], pid: int | None) -> dict[str, Any]:
@@ -122,13 +125,13 @@ def _only(row: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _lines(
-    data: dict[str, Any], held: list[dict[str, Any]], total: int, roots: list[dict[str, Any]]
+    data: dict[str, Any], notes: list[str], total: int, roots: list[dict[str, Any]]
 ) -> list[str]:
     daemon = data["daemon"]
     lines = _daemon_lines(daemon)
     lines += _breaker_lines(data["breakers"])
     lines += _case_lines(data["cases"])
-    lines += _held_lines(held)
+    lines += notes
     lines += _candidate_lines(data["candidates"], total, is_fresh=daemon["running"])
     return lines + (_root_lines(roots) if daemon["running"] else [])
 
@@ -166,6 +169,15 @@ def _held_lines(held: list[dict[str, Any]]) -> list[str]:
         lines.append(f"  {row['case_id']}  {row['case_name']}")
         lines += [f"    {row['error']['message']}"] if row["error"] else []
     return lines + _and_more(len(held))
+
+
+def _claiming_lines(reasons: list[tuple[str, str, int]]) -> list[str]:
+    """Tell why cases do not get beyond `claiming`: each reason once, with the oldest case."""
+    lines = ["claiming, and not yet sent because:"] if reasons else []
+    for reason, case_id, number in reasons[:AT_MOST_LISTED]:
+        others = f" and {text.count(number - 1, 'other')}" if number > 1 else ""
+        lines += [f"  {case_id}{others}", f"    {reason}"]
+    return lines + _and_more(len(reasons))
 
 
 def _candidate_lines(candidates: list[dict[str, Any]], total: int, *, is_fresh: bool) -> list[str]:
