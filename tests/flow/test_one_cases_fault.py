@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,7 +16,11 @@ from tests.flow.endings import all_is_delivered
 from tests.flow.house import House, nifti, unprivileged
 from vpe_watcher import formats
 from vpe_watcher.adapters.files import Disk
+from vpe_watcher.app.assembly import candidate_rules
 from vpe_watcher.core.model import State
+from vpe_watcher.flow.explain import Place, explain
+from vpe_watcher.flow.looks import PATH_AT_MOST
+from vpe_watcher.flow.places import CLAIM_ADDS
 
 Build = Callable[..., House]
 
@@ -174,6 +179,52 @@ def test_a_folder_deeper_than_paths_reach_stops_nothing_else(build: Build) -> No
     (deep,) = house.parts.inboxes["default"].candidates()
     assert "too long" in str(deep)
     shutil.rmtree(inbox / "deep")
+
+
+@pytest.mark.parametrize("is_short_enough", [True, False])
+def test_a_path_that_a_claim_makes_too_long_is_not_claimed(
+    build: Build, *, is_short_enough: bool
+) -> None:
+    """It is told as blocked, and `explain` says the same; one byte less, and it comes through."""
+    house = build()
+    inbox = house.root / "inbox"
+    room = PATH_AT_MOST - CLAIM_ADDS - len(os.fsencode(inbox)) + (not is_short_enough)
+    # The house's own id is shorter than twelve digits, so nothing but the rule stands in the way.
+    below = _path_of(room - len("/deep"))
+    (inbox / "deep").mkdir()
+    with _inside(inbox / "deep"):
+        Path(below).parent.mkdir(parents=True)
+        Path(below).write_bytes(nifti())
+    house.live(60)
+    if is_short_enough:
+        assert house.states() == {"deep": State.DONE}
+        return
+    (deep,) = house.parts.inboxes["default"].candidates()
+    assert deep["state"] == "blocked"
+    assert "too long" in str(deep["reason"])
+    assert (house.cases(), house.breakers()) == ([], set())
+    place = Place(
+        "default", inbox, candidate_rules(house.settings, house.settings.recipes["default"])
+    )
+    assert "too long" in " ".join(explain(inbox / "deep", inboxes=[place], queries=None))
+    shutil.rmtree(inbox / "deep")
+
+
+def _path_of(length: int) -> str:
+    """Return a relative path to a NIfTI file, as long as asked, with the slash before it."""
+    whole, rest = divmod(length - len("/scan.nii"), 101)
+    return "/".join(["x" * 100] * (whole - 1) + ["y" * (100 + rest), "scan.nii"])
+
+
+@contextmanager
+def _inside(folder: Path) -> Iterator[None]:
+    """Work in a folder: relative paths reach further than whole ones."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 def test_a_reader_that_stumbles_over_a_file_stops_no_other(

@@ -31,7 +31,7 @@ from vpe_watcher.core.joining import joined
 from vpe_watcher.core.model import Case, Input, Kind
 from vpe_watcher.core.plans import Plan
 from vpe_watcher.flow.facts import read_facts
-from vpe_watcher.flow.looks import seen_in
+from vpe_watcher.flow.looks import TOO_LONG, seen_in
 from vpe_watcher.flow.options import UNREAD
 from vpe_watcher.flow.places import HELD_NOTE, HIDDEN, root_key
 from vpe_watcher.flow.sightings import lasting
@@ -89,6 +89,10 @@ def _in_inbox(place: Place, path: Path, queries: Queries | None) -> list[str]:
             rules += _by_rules(place, relative, queries, shown)
     except PermissionError as error:
         rules.append(_unreadable(error))
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        rules.append(f"It is not taken: {TOO_LONG}.")
     lines = [f"It lies in the inbox of recipe {place.recipe}."]
     if relative == ".":
         return [*lines, "It is the inbox itself.", *rules]
@@ -271,17 +275,17 @@ def _companion(place: Place, relative: str) -> Iterable[str]:
 
 
 def _seen(place: Place, top: str, disk: Disk) -> list[Seen]:
+    def refuse(name: str, error: OSError) -> None:
+        if name == top:
+            raise error
+
     return seen_in(
         disk,
         place.folder,
         place.rules,
         wants=lambda entry: entry.kind is not Kind.FOLDER or entry.name == top,
-        refused=_refused,
+        refused=refuse,
     )
-
-
-def _refused(_name: str, error: OSError) -> None:
-    raise error
 
 
 def _facts(place: Place, seen: list[Seen], relative: str, disk: Disk) -> dict[str, Facts | None]:

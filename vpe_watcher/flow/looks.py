@@ -6,14 +6,21 @@ Used by the inbox itself and by `explain`, so that both see the same. Judges not
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 from vpe_watcher.adapters.files import Disk, Entry
 from vpe_watcher.core.grouping import Rules, Seen, ignored_by
 from vpe_watcher.core.model import Kind
+from vpe_watcher.flow.places import CLAIM_ADDS
 
 REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.ENAMETOOLONG})
+PATH_AT_MOST = 4095  # bytes, of every call of the system
+TOO_LONG = (
+    "its paths are too long: use shorter names, or take the inner folders out of it "
+    f"({CLAIM_ADDS} bytes of the {PATH_AT_MOST} that a path may have are the daemon's)"
+)
 
 
 def seen_in(
@@ -26,22 +33,31 @@ def seen_in(
 ) -> list[Seen]:
     """Return what is wanted of an inbox's entries, folders with all that is below them.
 
-    `refused` is called for a folder directly in the inbox that may not be looked into, or goes
-    deeper than paths reach.
+    `refused` is called for a folder directly in the inbox that may not be looked into, and for what
+    goes deeper than paths reach, now or once it is claimed.
     """
     found: list[Seen] = []
+    longest = PATH_AT_MOST - (0 if rules.leaves_in_place else CLAIM_ADDS)
+    room = longest - len(os.fsencode(folder)) - 1
     for entry in disk.listing(folder):
         if not wants(entry):
             continue
-        found.append(_seen(entry.name, entry, rules))
+        own = [_seen(entry.name, entry, rules)]
         if entry.kind is Kind.FOLDER and not _is_closed(entry, rules):
             try:
-                found += _below(disk, folder, entry.name, rules)
+                own += _below(disk, folder, entry.name, rules)
             except OSError as error:
                 if error.errno not in REFUSED:
                     raise
                 refused(entry.name, error)
+        if any(_is_longer(seen.path, room) for seen in own):
+            refused(entry.name, OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG)))
+        found += own
     return found
+
+
+def _is_longer(path: str, size_bytes: int) -> bool:
+    return len(path) * 4 > size_bytes and len(os.fsencode(path)) > size_bytes
 
 
 def _is_closed(entry: Entry, rules: Rules) -> bool:

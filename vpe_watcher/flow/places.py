@@ -11,6 +11,8 @@ from vpe_watcher.core.model import AT_REST, FAILING, Case, State
 HIDDEN = ".vpe-watcher"
 EVIDENCE = ".case.json"
 HELD_NOTE = ".held.txt"
+# By so many bytes a path in an inbox gets longer when it is claimed: both ids have twelve digits.
+CLAIM_ADDS = len(f"/{HIDDEN}/{'d' * 12}/{'c' * 12}")
 
 
 def root_key(recipe: str, inbox: Path) -> str:

@@ -18,7 +18,7 @@ from vpe_watcher.core.content import Facts
 from vpe_watcher.core.grouping import SIDECAR, Group, Rules, Seen, grouped, sight
 from vpe_watcher.core.model import FileMark, Proof
 from vpe_watcher.flow.facts import read_facts
-from vpe_watcher.flow.looks import seen_in
+from vpe_watcher.flow.looks import TOO_LONG, seen_in
 from vpe_watcher.flow.memory import Memory
 from vpe_watcher.flow.options import UNREAD, Options
 from vpe_watcher.flow.ports import Ports
@@ -167,7 +167,7 @@ class Sightings:
 
     def _refuse(self, name: str, error: OSError) -> None:
         if error.errno == errno.ENAMETOOLONG:
-            why = "the paths in this folder are too long: take the inner folders out of it"
+            why = TOO_LONG
         else:
             why = (
                 "the service may not look into all of this folder: give its user read permission "
