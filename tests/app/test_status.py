@@ -128,7 +128,7 @@ def test_people_see_why_cases_wait_before_they_are_sent(running: Desk) -> None:
     running.end(first, Label.TRANSIENT, why)
     for other in others:
         running.store.set_wait_reason(other, f"It may be the same scan as case {first}.")
-    running.store.set_wait_reason(running.add("paused"), BREAKER["reason"])
+    running.store.set_wait_reason(running.add("paused"), str(BREAKER["reason"]))
     running.store.put_snapshot(_snapshot())
     lines = running.run("status").out.splitlines()
     start = lines.index("claiming, and not yet sent because:")

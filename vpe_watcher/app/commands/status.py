@@ -92,19 +92,20 @@ def _look(
         reasons = queries.wait_reasons(State.CLAIMING) if queries else []
     candidates = [_only(row, CANDIDATE) for row in snapshot.get("candidates") or ()]
     breakers = [_only(row, BREAKER) for row in snapshot.get("breakers") or ()]
+    shown = breakers if pid is not None else []
     data = {
         "schema": SCHEMA,
         "daemon": _daemon(snapshot, pid),
         "cases": counts,
         "candidates": candidates,
-        "breakers": breakers if pid is not None else [],
+        "breakers": shown,
     }
     total = max(int(snapshot.get("candidates_total") or 0), len(candidates))
     roots = list(snapshot.get("roots") or ())
     receiver = snapshot.get("receiver") or {}
     if receiver.get("reason"):
         roots.append({**receiver, "name": receiver["listen"], "watch": "receiver"})
-    told = {breaker["reason"] for breaker in data["breakers"]}
+    told = {breaker["reason"] for breaker in shown}
     notes = _held_lines(held) + _claiming_lines([one for one in reasons if one[0] not in told])
     return data, notes, total, roots
 
