@@ -73,7 +73,7 @@ def test_a_document_without_parts_is_a_mistake(tmp_path: Path) -> None:
 
 def test_every_log_event_is_documented_with_its_level() -> None:
     """The reference lists the events that the daemon logs, and no others."""
-    names = ("daemon", "watching", "housekeeper", "integrity", "receiving", "listening")
+    names = ("daemon", "watching", "housekeeper", "integrity", "receiving", "listening", "pulse")
     daemon = [PACKAGE / "app" / f"{name}.py" for name in names]
     receiver = (PACKAGE / "adapters" / "dicom_receiver").glob("*.py")
     sources = [*(PACKAGE / "flow").glob("*.py"), *daemon, *receiver]

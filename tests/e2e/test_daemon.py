@@ -141,6 +141,31 @@ def test_it_waits_at_start_for_its_state_file(machine: Machine) -> None:
         machine.wait(lambda: machine.is_delivered("scan"))
 
 
+def test_systemd_hears_how_it_is(machine: Machine) -> None:
+    """Ready when it works, asking for time while it cannot, one line of truth, and the stop."""
+    machine.environment["NOTIFY_SOCKET"] = str(machine.root / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
+        ear.bind(machine.environment["NOTIFY_SOCKET"])
+        ear.settimeout(10)
+        with machine.starting() as process:
+            words = [ear.recv(4096).decode() for _ in range(2)]
+            assert stop(process, signal.SIGTERM, within_s=10) == 0
+            words += [ear.recv(4096).decode() for _ in range(2)]
+        stopping = ["STATUS=Stopping", "STOPPING=1\nEXTEND_TIMEOUT_USEC=15000000"]
+        assert words == ["READY=1", "STATUS=Nothing to do, Engine ok", *stopping]
+        path = machine.root / "state" / "state.sqlite3"
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute(
+                "CREATE TRIGGER trouble BEFORE UPDATE ON daemon BEGIN SELECT trouble(); END"
+            )
+        with machine.starting():
+            assert ear.recv(4096) == b"EXTEND_TIMEOUT_USEC=90000000"
+            assert b"STATUS=Not started yet: The state file cannot be used" in ear.recv(4096)
+            with closing(sqlite3.connect(path, timeout=10)) as connection:
+                connection.execute("DROP TRIGGER trouble")
+            machine.wait(lambda: ear.recv(4096) == b"READY=1")
+
+
 # --- one daemon a state file ---------------------------------------------------------------------
 
 

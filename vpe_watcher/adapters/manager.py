@@ -34,6 +34,11 @@ class Manager:
         is_watched = watchdog.isdecimal() and int(watchdog) > 0 and whose == str(pid)
         return cls(address, watchdog_s=int(watchdog) / MICRO if is_watched else None)
 
+    @property
+    def is_listening(self) -> bool:
+        """Tell whether systemd wants to hear anything."""
+        return bool(self._address)
+
     def ready(self) -> None:
         """Say that the start, or a reload, has come to its end."""
         self._tell("READY=1")

@@ -43,7 +43,9 @@ WARNINGS = frozenset(
     }
     | {"association.rejected", "instance.refused"}
 )
-ERRORS = frozenset({"step.defect", "thread.defect", "receive.defect", "state.damaged"})
+ERRORS = frozenset(
+    {"step.defect", "thread.defect", "receive.defect", "state.damaged", "daemon.stuck"}
+)
 
 LINES_KEPT = 1000
 

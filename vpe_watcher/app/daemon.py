@@ -43,12 +43,14 @@ from vpe_watcher.app.integrity import Integrity
 from vpe_watcher.app.listening import Listening
 from vpe_watcher.app.listings import Listings
 from vpe_watcher.app.marking import MARKED_ROOTS, Marking
+from vpe_watcher.app.pulse import STUCK_AFTER_S, Pulse
 from vpe_watcher.app.receiving import Receiving
 from vpe_watcher.app.signals import Signals, taken_signals
-from vpe_watcher.app.silence import SILENT_AFTER_S, Silence, Turn
+from vpe_watcher.app.silence import SILENT_AFTER_S, Silence
 from vpe_watcher.app.snapshot import Snapshot
 from vpe_watcher.app.soundings import Soundings
-from vpe_watcher.app.start import START_AGAIN_S, counted_start
+from vpe_watcher.app.standstill import Turn
+from vpe_watcher.app.start import START_AGAIN_S, counted_start, tell_waiting
 from vpe_watcher.app.watching import Watching, ignores_of
 from vpe_watcher.core.errors import ConfigError, EnvironmentFault, TryAgainLater
 from vpe_watcher.core.model import State
@@ -107,7 +109,9 @@ def _run(settings: Settings, *, log: Log, once: bool, signals: Signals, manager:
         error = ConfigError if fault.code == "state_cannot_open" else TryAgainLater
         raise error(fault.message, code=fault.code, hint=fault.hint) from fault
     with closing(store.database), closing(build_engine(settings, now=clock.now)) as engine:
-        start = counted_start(settings, store, disk, log=log, once=once, signals=signals)
+        start = counted_start(
+            settings, store, disk, log=log, once=once, signals=signals, manager=manager
+        )
         if start is None:
             return EXIT_OK
         parts = assemble(
@@ -153,6 +157,7 @@ class Periods:
 
     silent_after_s: float = SILENT_AFTER_S
     count_every_s: float = COUNT_PERIOD_S
+    stuck_after_s: float = STUCK_AFTER_S
 
 
 class Daemon:
@@ -223,7 +228,16 @@ class Daemon:
         )
         receiving = Receiving(settings, daemon_id=lambda: parts.places.daemon_id, log=log)
         self._listening = Listening(receiving, log=log, monotonic=clock.monotonic)
-        self._turns: dict[str, Turn] = {}
+        self._pulse = Pulse(
+            self._manager,
+            parts.store,
+            parts.breakers,
+            monotonic=clock.monotonic,
+            log=log,
+            stuck_after_s=periods.stuck_after_s,
+        )
+        self._turns: dict[str, Turn] = {}  # looks at inboxes
+        self._steps: dict[str, Turn] = {}  # of workers
         self._workers = 0
         self._workers_at_most = sys.maxsize
         self._is_short_of_threads = False
@@ -249,6 +263,7 @@ class Daemon:
             while not self._signals.is_stopping:
                 if self._tick(once=once):
                     break
+                self._pulse.beat({**self._turns, **self._steps})
         finally:
             self._stop_threads()
             with suppress(EnvironmentFault):
@@ -265,6 +280,7 @@ class Daemon:
                 self._parts.words.obey()
             except EnvironmentFault as fault:
                 self._parts.breakers.open(fault, kind="main")
+                tell_waiting(self._manager, fault)
                 self._wait(START_AGAIN_S)
             else:
                 self._parts.breakers.close("state", kind="main")
@@ -436,10 +452,13 @@ class Daemon:
             if job is None:
                 return
             case_id, state = job
+            self._steps[case_id] = Turn(self._clock.monotonic(), threading.get_native_id())
             try:
                 self._parts.runner.run(case_id, state)
             except Exception as error:  # noqa: BLE001 - the top of a thread: it must not die
                 self._log("thread.defect", case_id=case_id, step=str(state), error=error)
+            finally:
+                self._steps.pop(case_id, None)
             self._parts.transfers.pop(case_id, None)
             self._parts.wake.set()
 
@@ -457,6 +476,7 @@ class Daemon:
             inbox.wake.wait(min(max(wait_s, 0.02), 5.0))
 
     def _stop_threads(self) -> None:
+        self._manager.status("Stopping")
         self._manager.stopping(within_s=self._settings.limits.stop_grace_s + AFTER_GRACE_S)
         with suppress(EnvironmentFault):
             self._parts.store.record_stop()  # first: what is abandoned now is no step's fault

@@ -7,34 +7,15 @@ still for as long. Called by the main thread; never asks a folder.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-from vpe_watcher.adapters.threads import busy_ns
 from vpe_watcher.app.soundings import Soundings
+from vpe_watcher.app.standstill import Standstill, Turn
 from vpe_watcher.core.errors import EnvironmentFault
 from vpe_watcher.flow.breakers import Breakers
 from vpe_watcher.flow.schedule import SILENCE, Schedule
 
 SILENT_AFTER_S = 60.0
-ALIVE_NS = 1_000_000  # of processor time: a call that hangs takes none, a slow share some
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """A look at an inbox that is under way: since when (monotonic), and on which thread."""
-
-    began: float
-    native_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Sign:
-    """The last sign of life of a turn."""
-
-    turn: Turn
-    at: float
-    busy_ns: int | None
 
 
 class Silence:
@@ -55,9 +36,8 @@ class Silence:
         self._soundings = soundings
         self._breakers = breakers
         self._schedule = schedule
-        self._monotonic = monotonic
+        self._standstill = Standstill(monotonic)
         self._after_s = after_s
-        self._signs: dict[str, _Sign] = {}
         self._silent: frozenset[str] = frozenset()
 
     def mind(self, turns: Mapping[str, Turn]) -> None:
@@ -79,14 +59,7 @@ class Silence:
         )
 
     def _stands_still(self, name: str, turn: Turn) -> bool:
-        """Tell whether a turn has not even computed for too long: a long look is no silence."""
-        sign, busy, now = self._signs.get(name), busy_ns(turn.native_id), self._monotonic()
-        if sign is None or sign.turn != turn:
-            sign = self._signs[name] = _Sign(turn, turn.began, None)
-        if busy is not None and (sign.busy_ns is None or busy - sign.busy_ns > ALIVE_NS):
-            at = turn.began if sign.busy_ns is None else now
-            sign = self._signs[name] = _Sign(turn, at, busy)
-        return now - sign.at >= self._after_s
+        return self._standstill.seconds(name, turn) >= self._after_s
 
     def _fault(self, name: str) -> EnvironmentFault:
         culprit = next(filter(self._silent_folder, (name, *self._roots)), name)

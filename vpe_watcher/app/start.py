@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vpe_watcher.adapters.files import Disk
+from vpe_watcher.adapters.manager import Manager
 from vpe_watcher.adapters.store.soundness import check_at_start
 from vpe_watcher.app.assembly import folders_of
 from vpe_watcher.app.signals import Signals
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from vpe_watcher.adapters.store import Store
 
 START_AGAIN_S = 1.0
+# So long may systemd wait for the next word: a try that is refused takes ten seconds or so.
+PATIENCE_S = 90.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,14 @@ class Start:
 
 
 def counted_start(
-    settings: Settings, store: Store, disk: Disk, *, log: Log, once: bool, signals: Signals
+    settings: Settings,
+    store: Store,
+    disk: Disk,
+    *,
+    log: Log,
+    once: bool,
+    signals: Signals,
+    manager: Manager | None = None,
 ) -> Start | None:
     """Check that folders and state file belong together, and count this start.
 
@@ -63,9 +73,16 @@ def counted_start(
                     code=fault.code,
                 )
             is_waiting = True
+            tell_waiting(manager or Manager(), fault)
             wake.wait(START_AGAIN_S)
         else:
             if is_waiting:
                 log("breaker.closed", breaker="state")
             return Start(starts, unchecked, was_clean)
     return None
+
+
+def tell_waiting(manager: Manager, fault: EnvironmentFault) -> None:
+    """Say why the start takes its time, and that it goes on: to be killed would not help."""
+    manager.needs_longer(PATIENCE_S)
+    manager.status(f"Not started yet: {fault.message}")

@@ -10,6 +10,7 @@ import re
 import shlex
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import resources
@@ -78,6 +79,7 @@ class Database:
         self._local = threading.local()
         self._all: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
+        self._asked_at: dict[int, float] = {}  # by thread: since when it waits for the file
         try:
             self._migrate()
         except EnvironmentFault as fault:
@@ -120,8 +122,8 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Open a write transaction; commit at the end, roll back on any error."""
-        connection = self.connection()
-        with mapped_errors(self._on_full):
+        with self._asking(), mapped_errors(self._on_full):
+            connection = self.connection()
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -134,8 +136,8 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """Open a read transaction: all queries in it see the same moment."""
-        connection = self.connection()
-        with mapped_errors(self._on_full):
+        with self._asking(), mapped_errors(self._on_full):
+            connection = self.connection()
             connection.execute("BEGIN")
             try:
                 yield connection
@@ -144,12 +146,34 @@ class Database:
 
     def read(self, sql: str, parameters: tuple[object, ...] = ()) -> list[sqlite3.Row]:
         """Run one query outside a transaction."""
-        with mapped_errors(self._on_full):
+        with self._asking(), mapped_errors(self._on_full):
             return self.connection().execute(sql, parameters).fetchall()
 
     def data_version(self) -> int:
         """Return a number that changes when another connection has committed."""
         return int(self.read("PRAGMA data_version")[0][0])
+
+    def longest_s(self) -> float:
+        """Return for how long the file has owed some thread the end of what it asks; 0: none.
+
+        Waits for nobody. Being refused, as by a full disk or a busy file, is an end, too.
+        """
+        return max(
+            0.0, time.monotonic() - min(self._asked_at.copy().values(), default=float("inf"))
+        )
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Take note that this thread waits for the file from now on, until the block ends."""
+        thread = threading.get_ident()
+        if thread in self._asked_at:  # within a transaction
+            yield
+            return
+        self._asked_at[thread] = time.monotonic()
+        try:
+            yield
+        finally:
+            del self._asked_at[thread]
 
     def close(self) -> None:
         """Close every thread's connection. No other thread may be using the database."""

@@ -55,6 +55,17 @@ class Store(DaemonVerbs, MemoryVerbs, ProgressVerbs, RebuildVerbs):
         """Tell whether a case has a row."""
         return bool(self.database.read("SELECT 1 FROM cases WHERE case_id = ?", (case_id,)))
 
+    def counts_of_open(self) -> dict[State, int]:
+        """Count what is under way or held, by state in the order of the steps."""
+        asked = tuple(state for state in State if not state.is_at_rest or state is State.HELD)
+        marks = ", ".join("?" * len(asked))
+        rows = self.database.read(
+            f"SELECT state, COUNT(*) AS n FROM cases WHERE state IN ({marks}) GROUP BY state",  # noqa: S608 - question marks
+            tuple(map(str, asked)),
+        )
+        found = {row["state"]: row["n"] for row in rows}
+        return {state: found[state] for state in asked if state in found}
+
     def due(self) -> list[UnderWay]:
         """Return all cases that are not at rest, oldest first."""
         rows = self.database.read(
