@@ -88,10 +88,11 @@ def run_share(base: Path, seeds: range, events: int) -> tuple[list[Report], floa
     """
     before = time.process_time()
     gc.freeze()  # what was imported need not be walked again and again
-    gc.set_threshold(100_000)  # a trial leaves few cycles behind
+    gc.disable()  # a trial leaves few cycles behind
     own = base / f"{os.getpid():08}"
     own.mkdir(exist_ok=True)
     reports = [run(own, seed, script_of(seed, events)) for seed in seeds]
+    gc.collect()
     return reports, time.process_time() - before
 
 

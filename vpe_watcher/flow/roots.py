@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from vpe_watcher.adapters.files import Disk, blamed
@@ -161,10 +162,14 @@ class Roots:
 def read_marker(disk: Disk, folder: Path) -> Marker | None:
     """Return a root's marker; None when there is none, a foreign one when it makes no sense."""
     path = folder.joinpath(HIDDEN, MARKER)
-    if not disk.exists(path):
-        return None
+    return _parsed(disk.read(path)) if disk.exists(path) else None
+
+
+@lru_cache(maxsize=16)
+def _parsed(content: bytes) -> Marker:
+    """Return what a marker says; it is asked for before whatever is done in its folder."""
     try:
-        document = json.loads(disk.read(path))
+        document = json.loads(content)
         return Marker(str(document["daemon_id"]), int(document["starts"]))
     except (ValueError, KeyError, TypeError, RecursionError):
         return Marker("", 0)

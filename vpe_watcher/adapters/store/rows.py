@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import fields
+from collections.abc import Callable
+from dataclasses import fields, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from vpe_watcher.core.model import (
     Case,
@@ -24,6 +25,7 @@ from vpe_watcher.core.model import (
 )
 
 Row = dict[str, Any]
+Value = TypeVar("Value")
 TIMES = ("detected", "claimed", "submitted", "uploaded", "finished", "delivered")
 
 
@@ -69,18 +71,18 @@ def load_case(connection: sqlite3.Connection, case_id: str) -> Case | None:
         outbox=row["outbox"],
         times={name: row[name] for name in TIMES},
         inputs=load_inputs(connection, case_id),
-        moves=tuple(map(_move, _rows(connection, "moves", case_id, "position"))),
-        outputs=tuple(map(_output, _rows(connection, "outputs", case_id, "position"))),
+        moves=_values(_move, connection, "moves", case_id),
+        outputs=_values(_output, connection, "outputs", case_id),
     )
 
 
 def load_inputs(connection: sqlite3.Connection, case_id: str) -> tuple[Input, ...]:
     """Read the inputs of a case."""
-    rows = _rows(connection, "inputs", case_id, "modality")
-    if not any(map(_is_series, rows)):
-        return tuple(_input(row, ()) for row in rows)
+    inputs = _values(_input, connection, "inputs", case_id, "modality")
+    if not any(map(_is_series, inputs)):
+        return inputs
     slices = tuple(map(_slice, _rows(connection, "slices", case_id, "position")))
-    return tuple(_input(row, slices) for row in rows)
+    return tuple(replace(one, slices=slices) if _is_series(one) else one for one in inputs)
 
 
 def _rows(connection: sqlite3.Connection, table: str, case_id: str, order: str) -> list[Row]:
@@ -91,11 +93,27 @@ def _rows(connection: sqlite3.Connection, table: str, case_id: str, order: str) 
     return [dict(zip(names, row, strict=True)) for row in found]
 
 
+def _values(
+    make: Callable[[tuple[str, ...], tuple[Any, ...]], Value],
+    connection: sqlite3.Connection,
+    table: str,
+    case_id: str,
+    order: str = "position",
+) -> tuple[Value, ...]:
+    """Make a value of each row that a table holds of a case; what a row says never changes."""
+    sql = f"SELECT * FROM {table} WHERE case_id = ? ORDER BY {order}"  # noqa: S608 - our names
+    found = connection.execute(sql, (case_id,)).fetchall()
+    names = tuple(found[0].keys()) if found else ()
+    return tuple(make(names, tuple(row)) for row in found)
+
+
 def _mark(row: Row) -> FileMark:
     return FileMark(row["size"], row["mtime_ns"], row["ctime_ns"], row["inode"])
 
 
-def _move(row: Row) -> Move:
+@lru_cache(maxsize=256)
+def _move(names: tuple[str, ...], values: tuple[Any, ...]) -> Move:
+    row = dict(zip(names, values, strict=True))
     return Move(row["source"], row["target"])
 
 
@@ -103,12 +121,14 @@ def _slice(row: Row) -> Slice:
     return Slice(row["name"], _mark(row), row["sop_instance_uid"], row["sha256"], row["owner"])
 
 
-def _is_series(row: Row) -> bool:
-    return row["extension"] == ".zip" and bool(row["series_uid"])
+def _is_series(one: Input) -> bool:
+    """Tell whether an input has slices; those of a case all belong to its one series."""
+    return one.extension == ".zip" and bool(one.series_uid)
 
 
-def _input(row: Row, slices: tuple[Slice, ...]) -> Input:
-    """Return an input; the slices of a case all belong to its one series."""
+@lru_cache(maxsize=256)
+def _input(names: tuple[str, ...], values: tuple[Any, ...]) -> Input:
+    row = dict(zip(names, values, strict=True))
     return Input(
         modality=Modality(row["modality"]),
         name=row["name"],
@@ -121,11 +141,12 @@ def _input(row: Row, slices: tuple[Slice, ...]) -> Input:
         uploaded=bool(row["is_uploaded"]),
         notified=Notified(row["notified"]),
         series_uid=row["series_uid"],
-        slices=slices if _is_series(row) else (),
     )
 
 
-def _output(row: Row) -> Output:
+@lru_cache(maxsize=256)
+def _output(names: tuple[str, ...], values: tuple[Any, ...]) -> Output:
+    row = dict(zip(names, values, strict=True))
     return Output(
         position=row["position"],
         kind=row["kind"],
