@@ -10,6 +10,7 @@ import pytest
 
 from vpe_watcher.adapters.settings import Mistake, SettingsError, load_settings
 from vpe_watcher.core.errors import ConfigError
+from vpe_watcher.core.printable import printable
 
 TOP = """
 inbox = "inbox"
@@ -233,10 +234,11 @@ def test_a_secret_file_must_be_a_file_with_something_in_it(write: Write, tmp_pat
 
 
 def test_a_recipe_without_output_files_is_shown_an_example(write: Write) -> None:
-    """Without any [job] the hint shows the two lines that are missing."""
+    """Without any [job] the hint shows what is missing, in the one line that a hint is shown in."""
     mistake = only(write(TOP + AUTH))
     assert mistake.message.startswith("job.outputFiles (not set in ")
-    assert "[job.outputFiles]\nmeshes = " in mistake.hint
+    assert mistake.hint.startswith("write below [job.outputFiles], for example: meshes = [{")
+    assert printable(mistake.hint) == mistake.hint
 
 
 FOLDERS = [

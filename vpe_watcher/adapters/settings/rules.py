@@ -26,7 +26,7 @@ NOT_YET = (
     ("retention", "failed_days"),
     ("retention", "prune_below"),
 )
-EXAMPLE_JOB = '[job.outputFiles]\nmeshes = [{ extension = ".stl", structures = ["mandible"] }]'
+EXAMPLE_OUTPUT = 'meshes = [{ extension = ".stl", structures = ["mandible"] }]'
 AUTH = ("engine", "auth")
 
 
@@ -66,7 +66,8 @@ def recipe_jobs(settings: Settings) -> Iterator[Finding]:
             continue
         path = ("job",) if recipe.name == DEFAULT else ("recipes", recipe.name, "job")
         reason = "outputFiles is missing: nothing says what the Engine shall make"
-        yield Finding((*path, "outputFiles"), reason, f"for example:\n{EXAMPLE_JOB}")
+        hint = f"write below [{'.'.join((*path, 'outputFiles'))}], for example: {EXAMPLE_OUTPUT}"
+        yield Finding((*path, "outputFiles"), reason, hint)
 
 
 def default_inbox(settings: Settings) -> Iterator[Finding]:
