@@ -222,6 +222,23 @@ def make_guard(house: House) -> DiskGuard:
     return DiskGuard(house.parts.breakers, min_free=100 * 1024 * 1024, reserve=reserve)
 
 
+@pytest.mark.parametrize(
+    ("min_free", "free", "told"),
+    [
+        (2 << 30, 5 << 20, "Only 5 MiB are free, less than min_free (2048 MiB)."),
+        (1 << 20, (1 << 20) - 1, "Only 1023 KiB are free, less than min_free (1024 KiB)."),
+        (1000, 0, "Only 0 bytes are free, less than min_free (1000 bytes)."),
+    ],
+)
+def test_what_is_free_is_told_in_a_fitting_unit(
+    house: House, min_free: int, free: int, told: str
+) -> None:
+    """Nobody reads that nothing is free, which is less than nothing."""
+    reserve = Reserve(house.settings.state_file)
+    DiskGuard(house.parts.breakers, min_free=min_free, reserve=reserve).judge([free])
+    assert house.breaker("disk").reason == told
+
+
 def test_intake_pauses_until_the_space_was_measured(house: House, guard: DiskGuard) -> None:
     """A claim that is due does not pass as a probe: that it works says nothing of the space."""
     house.drop("scan.nii")

@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from vpe_watcher.adapters.reserve import Reserve
 from vpe_watcher.core.breakers import MEASURED
 from vpe_watcher.core.errors import EnvironmentFault
+from vpe_watcher.core.sizes import too_few
 from vpe_watcher.flow.breakers import Breakers
-
-MEBIBYTE = 1024 * 1024
 
 
 class DiskGuard:
@@ -39,9 +38,9 @@ class DiskGuard:
             self._breakers.open(fault, kind=MEASURED)
 
     def _fault(self, free: int) -> EnvironmentFault:
+        found, wanted = too_few(free, self._min_free)
         return EnvironmentFault(
-            f"Only {free // MEBIBYTE} MiB are free, less than min_free "
-            f"({self._min_free // MEBIBYTE} MiB).",
+            f"Only {found} are free, less than min_free ({wanted}).",
             code="disk_low",
             hint="Free space on the disks of inbox, outbox, archive, failed and the state file; "
             "taking scans goes on by itself.",

@@ -18,13 +18,13 @@ from vpe_watcher import formats
 from vpe_watcher.adapters.files import TEMPORARY_SUFFIX, Disk, blamed
 from vpe_watcher.core.errors import EnvironmentFault, InputFault, Stopped
 from vpe_watcher.core.model import Kind, Proof
+from vpe_watcher.core.sizes import too_few
 from vpe_watcher.flow.places import HIDDEN
 from vpe_watcher.flow.roots import read_marker
 
 RECEIVING = "receiving"
 EXTENSION = ".dcm"
 SPACE_CHECK_BYTES = 64 * 1024 * 1024
-MEBIBYTE = 1024 * 1024
 
 
 class Reception:
@@ -86,8 +86,9 @@ class Reception:
         with blamed(self.breaker):
             free = self.disk.free_bytes(self.inbox)
         if free < self._min_free:
+            found, wanted = too_few(free, self._min_free)
             raise EnvironmentFault(
-                f"Only {free // MEBIBYTE} MiB are free for the inbox, less than min_free.",
+                f"Only {found} are free for the inbox, less than min_free ({wanted}).",
                 code="disk_low",
                 hint="Free space on the disk of the inbox; receiving goes on by itself.",
                 breaker="disk",
