@@ -375,21 +375,25 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 @contextmanager
-def blamed(breaker: str) -> Iterator[None]:
-    """Turn an `OSError` into the environment fault of a folder; a full disk blames `disk`."""
+def blamed(breaker: str, part: str = "") -> Iterator[None]:
+    """Turn an `OSError` into the environment fault of a folder; a full disk blames `disk`.
+
+    `part` names what of ours in that folder is used, for who has to put it right.
+    """
     try:
         yield
     except OSError as error:
-        raise fault_of(error, breaker) from error
+        raise fault_of(error, breaker, part) from error
 
 
-def fault_of(error: OSError, breaker: str) -> EnvironmentFault:
-    """Return the environment fault for an `OSError`; the message holds no path."""
+def fault_of(error: OSError, breaker: str, part: str = "") -> EnvironmentFault:
+    """Return the environment fault for an `OSError`; the message holds no path but `part`."""
     number = error.errno or 0
     name = errno.errorcode.get(number, "EUNKNOWN")
     what = os.strerror(number).lower() if number else "unknown error"
     return EnvironmentFault(
-        f"The folder of {breaker} cannot be used: {what} ({name}).",
+        f"The folder {f'{part} in that ' if part else ''}of {breaker} cannot be used: "
+        f"{what} ({name}).",
         code=f"folder_{name.lower()}",
         hint=_HINTS.get(number, "Look at this folder, its mount and the system log."),
         breaker="disk" if number in _FULL else breaker,

@@ -30,7 +30,7 @@ from vpe_watcher.core.wire import JOB_JSON_AT_MOST_BYTES, case_evidence, merged,
 from vpe_watcher.flow.blame import blamed_for, can_use, whose_fault
 from vpe_watcher.flow.duplicates import SAME_AS_HELD, compare_with_earlier, remember_known
 from vpe_watcher.flow.late import with_first_slices
-from vpe_watcher.flow.places import EVIDENCE
+from vpe_watcher.flow.places import EVIDENCE, RECORDS
 from vpe_watcher.flow.ports import Ports
 from vpe_watcher.flow.records import remove_record
 from vpe_watcher.flow.reference import claim_gone, keep_reference, reading, take_reference
@@ -108,7 +108,7 @@ def _gather(case: Case, ports: Ports) -> Outcome | None:
                 write_evidence(case, ports, may_be_paid=True)
             with reading(case, ports):
                 remove_our_documents(ports.disk, ports.places.content(case))
-            with blamed("failed"):
+            with blamed("failed", RECORDS):
                 remove_record(case, ports.places.failed, ports)
         return None
     if not is_first:

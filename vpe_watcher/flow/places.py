@@ -10,6 +10,7 @@ from vpe_watcher.core.model import AT_REST, FAILING, Case, State
 
 HIDDEN = ".vpe-watcher"
 EVIDENCE = ".case.json"
+RECORDS = f"{HIDDEN}/records"
 HELD_NOTE = ".held.txt"
 # By so many bytes a path in an inbox gets longer when it is claimed: both ids have twelve digits.
 CLAIM_ADDS = len(f"/{HIDDEN}/{'d' * 12}/{'c' * 12}")
@@ -22,7 +23,7 @@ def root_key(recipe: str, inbox: Path) -> str:
 
 def records_in(root: Path) -> Path:
     """Return the folder of the records of all cases whose folders lie in a root."""
-    return root / HIDDEN / "records"
+    return root / RECORDS
 
 
 def record_in(root: Path, case_id: str) -> Path:

@@ -28,6 +28,7 @@ from vpe_watcher.core.wire import (
 )
 from vpe_watcher.flow.blame import whose_fault
 from vpe_watcher.flow.contents import files_of
+from vpe_watcher.flow.places import RECORDS
 from vpe_watcher.flow.ports import Ports
 from vpe_watcher.flow.records import keep_record
 from vpe_watcher.flow.reference import check_unchanged
@@ -206,7 +207,7 @@ def _remove_leftovers(case: Case, staging: Path, ports: Ports) -> None:
 
 def _publish(case: Case, staging: Path, ports: Ports) -> None:
     document = manifest_of(case, ports)
-    with blamed("outbox"):
+    with blamed("outbox", RECORDS):
         keep_record(case, ports.places.outboxes[case.recipe], ports)
     try:
         ports.disk.write(staging / RESULT, as_text(document))

@@ -11,7 +11,7 @@ from vpe_watcher.core.moments import iso
 from vpe_watcher.core.wire import error_document
 from vpe_watcher.flow.blame import blamed_for
 from vpe_watcher.flow.claim import rename_all
-from vpe_watcher.flow.places import EVIDENCE
+from vpe_watcher.flow.places import EVIDENCE, RECORDS
 from vpe_watcher.flow.ports import Ports
 from vpe_watcher.flow.receive import RESULT, as_text, manifest_of
 from vpe_watcher.flow.records import keep_record, remove_record
@@ -49,7 +49,7 @@ def archive(case: Case, ports: Ports) -> Outcome:
         ports.guard("outbox")  # what is not mounted looks as if nothing were staged there
     with blamed_for(case, ports, "outbox"):
         _remove(ports.places.staging(case), ports)
-    with blamed("outbox"):
+    with blamed("outbox", RECORDS):
         remove_record(case, ports.places.outboxes[case.recipe], ports)
     if case.retries and root == "archive" and ports.places.is_in_place(case.recipe):
         with suppress(OSError):  # what is left of an earlier end does no harm
@@ -178,7 +178,7 @@ def _document_name(case: Case, verdict: State) -> str:
 
 
 def _write_documents(case: Case, verdict: State, folder: Path, ports: Ports) -> None:
-    with blamed("failed" if verdict in FAILING else "archive"):
+    with blamed("failed" if verdict in FAILING else "archive", RECORDS):
         keep_record(case, ports.places.rest(verdict), ports)
     if verdict in FAILING:
         problem = case.problem or _NO_PROBLEM
