@@ -44,6 +44,17 @@ Config = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Instance = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="One of several: vpe-watcher@NAME, with /etc/vpe-watcher/NAME.toml."
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
+FileSystem = Annotated[
+    Path, typer.Option("--root", metavar="DIR", help="The file system of an image, not this one.")
+]
+Unused = Annotated[Path | None, typer.Option("--config", hidden=True)]
 Cases = Annotated[
     list[str],
     typer.Argument(
@@ -91,6 +102,13 @@ def _answer(command: Callable[[], Result], *, as_json: bool = False) -> None:
     from vpe_watcher.app import render
 
     raise typer.Exit(render.answer(command, as_json=as_json))
+
+
+def _say_unused(config: Path | None) -> None:
+    from vpe_watcher.app import render
+
+    if config is not None:
+        render.say("The service reads /etc/vpe-watcher; --config is not used.")
 
 
 def _version(wanted: bool) -> None:
@@ -336,6 +354,43 @@ def receive(
     from vpe_watcher.app.commands.receive import receive
 
     _answer(lambda: receive(config, listen=listen))
+
+
+@app.command(
+    name="install-service",
+    epilog="Example:\n\n\b\n  sudo /opt/vpe-watcher/bin/vpe-watcher install-service\n"
+    "  sudo /opt/vpe-watcher/bin/vpe-watcher install-service --instance pacs\n"
+    "  vpe-watcher install-service --dry-run     (no root needed)",
+)
+def install_service(
+    instance: Instance = None,
+    dry_run: DryRun = False,
+    root: FileSystem = Path("/"),
+    config: Unused = None,
+) -> None:
+    """Put the systemd service in place: unit, accounts, folders, configuration."""
+    from vpe_watcher.app.commands.service import install
+
+    _say_unused(config)
+    _answer(lambda: install(instance, root=root, is_dry=dry_run))
+
+
+@app.command(
+    name="uninstall-service",
+    epilog="Example:\n\n\b\n  sudo vpe-watcher uninstall-service\n"
+    "  sudo vpe-watcher uninstall-service --instance pacs --dry-run",
+)
+def uninstall_service(
+    instance: Instance = None,
+    dry_run: DryRun = False,
+    root: FileSystem = Path("/"),
+    config: Unused = None,
+) -> None:
+    """Stop the systemd service and take it back; scans, state and configuration stay."""
+    from vpe_watcher.app.commands.service import uninstall
+
+    _say_unused(config)
+    _answer(lambda: uninstall(instance, root=root, is_dry=dry_run))
 
 
 @app.command(
