@@ -21,8 +21,8 @@ PACKAGE = ROOT / "vpe_watcher"
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 WITH_PARTS = [path for path in DOCUMENTS if "<!-- printed: " in path.read_text()]
 SUBJECTS = (
-    "association|breaker|candidate|case|config|daemon|instance|receive|scan|state|step|thread"
-    "|watch|word"
+    "association|breaker|candidate|case|config|daemon|instance|prune|receive|scan|state|step"
+    "|thread|watch|word"
 )
 EVENT = re.compile(rf'"((?:{SUBJECTS})\.\w+)"')
 ROW = re.compile(r"^\| `([a-z]+\.[a-z]+)` \| (\w+) \|", re.MULTILINE)
@@ -74,7 +74,7 @@ def test_a_document_without_parts_is_a_mistake(tmp_path: Path) -> None:
 def test_every_log_event_is_documented_with_its_level() -> None:
     """The reference lists the events that the daemon logs, and no others."""
     names = ("daemon", "watching", "housekeeper", "integrity", "receiving", "listening", "pulse")
-    daemon = [PACKAGE / "app" / f"{name}.py" for name in names]
+    daemon = [PACKAGE / "app" / f"{name}.py" for name in (*names, "pruning")]
     receiver = (PACKAGE / "adapters" / "dicom_receiver").glob("*.py")
     sources = [*(PACKAGE / "flow").glob("*.py"), *daemon, *receiver]
     logged = {name for path in sources for name in EVENT.findall(path.read_text())}

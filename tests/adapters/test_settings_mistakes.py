@@ -128,6 +128,25 @@ WRONG = [
     ("[intake.patterns]\nfacial = [1]", "intake.patterns.facial", "a list of strings", ""),
     ("[retention]\nmin_free = '2 GB'", "retention.min_free", "is not a size", '"2 GiB"'),
     ("[retention]\nmin_free = -1", "retention.min_free", "must be a size", "bytes"),
+    ("[retention]\nprune_below = 0", "retention.prune_below", "is 0", 'write "" for never'),
+    (
+        "[retention]\nprune_below = 1\nmin_free = 0",
+        "retention.prune_below",
+        "that is 0 (off)",
+        "set min_free",
+    ),
+    (
+        "[retention]\nprune_below = '3 GiB'",
+        "retention.prune_below",
+        "is more than min_free",
+        "as much as min_free, or less",
+    ),
+    (
+        "[retention]\nprune_below = '1 GiB'\non_success = 'delete'",
+        "retention.prune_below",
+        "frees nothing",
+        'write "" for never',
+    ),
     ("[retention]\non_success = 'keep'", "retention.on_success", '"archive", "delete"', ""),
     ("[delivery]\nidentifiers = 'no'", "delivery.identifiers", "must be true or false", ""),
     ("[log]\nlevel = 3", "log.level", '"debug"', ""),
@@ -158,24 +177,6 @@ def test_a_wrong_value_is_told_in_one_sentence(
     assert reason in mistake.message
     assert hint in mistake.hint
     assert "\n" not in mistake.message
-
-
-NOT_YET = [
-    ("[retention]\narchive_days = 0.5", "retention.archive_days"),
-    ("[retention]\nfailed_days = 30", "retention.failed_days"),
-    ("[retention]\nprune_below = '1 GiB'", "retention.prune_below"),
-]
-
-
-@pytest.mark.parametrize(("text", "key"), NOT_YET)
-def test_a_key_of_a_later_version_is_not_ignored_in_silence(
-    write: Write, text: str, key: str
-) -> None:
-    """A key whose feature does not exist yet is refused instead of having no effect."""
-    file = write(BASE + text)
-    mistake = only(file)
-    assert mistake.message == f"{key} in {file}: is not available in this version"
-    assert mistake.code == "config_not_available"
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,7 @@ def test_the_default_recipe_can_be_tuned(tmp_path: Path) -> None:
         '[recipes.t]\ninbox = "far/away"',
         "[recipes.t]\nready_marker = false\nrequire = []\nleave_in_place = false",
         "[retention]\nprune_below = ''\narchive_days = 0",
+        "[retention]\nprune_below = '2 GiB'\narchive_days = 0.5\nfailed_days = 30",
     ],
 )
 def test_what_the_contract_allows_is_not_refused(tmp_path: Path, text: str) -> None:

@@ -20,13 +20,23 @@ import requests
 
 from vpe_watcher.adapters.engine import ClientCredentials, EngineClient, ReadyToken, Timeouts
 from vpe_watcher.adapters.files import Disk
+from vpe_watcher.adapters.mounts import MountTable
 from vpe_watcher.adapters.settings import Settings, load_settings
 from vpe_watcher.adapters.store import Queries
-from vpe_watcher.app.assembly import Clock, Parts, Stopping, assemble, folders_of, open_store
-from vpe_watcher.app.reload import Orders, prepare, take_over
+from vpe_watcher.app.assembly import (
+    Clock,
+    Parts,
+    Stopping,
+    assemble,
+    folders_of,
+    open_store,
+    retention_of,
+)
 from vpe_watcher.core.breakers import Breaker
 from vpe_watcher.core.model import Case, State
+from vpe_watcher.core.retention import RESTS
 from vpe_watcher.flow.notes import HeldNotes
+from vpe_watcher.flow.retention import Pruner
 from vpe_watcher.flow.roots import check_identity
 from vpe_watcher.sandbox.adapter import SandboxAdapter
 from vpe_watcher.sandbox.options import Options
@@ -114,7 +124,7 @@ class House:
         inboxes = {name: recipe.inbox for name, recipe in self.settings.recipes.items()}
         check_identity(self.disk, store, folders_of(self.settings), inboxes)
         store.record_start(fresh_id="house")
-        self.engine = self._engine(self.settings)
+        self.engine = self._engine()
         self.parts: Parts = assemble(
             self.settings,
             store=store,
@@ -128,12 +138,12 @@ class House:
         self.parts.runner.resume()
         self.parts.words.obey()
 
-    def _engine(self, settings: Settings) -> EngineClient:
-        auth = settings.engine.auth
+    def _engine(self) -> EngineClient:
+        auth = self.settings.engine.auth
         return EngineClient(
-            base_url=settings.engine.url,
-            version=settings.engine.version,
-            submit_path=settings.engine.submit_route,
+            base_url=self.settings.engine.url,
+            version=self.settings.engine.version,
+            submit_path=self.settings.engine.submit_route,
             auth=ReadyToken(auth.read_access_token)
             if auth.is_ready_made
             else ClientCredentials(
@@ -160,18 +170,6 @@ class House:
         self.settings = self.read_settings()
         self.restart()
 
-    def reload(self, **overrides: Any) -> Orders:
-        """Let the running daemon take other settings on top of those so far, or refuse them."""
-        before, self.overrides = self.overrides, merged(self.overrides, overrides)
-        try:
-            orders = prepare(self.parts, self.read_settings(), engine_of=self._engine)
-            take_over(self.parts, orders)
-        except BaseException:
-            self.overrides = before
-            raise
-        self.settings = orders.settings
-        return orders
-
     def close(self) -> None:
         """Close what the daemon holds open."""
         self.engine.close()
@@ -188,7 +186,30 @@ class House:
                 ran += 1
         self.parts.words.obey()
         self.notes.keep()
+        self.prune()
         return ran
+
+    @property
+    def pruner(self) -> Pruner:
+        """Return what applies retention."""
+        return Pruner(
+            retention_of(self.settings),
+            self.parts.store,
+            self.disk,
+            self.parts.places,
+            now=self.time.now,
+            guard=self.parts.roots.guard,
+            mounts_below=MountTable().below,
+            log=self.log,
+        )
+
+    def prune(self, *roots: str) -> list[str]:
+        """Apply retention where it is on; return why what is due did not go."""
+        pruner, refusals = self.pruner, []
+        for root in filter(pruner.retention.is_on, roots or RESTS):
+            refusals += [pruner.clean_up(root), *map(pruner.prune, pruner.plan(root).due)]
+            pruner.forget_emptied(root)
+        return [refusal for refusal in refusals if refusal]
 
     def look(self) -> None:
         """Let every inbox look, and run no step."""

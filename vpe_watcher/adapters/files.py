@@ -29,6 +29,17 @@ TEMPORARY_SUFFIX = ".part"
 
 
 @dataclass(frozen=True, slots=True)
+class Footprint:
+    """What a folder holds in all its files, and what its removal gives back (bytes).
+
+    That is less where a file has other names elsewhere, or holes.
+    """
+
+    size: int = 0
+    freed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A directory entry as one look shows it; `mark` belongs to the entry itself, not a target."""
 
@@ -80,6 +91,18 @@ class Disk:
                 if entry.kind is Kind.FOLDER:
                     pending.append(f"{relative}/")
         return found
+
+    def footprint(self, folder: Path) -> Footprint:
+        """Return how big all that is below a folder is; no link is followed."""
+        size = freed = 0
+        for above, _, names in os.walk(folder):
+            for name in names:
+                with suppress(FileNotFoundError):
+                    status = (Path(above) / name).lstat()
+                    size += status.st_size
+                    if status.st_nlink == 1:  # a share may know no blocks
+                        freed += status.st_blocks * 512 or status.st_size
+        return Footprint(size, freed)
 
     def open(self, path: Path) -> BinaryIO:
         """Open a regular file for reading; anything else is refused without blocking.

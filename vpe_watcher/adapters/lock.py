@@ -1,4 +1,7 @@
-"""One daemon a state file: a lock on `<state_file>.lock`, which holds the daemon's pid."""
+"""One daemon a state file: a lock on `<state_file>.lock`, which holds the daemon's pid.
+
+And one at a time who removes from the archive or from failed, beside a daemon or without.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import errno
 import fcntl
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from vpe_watcher.core.errors import ConfigError, TryAgainLater
@@ -90,6 +95,29 @@ def _locked(descriptor: int) -> bool:
         else:
             return True
     return False
+
+
+@contextmanager
+def removing(state_file: Path, root: str) -> Iterator[bool]:
+    """Let one process at a time remove from a root; yields whether it is this one.
+
+    Raises:
+        TryAgainLater: the lock file cannot be made.
+    """
+    path = removal_lock_path(state_file, root)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    try:
+        yield _locked(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def removal_lock_path(state_file: Path, root: str) -> Path:
+    """Return the lock file of those who remove from a root."""
+    return state_file.with_name(f"{state_file.name}.{root}.lock")
 
 
 def lock_holder(state_file: Path) -> int | None:

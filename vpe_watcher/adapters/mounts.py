@@ -121,6 +121,14 @@ class MountTable:
         """Say what a path lies on now, as `filesystem_of` does."""
         return _filesystem_of(path, self.all())
 
+    def below(self, path: Path) -> tuple[Path, ...]:
+        """Return the mount points at or below a path; itself where the kernel tells nothing."""
+        mounts = self.all()
+        if not mounts:
+            return (path,)
+        place = _real(str(Path.cwd() / path), mounts)
+        return tuple(one.mount_point for one in mounts if one.mount_point.is_relative_to(place))
+
     def all(self) -> tuple[Mount, ...]:
         """Return the mounts; none where the kernel tells nothing."""
         with self._lock:

@@ -38,6 +38,7 @@ WARNINGS = frozenset(
         "daemon.died",
         "step.interrupted",
         "library.warning",
+        "prune.waiting",
         "receive.waiting",
         "state.unread",
     }

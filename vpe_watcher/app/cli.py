@@ -303,6 +303,23 @@ def cancel(case: Cases, config: Config = None) -> None:
 
 
 @app.command(
+    epilog="Example:\n\n\b\n  vpe-watcher prune --dry-run     (what would go, and why)\n"
+    "  vpe-watcher prune",
+)
+def prune(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Name what would go, and change nothing.")
+    ] = False,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Remove now what [retention] keeps no longer."""
+    from vpe_watcher.app.commands.prune import prune
+
+    _answer(lambda: prune(config, dry_run=dry_run), as_json=json)
+
+
+@app.command(
     epilog="Example:\n\n\b\n  vpe-watcher backup /var/backups/vpe-watcher-$(date +%F).sqlite3",
 )
 def backup(

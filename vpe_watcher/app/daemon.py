@@ -43,6 +43,7 @@ from vpe_watcher.app.integrity import Integrity
 from vpe_watcher.app.listening import Listening
 from vpe_watcher.app.listings import Listings
 from vpe_watcher.app.marking import MARKED_ROOTS, Marking
+from vpe_watcher.app.pruning import prunings_of
 from vpe_watcher.app.pulse import STUCK_AFTER_S, Pulse
 from vpe_watcher.app.receiving import Receiving
 from vpe_watcher.app.signals import Signals, taken_signals
@@ -50,7 +51,7 @@ from vpe_watcher.app.silence import SILENT_AFTER_S, Silence
 from vpe_watcher.app.snapshot import Snapshot
 from vpe_watcher.app.soundings import Soundings
 from vpe_watcher.app.standstill import Turn
-from vpe_watcher.app.start import START_AGAIN_S, check_nothing_is_lost, counted_start, tell_waiting
+from vpe_watcher.app.start import START_AGAIN_S, counted_start, tell_waiting
 from vpe_watcher.app.watching import Watching, ignores_of
 from vpe_watcher.core.errors import ConfigError, EnvironmentFault, TryAgainLater
 from vpe_watcher.core.model import State
@@ -102,7 +103,6 @@ def _run(settings: Settings, *, log: Log, once: bool, signals: Signals, manager:
     clock, stopping, disk = Clock(), Stopping(), Disk()
     reserve = Reserve(settings.state_file)
     reserve.make_way()
-    check_nothing_is_lost(settings, disk)
     try:
         store = open_store(settings, now=clock.now, on_full=reserve.release)
     except EnvironmentFault as fault:
@@ -210,6 +210,9 @@ class Daemon:
         self._marking = Marking(
             parts.roots.guard, breakers=parts.breakers, stopping=stopping, log=log
         )
+        self._pruning = prunings_of(
+            settings, parts, table=self._table, clock=clock, stopping=stopping, log=log
+        )
         roots = folders_of(settings)
         self._soundings = Soundings(
             parts.disk,
@@ -257,7 +260,10 @@ class Daemon:
         if not self._resume():
             return EXIT_OK
         try:
-            if not once:
+            if once:
+                for pruning in self._pruning.values():
+                    pruning.hurry()
+            else:
                 self._listening.keep()  # before anything else: it may be wrongly configured
             self._start_threads()
             self._manager.ready()
@@ -358,6 +364,9 @@ class Daemon:
 
     def _is_idle(self) -> bool:
         within_s = self._settings.limits.retry_at_most_s
+        is_open = self._parts.breakers.is_open
+        if not all(one.has_looked or is_open(root) for root, one in self._pruning.items()):
+            return False
         if not all(inbox.is_idle() for inbox in self._parts.inboxes.values()):
             return False
         if not self._parts.schedule.is_idle(within_s=within_s):
@@ -370,6 +379,8 @@ class Daemon:
     def _start_threads(self) -> None:
         self._integrity.start()
         self._start("housekeeper", self._housekeeper.keep)
+        for root, pruning in self._pruning.items():
+            self._start(f"pruning-{root}", pruning.keep)
         for number, folder in enumerate(self._soundings.folders):
             self._start(f"{SOUNDING}{number}", partial(self._soundings.keep_asking, folder))
         for name in MARKED_ROOTS:

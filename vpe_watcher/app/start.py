@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from vpe_watcher.app.signals import Signals
 from vpe_watcher.app.wake import Wake
 from vpe_watcher.core.errors import EnvironmentFault, TryAgainLater
 from vpe_watcher.flow.breakers import Log
-from vpe_watcher.flow.roots import check_identity, check_unmarked
+from vpe_watcher.flow.roots import check_identity
 
 if TYPE_CHECKING:
     from vpe_watcher.adapters.settings import Settings
@@ -37,16 +36,6 @@ class Start:
     number: int
     unchecked: frozenset[Path]
     was_clean: bool = True
-
-
-def check_nothing_is_lost(settings: Settings, disk: Disk) -> None:
-    """Look at the folders before a state file is made where there is none.
-
-    Raises:
-        ConfigError: there was one.
-    """
-    if not os.path.lexists(settings.state_file):
-        check_unmarked(disk, chain.from_iterable(folders_of(settings).values()))
 
 
 def counted_start(

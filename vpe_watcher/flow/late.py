@@ -36,6 +36,7 @@ def _united(case: Case, entry: Input, ports: Ports) -> Input:
     if not entry.series_uid:
         return entry
     found: dict[str, Slice] = {}
+    lost: set[str] = set()
     for case_id in (case.late_for, *ports.store.cases_of_series(case.recipe, {entry.series_uid})):
         earlier = ports.store.load(case_id)
         if earlier is None and case_id == case.late_for:
@@ -46,11 +47,15 @@ def _united(case: Case, entry: Input, ports: Ports) -> Input:
             slices = _here(earlier, entry.series_uid, ports)
         if case_id == case.late_for and not slices:
             raise slices_moving() if _has_moved(earlier, ports) else _first_gone()
+        if not slices and ports.store.pruned(case_id):
+            lost |= {one.sop_instance_uid for each in earlier.inputs for one in each.slices}
         for one in slices:
             found.setdefault(one.sop_instance_uid, one)
     own = {one.sop_instance_uid: one.sha256 for one in entry.slices}
     if any(own.get(uid) and one.sha256 and own[uid] != one.sha256 for uid, one in found.items()):
         raise _mixed()
+    if lost - found.keys() - own.keys():
+        raise _first_gone()
     others = [one for uid, one in found.items() if uid not in own]
     slices = (*others, *entry.slices)
     names = zip_names(len(slices))

@@ -14,7 +14,6 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain
 from pathlib import Path
 
 from vpe_watcher.adapters.files import Disk, blamed
@@ -26,7 +25,6 @@ from vpe_watcher.flow.places import EVIDENCE, HIDDEN, probes_in
 MARKER = "marker.json"
 ANSWER_WITHIN_S = 10.0
 EVIDENCE_AT_MOST = 64 * 1024 * 1024  # bytes: it names every slice of a series
-_WITH_ANOTHER = "The {} belongs to a daemon with another state."
 _NEWER = "The {} was last used with a newer state file."
 _RECOVER = (
     "If the right state file is at hand, put it back; else (or if that is a backup) run "
@@ -70,16 +68,6 @@ class Roots:
     def doubt(self, folders: Iterable[Path]) -> None:
         """Check these, of which `check_identity` could not tell, before their first use."""
         self._doubted.update(folders)
-
-    def use(self, folders: Mapping[str, tuple[Path, ...]], *, unchecked: Iterable[Path]) -> None:
-        """Answer for these too from now on; steps that began before still ask for the others.
-
-        `unchecked` are those of which `check_identity` could not tell.
-        """
-        for folder in chain.from_iterable(folders.values()):
-            self._locks.setdefault(folder, threading.Lock())
-        self._folders = {**self._folders, **folders}
-        self.doubt(set(unchecked) - self._marked)
 
     def count_on(self) -> None:
         """Count on in the state file, and with each next use in the markers.
@@ -171,6 +159,25 @@ class Roots:
         self._disk.write(folder / HIDDEN / MARKER, json.dumps(document).encode())
 
 
+def inspect(disk: Disk, store: Store, name: str, folder: Path) -> None:
+    """Check beside a daemon, or without one, that a root is there and ours; change nothing.
+
+    Raises:
+        EnvironmentFault: it is missing, has no marker, another's, or one newer than the state file.
+    """
+    daemon_id, starts = store.identity()
+    with blamed(name):
+        if not disk.exists(folder):
+            raise _missing(name)
+        marker = read_marker(disk, folder)
+    if marker is None:
+        raise _lost(name)
+    if marker.daemon_id != daemon_id:
+        raise _foreign(name)
+    if marker.starts > starts:
+        raise _outdated(name, _NEWER.format(f"folder of {name}"))
+
+
 def read_marker(disk: Disk, folder: Path) -> Marker | None:
     """Return a root's marker; None when there is none, a foreign one when it makes no sense."""
     path = folder.joinpath(HIDDEN, MARKER)
@@ -223,19 +230,6 @@ def check_identity(
     return frozenset(places) - {report.folder for report in reports if report.marker is not None}
 
 
-def check_unmarked(
-    disk: Disk, folders: Iterable[Path], *, within_s: float = ANSWER_WITHIN_S
-) -> None:
-    """Refuse to make a state file where a folder bears a marker: there was one before.
-
-    Raises:
-        ConfigError: as for one that was never started. None is left for a person to take for it.
-    """
-    for report in _reports(disk, dict.fromkeys(folders), within_s=within_s):
-        if report.marker is not None:
-            raise _needs_recovery(_WITH_ANOTHER.format(f"folder {report.folder}"))
-
-
 def _reports(
     disk: Disk, places: Mapping[Path, Path | None], *, within_s: float
 ) -> tuple[_Report, ...]:
@@ -267,7 +261,7 @@ def _contradiction(
     """Say in words what a root knows better than the state file; "" when nothing."""
     marker = report.marker
     if marker is not None and not daemon_id:
-        return _WITH_ANOTHER.format(called)
+        return f"The {called} belongs to a daemon with another state."
     if marker is not None and marker.daemon_id == daemon_id and marker.starts > starts:
         return _NEWER.format(called)
     for case_id, paid in report.claims:

@@ -32,10 +32,6 @@ class Words:
         self._on_take = on_take
         self._log = log
 
-    def use(self, ports: Ports) -> None:
-        """Act in another world from now on."""
-        self._ports = ports
-
     def obey(self) -> bool:
         """Do what was said and strike it out; false while a running step is in the way of one."""
         words = self._ports.store.words()
@@ -70,6 +66,8 @@ class Words:
             return True
         if case.recipe not in self._ports.rules.recipes:
             return True  # it was taken out of the configuration since the word was said
+        if label is not Label.CANCEL and self._is_pruned(case):
+            return True  # its input went since the word was said
         if self._schedule.is_in_hand(case.case_id):
             if label is Label.CANCEL:
                 self._cancelling.add(case.case_id)
@@ -78,6 +76,10 @@ class Words:
         decision = self._decided(case, Outcome(label, problem))
         moves = () if label is Label.CANCEL else self._moves(case)
         return self._ports.store.apply_word(case.case_id, decision, moves=moves)
+
+    def _is_pruned(self, case: Case) -> bool:
+        is_in_place = self._ports.places.is_in_place(case.recipe)
+        return not is_in_place and self._ports.store.pruned(case.case_id) is not None
 
     def _moves(self, case: Case) -> tuple[Move, ...]:
         return () if case.state is State.HELD else moves_to_claim(case, self._ports)

@@ -1,7 +1,7 @@
 """What must hold between keys, and between keys and this machine.
 
-Owns the rules that one value alone cannot break: folders, recipes, authentication, keys of later
-versions. Looks at secret files and the state folder, never opens or makes anything.
+Owns the rules that one value alone cannot break: folders, recipes, authentication, watermarks.
+Looks at secret files and the state folder, never opens or makes anything.
 """
 
 from __future__ import annotations
@@ -21,11 +21,6 @@ from vpe_watcher.adapters.settings.secrets import fault_of
 
 ANSWER_WITHIN_S = 1.0
 NAME = re.compile(r"[A-Za-z0-9_-]+")
-NOT_YET = (
-    ("retention", "archive_days"),
-    ("retention", "failed_days"),
-    ("retention", "prune_below"),
-)
 EXAMPLE_OUTPUT = 'meshes = [{ extension = ".stl", structures = ["mandible"] }]'
 AUTH = ("engine", "auth")
 
@@ -88,20 +83,23 @@ def receiving_recipe(settings: Settings) -> Iterator[Finding]:
         yield Finding(path, "names a recipe that leaves its files in place", hint)
 
 
-def keys_of_later_versions(settings: Settings) -> Iterator[Finding]:
-    """Refuse what this version would have to ignore in silence."""
-    for section, key in NOT_YET:
-        places = (
-            {("recipes", name): recipe for name, recipe in settings.recipes.items()}
-            if section == "recipe"
-            else {(section,): getattr(settings, section)}
-        )
-        for path, place in places.items():
-            if getattr(place, key):
-                hint = "remove the key, or set it to its default"
-                yield Finding(
-                    (*path, key), "is not available in this version", hint, "config_not_available"
-                )
+def watermarks(settings: Settings) -> Iterator[Finding]:
+    """Demand that the archive gives way for something that can be reached by it."""
+    retention, path = settings.retention, ("retention", "prune_below")
+    if retention.prune_below is None:
+        return
+    if retention.prune_below == 0:
+        yield Finding(path, "is 0, below which no disk can fall", 'write "" for never')
+    elif retention.min_free == 0:
+        reason = "needs min_free, up to which the archive is pruned, and that is 0 (off)"
+        yield Finding(path, reason, "set min_free to as much as prune_below, or more")
+    elif retention.prune_below > retention.min_free:
+        reason = "is more than min_free, up to which the archive is pruned"
+        hint = "set it to as much as min_free, or less: intake pauses first, then the archive goes"
+        yield Finding(path, reason, hint)
+    if retention.on_success == "delete":
+        reason = 'frees nothing where on_success is "delete": no input is kept in the archive'
+        yield Finding(path, reason, 'write "" for never')
 
 
 def folders(settings: Settings) -> Iterator[Finding]:
@@ -188,7 +186,7 @@ RULES: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     folders,
     state_file,
     receiving_recipe,
-    keys_of_later_versions,
+    watermarks,
 )
 
 

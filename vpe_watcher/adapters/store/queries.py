@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from vpe_watcher.adapters.store.database import Database
+from vpe_watcher.adapters.store.retention import pruned
 from vpe_watcher.adapters.store.rows import load_case, load_problem, problem_row
 from vpe_watcher.adapters.store.series import known_series
-from vpe_watcher.adapters.store.values import Remembered
+from vpe_watcher.adapters.store.values import Pruned, Remembered
 from vpe_watcher.core.content import KnownSeries
 from vpe_watcher.core.model import Case, State
 from vpe_watcher.core.moments import iso
@@ -94,6 +95,10 @@ class Queries:
             (case_id,),
         )
         return [dict(row) for row in rows]
+
+    def pruned(self, case_id: str) -> Pruned | None:
+        """Return when and why a case's files were removed; None while they were not."""
+        return pruned(self.database, case_id)
 
     def case_by_source(self, source: str) -> str | None:
         """Return the newest case that took this inbox path, a folder above it, or files below it.

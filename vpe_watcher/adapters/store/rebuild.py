@@ -16,7 +16,7 @@ from vpe_watcher.adapters.store.statements import (
     put_output,
 )
 from vpe_watcher.core.keys import sizes_key
-from vpe_watcher.core.model import Case
+from vpe_watcher.core.model import FAILING, Case
 from vpe_watcher.core.moments import iso
 from vpe_watcher.core.names import folder_name, name_key, numbered
 
@@ -201,5 +201,5 @@ def _columns(case: Case, one: Rebuilt, now: str) -> dict[str, object]:
         "detected": times["detected"] or now,
         **{name: times[name] for name in ("claimed", "submitted", "uploaded")},
         **{name: times[name] for name in ("finished", "delivered")},
-        "updated": times["delivered"] or times["finished"] or now,
+        "updated": now if case.state in FAILING else times["delivered"] or times["finished"] or now,
     }

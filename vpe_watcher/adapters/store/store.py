@@ -16,6 +16,8 @@ from vpe_watcher.adapters.store.database import mapped_errors
 from vpe_watcher.adapters.store.memory import MemoryVerbs
 from vpe_watcher.adapters.store.progress import ProgressVerbs
 from vpe_watcher.adapters.store.rebuild import RebuildVerbs
+from vpe_watcher.adapters.store.retention import STEP as PRUNING
+from vpe_watcher.adapters.store.retention import RetentionVerbs
 from vpe_watcher.adapters.store.rows import dump_problem, dump_tally, load_case
 from vpe_watcher.adapters.store.statements import (
     WAITS_FOR_FAMILY,
@@ -43,7 +45,7 @@ from vpe_watcher.core.moments import iso
 from vpe_watcher.core.names import folder_name, name_key, numbered
 
 
-class Store(DaemonVerbs, MemoryVerbs, ProgressVerbs, RebuildVerbs):
+class Store(DaemonVerbs, MemoryVerbs, ProgressVerbs, RebuildVerbs, RetentionVerbs):
     """The state file as the daemon uses it. `now` returns seconds since 1970."""
 
     def load(self, case_id: str) -> Case | None:
@@ -408,10 +410,11 @@ class Store(DaemonVerbs, MemoryVerbs, ProgressVerbs, RebuildVerbs):
         return columns
 
     def abandon_open_attempts(self) -> list[Begun]:
-        """Return the attempts that were under way when the last daemon died."""
+        """Return the attempts that were under way when the last daemon died, but removals."""
         rows = self.database.read(
             "SELECT id, case_id, attempt FROM events "
-            "WHERE step IS NOT NULL AND outcome IS NULL ORDER BY id"
+            "WHERE step IS NOT NULL AND outcome IS NULL AND step <> ? ORDER BY id",
+            (PRUNING,),
         )
         found = []
         for row in rows:

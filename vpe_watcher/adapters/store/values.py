@@ -102,3 +102,31 @@ class Earlier:
     paid: bool
     content_key: str | None
     verdict: State | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """A case at rest, as retention sees it: since when (ISO 8601), in a folder of which name."""
+
+    case_id: str
+    case_name: str
+    recipe: str
+    state: State
+    folder: str
+    rested: str
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Since before when (ISO 8601) what rests has expired; "" = never."""
+
+    archive_before: str = ""
+    failed_before: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """When and why a case's files were removed."""
+
+    time: str
+    reason: str | None

@@ -7,13 +7,16 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vpe_watcher.app.commands import opened, text
 from vpe_watcher.app.result import Result
 from vpe_watcher.core.errors import UsageError
 from vpe_watcher.core.model import Case, State
 from vpe_watcher.core.moments import iso
+
+if TYPE_CHECKING:
+    from vpe_watcher.adapters.store import Pruned
 
 CASES_SCHEMA = "vpe-watcher/cases/1"
 CASE_SCHEMA = "vpe-watcher/case/1"
@@ -47,8 +50,9 @@ def show(config: Path | None, word: str) -> Result:
         # case_of has refused where there is no state file
         row = queries.case_row(case.case_id) if queries else {}
         events = queries.events(case.case_id) if queries else []
+        pruned = queries.pruned(case.case_id) if queries else None
     below = {"inputs": _inputs(case), "outputs": _outputs(case), "events": events}
-    lines = _summary(row, case) + _file_lines(case) + _event_lines(events)
+    lines = _summary(row, case, pruned) + _file_lines(case) + _event_lines(events)
     return Result(data={"schema": CASE_SCHEMA, **_shown(row), **below}, lines=tuple(lines))
 
 
@@ -129,7 +133,7 @@ def _list_lines(rows: list[dict[str, Any]]) -> list[str]:
     return text.table([head, *body], indent=0) if body else []
 
 
-def _summary(row: dict[str, Any], case: Case) -> list[str]:
+def _summary(row: dict[str, Any], case: Case, pruned: Pruned | None) -> list[str]:
     facts = [
         ("case", case.case_id),
         ("name", case.case_name),
@@ -143,6 +147,9 @@ def _summary(row: dict[str, Any], case: Case) -> list[str]:
     ]
     facts += [("duplicate of", case.duplicate_of)] if case.duplicate_of else []
     facts += [("waits", row["wait_reason"])] if row.get("wait_reason") else []
+    if pruned:
+        why = f" ({pruned.reason})" if pruned.reason else ""
+        facts += [("input", f"removed {text.moment(pruned.time)}{why}")]
     error = row["error"]
     if error:
         facts += [("error", f"{error['message']} ({error['class']}, {error['code']})")]

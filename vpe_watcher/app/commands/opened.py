@@ -109,7 +109,7 @@ def give_to_owner(state_file: Path) -> None:
     owner = state_file.parent.stat()
     if os.geteuid() != 0 or owner.st_uid == 0:
         return
-    for suffix in ("", "-wal", "-shm", ".lock"):
+    for suffix in ("", "-wal", "-shm", ".lock", ".archive.lock", ".failed.lock"):
         file = state_file.with_name(f"{state_file.name}{suffix}")
         if file.exists():
             os.chown(file, owner.st_uid, owner.st_gid)

@@ -165,15 +165,24 @@ def _nothing_to_retry(case: Case) -> ErrorEntry:
 def _input_gone(case: Case, places: Places, queries: Queries) -> ErrorEntry | None:
     """Say that a case's files are not there; of late slices also those of the first case."""
     first = queries.case(case.late_for) if case.late_for and case.hold else None
-    return _files_gone(case, places) or (_files_gone(first, places) if first else None)
+    gone = _files_gone(case, places, queries)
+    return gone or (_files_gone(first, places, queries) if first else None)
 
 
-def _files_gone(case: Case, places: Places) -> ErrorEntry | None:
+def _files_gone(case: Case, places: Places, queries: Queries) -> ErrorEntry | None:
     if case.recipe not in places.inboxes:
         return ErrorEntry(
             "recipe_gone",
             f"Case {case.case_id} belongs to the recipe {case.recipe}, which is not configured.",
             "Put the recipe back into the configuration.",
+        )
+    pruned = queries.pruned(case.case_id)
+    if pruned and not places.is_in_place(case.recipe):
+        return ErrorEntry(
+            "input_pruned",
+            f"The input of case {case.case_id} was removed on {text.moment(pruned.time)}"
+            f"{f': {pruned.reason}' if pruned.reason else ''}.",
+            "Drop the scan into the inbox once more: that makes a new case.",
         )
     folder = places.input_folder(case)
     names = [name for entry in case.inputs for name, _ in entry.files]
