@@ -83,6 +83,7 @@ class Stage(House):
         self.lives = 0
         self.dropped: dict[str, bytes] = {}
         self.written_first: dict[str, bytes] = {}
+        self.expired: set[str] = set()  # of what was dropped: retention may remove it
         self.time = FakeTime()
         self.sandbox = Sandbox(
             self.root / "engine", simple=True, options=self.options, clock=self.time.now
@@ -173,6 +174,11 @@ class Stage(House):
         path.write_bytes(content)
         self.dropped[name] = content
 
+    def expire(self, *names: str, days: float) -> None:
+        """Let days go by, after which retention removes what was dropped under these names."""
+        self.time.advance(days * 86_400)
+        self.expired.update(names)
+
     def drop_anew(self, name: str, content: bytes) -> None:
         """Put another file of a name into the inbox; what was dropped before is not forgotten."""
         before = self.dropped[name]
@@ -250,7 +256,7 @@ class Stage(House):
         inboxes = {name: recipe.inbox for name, recipe in self.settings.recipes.items()}
         check_identity(self.disk, store, folders_of(self.settings), inboxes)
         store.record_start(fresh_id="house")
-        self.engine = self._engine(self.settings)
+        self.engine = self._engine()
         self.parts: Parts = assemble(
             self.settings,
             store=store,

@@ -183,6 +183,15 @@ def wrong_wishes(stage: Stage) -> None:
     stage.drop("scan.nii", nifti())
 
 
+def expired(stage: Stage) -> None:
+    """Let a case that is done and one that failed grow too old, and drop the next."""
+    stage.drop("old.nii", nifti(seed=7))
+    stage.drop("bad.nii", nifti(seed=8)[:-40])
+    stage.live_once()
+    stage.expire("old.nii", "bad.nii", days=40)
+    one_file(stage)
+
+
 def dropped_anew(stage: Stage) -> bool:
     """Drop the next export under the same name, as soon as the place is free."""
     if (stage.root / "inbox/scan.nii").exists():
@@ -285,6 +294,15 @@ SCENARIOS = {
             far=("failed",),
             follow=dropped_anew,
             more_cases=(("scan", DONE),),
+        ),
+        Scenario(
+            "pruned",
+            expired,
+            {"old": DONE, "bad": FAILED, "scan": DONE},
+            (*SCAN, "outbox/old/mandible.stl", "outbox/old/result.json"),
+            jobs=2,
+            overrides={"retention": {"archive_days": 30, "failed_days": 30}},
+            is_sampled=True,
         ),
         Scenario(
             "deleted",
