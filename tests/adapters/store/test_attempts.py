@@ -111,15 +111,22 @@ def test_a_state_changes_only_from_where_the_step_began(house: House) -> None:
 
 
 def test_repeated_attempts_are_counted(house: House) -> None:
-    """Each try in a step has its number; the next step starts at one."""
+    """Each try in a step has its number, but for everybody's trouble and a stop, which cost none.
+
+    The next step starts at one.
+    """
     house.add()
     house.step(Label.TRANSIENT, TROUBLE)
     house.step(Label.ENVIRONMENT, TROUBLE)
+    house.step(Label.STOPPED, STOPPING)
+    house.step(Label.TRANSIENT, TROUBLE)
     house.step()
     house.begin()
     assert steps(house) == [
         ("claiming", 1, "step.retry", "transient"),
         ("claiming", 2, "step.retry", "environment"),
+        ("claiming", 2, "step.retry", "stopped"),
+        ("claiming", 2, "step.retry", "transient"),
         ("claiming", 3, "step.done", "ok"),
         ("submitting", 1, "step.begun", None),
     ]

@@ -17,6 +17,7 @@ from vpe_watcher.core.names import name_key
 
 DAY_S = 24 * 3600.0
 CLOCK_TOLERANCE_S = 300.0
+NOT_COUNTED = frozenset({Label.ENVIRONMENT, Label.NOT_SENT, Label.STOPPED})
 
 
 # A part of a folder waits until the folder is claimed; its first case, until all parts are out.
@@ -88,13 +89,18 @@ def is_in_step(connection: sqlite3.Connection, case_id: str) -> bool:
 
 
 def begin_event(connection: sqlite3.Connection, case: Case, now: str) -> tuple[int, int]:
-    """Record an attempt as begun; return its row and its number in this step."""
+    """Record an attempt as begun; return its row and its number in this step.
+
+    One that met everybody's trouble, or was stopped, costs the case none: the next has its number.
+    """
     last = connection.execute(
         "SELECT id, step, outcome, attempt FROM events WHERE case_id = ? AND step IS NOT NULL "
         "ORDER BY id DESC LIMIT 1",
         (case.case_id,),
     ).fetchone()
-    attempt = last["attempt"] + 1 if last and last["step"] == case.state else 1
+    attempt = 1
+    if last and last["step"] == case.state:
+        attempt = last["attempt"] + (last["outcome"] not in NOT_COUNTED)
     if last and last["step"] == case.state and last["outcome"] == Label.PENDING:
         connection.execute(
             "UPDATE events SET event = 'step.begun', outcome = NULL, attempt = ? WHERE id = ?",
