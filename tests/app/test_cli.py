@@ -16,6 +16,7 @@ from vpe_watcher import __version__
 from vpe_watcher.app import cli, render
 from vpe_watcher.app.result import ErrorEntry, Result
 from vpe_watcher.core.errors import ConfigError, Refusal, TryAgainLater, UsageError
+from vpe_watcher.core.model import FailureClass, Label, Problem
 
 COMMANDS = (
     "init",
@@ -186,6 +187,23 @@ def test_colour_is_for_terminals_that_want_it(
     assert (done.returncode, done.stdout) == (1, b"")
     assert b"There is no case" in shown
     assert (b"\x1b[" in shown) is is_coloured
+
+
+def test_long_lines_fit_a_terminal_and_stay_whole_in_a_pipe(desk: Desk) -> None:
+    """They are broken between words, below where they began."""
+    why = Problem(FailureClass.INPUT, "odd", f"It is {'very ' * 30}odd.", "Look.")
+    case_id = desk.end(desk.add(), Label.INPUT, why)
+    command = [*VPE_WATCHER, "show", case_id, "--config", str(desk.config)]
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "COLUMNS": "80", "NO_COLOR": "1"}
+    assert subprocess.run(command, stdout=theirs, env=environment, check=False).returncode == 0
+    os.close(theirs)
+    lines = os.read(ours, 10000).decode().splitlines()
+    os.close(ours)
+    assert max(map(len, lines)) <= 80
+    start = next(number for number, line in enumerate(lines) if line.startswith("error:"))
+    assert lines[start + 1].startswith(" " * lines[start].index("It is") + "very ")
+    assert why.message in desk.run("show", case_id).out
 
 
 def test_a_pipe_never_gets_colour(desk: Desk) -> None:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable
 from typing import Any, TextIO
 
@@ -16,6 +19,8 @@ from vpe_watcher.app.result import Result, errors_object, failure
 from vpe_watcher.core.errors import WatcherError
 from vpe_watcher.core.printable import printable
 
+NARROW = 40  # columns: less is nothing that a line could be fitted into
+BEGIN = re.compile(r"\s*(?:[a-z][a-z ]{0,12}:\s+)?")
 COLOURS = {"error": "31", "warning": "33", "ok": "32", "hint": "36"}
 
 
@@ -35,7 +40,8 @@ def show(result: Result, *, as_json: bool = False) -> None:
         _print_json(result)
     else:
         for line in result.lines:
-            _print(line, sys.stdout)
+            for part in _fitted(printable(line), sys.stdout):
+                _print(part, sys.stdout)
     for message in result.messages:
         say(message)
     if as_json and result.errors:
@@ -65,6 +71,25 @@ def has_colour(stream: TextIO) -> bool:
     """Tell whether a stream gets colours: a terminal that can, and nobody who said NO_COLOR."""
     is_unwanted = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
     return stream.isatty() and not is_unwanted
+
+
+def _fitted(line: str, stream: TextIO) -> list[str]:
+    """Break a line between words where a terminal would break it anywhere; a path alone stays.
+
+    What follows stands below the value of a `name: value`, else below the line's first word.
+    """
+    columns = shutil.get_terminal_size().columns if stream.isatty() else 0
+    if len(line) <= columns or columns < NARROW or line.lstrip().startswith("/"):
+        return [line]
+    begin = BEGIN.match(line)
+    return textwrap.wrap(
+        line,
+        columns,
+        subsequent_indent=" " * (begin.end() if begin else 0),
+        break_long_words=False,
+        break_on_hyphens=False,
+        replace_whitespace=False,
+    )
 
 
 def _print(line: str, stream: TextIO) -> None:
