@@ -7,6 +7,7 @@ world of `inside`.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -60,6 +61,15 @@ def fill(folder: Path) -> Path:
             with suppress(OSError):
                 while file.write(bytes(size)):
                     pass
+    return path
+
+
+def leave_free(folder: Path, size_bytes: int) -> Path:
+    """Let somebody else's file grow until no more than this is free; return it."""
+    path = folder / ".somebody's"
+    with path.open("ab") as file:
+        found = os.statvfs(folder)
+        file.write(bytes(max(0, found.f_bavail * found.f_frsize - size_bytes)))
     return path
 
 

@@ -47,7 +47,7 @@ meshes = [{{ extension = ".stl", structures = ["mandible"] }}]
 [limits]
 {limits}
 [retention]
-min_free = 0
+{retention}
 {recipes}
 """
 
@@ -65,6 +65,7 @@ class Plan:
     prefix: Sequence[str] = ()
     is_simple: bool = True
     archive: str = "archive"
+    retention: Mapping[str, Any] = field(default_factory=dict)
 
     def config(self, url: str) -> str:
         """Return the configuration file."""
@@ -75,6 +76,7 @@ class Plan:
             archive=self.archive,
             intake=_lines(intake),
             limits=_lines(limits | dict(self.limits)),
+            retention=_lines({"min_free": 0} | dict(self.retention)),
             recipes=self.recipes,
         )
 
