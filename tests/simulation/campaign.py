@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import multiprocessing
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -21,6 +23,7 @@ from tests.simulation.network import ALL_FAULTS
 from tests.simulation.trial import MUST_FIRE, Report, run, script_of
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a fresh folder of our own is made in it
+PR_SET_PDEATHSIG = 1  # prctl(2)
 SHARE = 20  # trials that a process runs before it tells
 
 
@@ -77,8 +80,20 @@ def ground() -> Iterator[Path]:
 
 
 def pool_of(processes: int) -> ProcessPoolExecutor:
-    """Return fresh processes, with hashes fixed as ours are."""
-    return ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"))
+    """Return fresh processes, with hashes fixed as ours are, that do not outlive us."""
+    return ProcessPoolExecutor(
+        processes,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_end_with,
+        initargs=(os.getpid(),),
+    )
+
+
+def _end_with(parent: int) -> None:
+    """Let the system kill this process when its parent is gone, be it killed itself."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)  # it was gone before
 
 
 def run_share(base: Path, seeds: range, events: int) -> tuple[list[Report], float]:

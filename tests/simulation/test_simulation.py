@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,6 +65,41 @@ def test_a_hundred_thousand_steps_hold_all_laws(simulate: Simulate) -> None:
     steps = re.search(r"([\d,]+) steps in", said)
     assert steps is not None
     assert int(steps[1].replace(",", "")) >= 100_000
+
+
+@pytest.mark.real
+def test_a_killed_campaign_leaves_no_process_behind() -> None:
+    """A time-out kills the program alone: its processes go with it."""
+    program = (
+        "import os, time; from tests.simulation.campaign import pool_of\n"
+        "if __name__ == '__main__':\n"
+        "    with pool_of(2) as pool:\n"
+        "        print(pool.submit(os.getpid).result(), flush=True)\n"
+        "        pool.submit(time.sleep, 50).result()\n"
+    )
+    words = [sys.executable, "-c", program]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        worker = Path("/proc") / process.stdout.readline().strip()
+        assert worker.exists()
+        process.kill()
+        end = time.monotonic() + 10
+        while worker.exists():
+            assert time.monotonic() < end
+            time.sleep(0.02)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("arguments", "is_there"),
+    [((), False), (("-m", "soak"), True), (("--simulated-steps", "9"), True)],
+)
+def test_a_soak_is_asked_for(arguments: tuple[str, ...], *, is_there: bool) -> None:
+    """Who runs the tests of this folder does not find the machine busy for an hour."""
+    words = [sys.executable, "-m", "pytest", str(Path(__file__).parent), "--collect-only", "-q"]
+    done = subprocess.run([*words, *arguments], capture_output=True, text=True, check=False)
+    assert ("test_a_million_steps_hold_all_laws" in done.stdout) is is_there
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.soak
