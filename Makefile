@@ -75,6 +75,7 @@ lock: $(VENV)/.uv ## renew the locks in requirements/ (make lock LOCK_ARGS=--upg
 	$(BIN)/$(LOCK_PROJECT) -c requirements/test.txt --extra sandbox --group build -o requirements/demo.txt
 	$(BIN)/$(LOCK_PROJECT) -c requirements/test.txt --group build -o requirements/run.txt
 	$(BIN)/$(LOCK_PROJECT) -c requirements/test.txt --extra dicom --group build -o requirements/dicom.txt
+	$(BIN)/$(LOCK_PROJECT) -c requirements/test.txt --extra notify --group build -o requirements/notify.txt
 	$(BIN)/$(LOCK) $(LOCK_ARGS) tests/real/requirements.in -o tests/real/requirements.txt
 
 clean: ## remove the environment and what the tools left behind

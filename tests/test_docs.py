@@ -22,7 +22,7 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").
 WITH_PARTS = [path for path in DOCUMENTS if "<!-- printed: " in path.read_text()]
 SUBJECTS = (
     "association|breaker|candidate|case|config|daemon|instance|prune|receive|scan|state|step"
-    "|thread|watch|word"
+    "|thread|watch|word|notice"
 )
 EVENT = re.compile(rf'"((?:{SUBJECTS})\.\w+)"')
 ROW = re.compile(r"^\| `([a-z]+\.[a-z]+)` \| (\w+) \|", re.MULTILINE)

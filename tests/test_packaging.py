@@ -65,10 +65,13 @@ def test_a_lock_names_no_place(lock: Path) -> None:
 
 def test_locks_agree() -> None:
     """What is tested is what is shipped: one version of each package in all locks."""
-    names = ("run", "demo", "dicom", "test")
-    run, demo, dicom, test = (_pins(ROOT / "requirements" / f"{name}.txt") for name in names)
+    names = ("run", "demo", "dicom", "notify", "test")
+    run, demo, dicom, notify, test = (
+        _pins(ROOT / "requirements" / f"{name}.txt") for name in names
+    )
     assert run.items() <= demo.items() <= test.items()
     assert run.items() <= dicom.items() <= test.items()
+    assert run.items() <= notify.items() <= test.items()
 
 
 def test_locks_hold_what_the_project_asks_for(metadata: dict[str, Any]) -> None:
@@ -80,6 +83,7 @@ def test_locks_hold_what_the_project_asks_for(metadata: dict[str, Any]) -> None:
         "run": project["dependencies"] + metadata["build-system"]["requires"],
         "demo": extras["sandbox"],
         "dicom": extras["dicom"],
+        "notify": extras["notify"],
         "test": groups["test"] + groups["lint"],
     }
     for lock, requirements in asked.items():
@@ -110,6 +114,7 @@ def test_dependencies_are_what_is_imported(metadata: dict[str, Any]) -> None:
     rooms = {
         "sandbox": set((package / "sandbox").rglob("*.py")),
         "dicom": set((package / "adapters" / "dicom_receiver").rglob("*.py")),
+        "notify": {package / "adapters" / "notify" / "services.py"},
     }
     daemon = _foreign_imports(set(package.rglob("*.py")).difference(*rooms.values()))
     # The demo judges the mesh by the phantom, which cannot be made without the extra.

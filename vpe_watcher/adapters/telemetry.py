@@ -43,6 +43,7 @@ WARNINGS = frozenset(
         "state.unread",
     }
     | {"association.rejected", "instance.refused"}
+    | {"notice.waiting", "notice.refused", "notice.dropped"}
 )
 ERRORS = frozenset(
     {"step.defect", "thread.defect", "receive.defect", "state.damaged", "daemon.stuck"}

@@ -24,8 +24,10 @@ from vpe_watcher.adapters.engine import (
 )
 from vpe_watcher.adapters.files import Disk
 from vpe_watcher.adapters.leases import Leases
+from vpe_watcher.adapters.notify import Target
 from vpe_watcher.adapters.settings import Recipe, Settings
 from vpe_watcher.adapters.store import Database, Store
+from vpe_watcher.app.notifying import policy_of, targets_of
 from vpe_watcher.app.wake import Wake
 from vpe_watcher.core.errors import ConfigError
 from vpe_watcher.core.grouping import Rules as CandidateRules
@@ -93,6 +95,7 @@ class Parts:
     words: Words
     wake: Wake
     transfers: dict[str, tuple[str, int, int | None]]
+    targets: tuple[Target, ...]
 
 
 def open_store(
@@ -333,6 +336,8 @@ def assemble(
         ConfigError: cases are under way of a recipe that is not configured.
     """
     check_recipes(settings, store)
+    targets = targets_of(settings, now=clock.now)
+    store.notice_policy = policy_of(settings, targets)
     daemon_id, _ = store.identity()
     wake = Wake()
     transfers: dict[str, tuple[str, int, int | None]] = {}
@@ -438,4 +443,5 @@ def assemble(
         words=words,
         wake=wake,
         transfers=transfers,
+        targets=targets,
     )

@@ -411,6 +411,22 @@ def uninstall_service(
 
 
 @app.command(
+    epilog="Example:\n\n\b\n  vpe-watcher notify --test",
+)
+def notify(
+    test: Annotated[
+        bool, typer.Option("--test", help="Send one test notice to each, and say what came of it.")
+    ] = False,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Show how many notices wait for whom, or try each of them."""
+    from vpe_watcher.app.commands.notify import notify
+
+    _answer(lambda: notify(config, test=test), as_json=json)
+
+
+@app.command(
     epilog="Example:\n\n\b\n  vpe-watcher demo\n  vpe-watcher demo /tmp/demo --scan my.dcm",
 )
 def demo(

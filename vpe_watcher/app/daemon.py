@@ -43,6 +43,7 @@ from vpe_watcher.app.integrity import Integrity
 from vpe_watcher.app.listening import Listening
 from vpe_watcher.app.listings import Listings
 from vpe_watcher.app.marking import MARKED_ROOTS, Marking
+from vpe_watcher.app.notifying import SENDER, Notifying
 from vpe_watcher.app.pruning import prunings_of
 from vpe_watcher.app.pulse import STUCK_AFTER_S, Pulse
 from vpe_watcher.app.receiving import Receiving
@@ -231,6 +232,9 @@ class Daemon:
             after_s=periods.silent_after_s,
         )
         receiving = Receiving(settings, daemon_id=lambda: parts.places.daemon_id, log=log)
+        self._notifying = Notifying(
+            settings, parts, clock=clock, stopping=stopping, chance=SystemRandom().random, log=log
+        )
         self._listening = Listening(receiving, log=log, monotonic=clock.monotonic)
         self._pulse = Pulse(
             self._manager,
@@ -364,6 +368,8 @@ class Daemon:
 
     def _is_idle(self) -> bool:
         within_s = self._settings.limits.retry_at_most_s
+        if not self._notifying.is_idle():
+            return False
         is_open = self._parts.breakers.is_open
         if not all(one.has_looked or is_open(root) for root, one in self._pruning.items()):
             return False
@@ -379,6 +385,8 @@ class Daemon:
     def _start_threads(self) -> None:
         self._integrity.start()
         self._start("housekeeper", self._housekeeper.keep)
+        for name, work in self._notifying.threads():
+            self._start(name, work)
         for root, pruning in self._pruning.items():
             self._start(f"pruning-{root}", pruning.keep)
         for number, folder in enumerate(self._soundings.folders):
@@ -502,10 +510,11 @@ class Daemon:
         self._integrity.stop()
         deadline = time.monotonic() + self._settings.limits.stop_grace_s
         # Soundings and marks hold nothing: nobody waits for one that hangs.
-        threads = self._started(lambda name: not name.startswith((SOUNDING, MARKS)))
+        threads = self._started(lambda name: not name.startswith((SOUNDING, MARKS, SENDER)))
         _join(threads, until=deadline)
         _join(self._started(lambda name: name.startswith(MARKS)), until=time.monotonic() + 1.0)
         has_stopped_receiving = self._listening.stop()
+        self._notifying.stop()
         if any(thread.is_alive() for thread in threads) or not has_stopped_receiving:
             self._log("daemon.abandoned", reason="a step did not end within stop_grace_s")
             self.has_abandoned = True

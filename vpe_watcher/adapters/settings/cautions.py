@@ -29,9 +29,9 @@ def _readable_secrets(settings: Settings) -> list[Mistake]:
     return [
         Mistake(
             "secret_in_readable_file",
-            f"engine.auth.{name} in {file}: every user can read this file"
-            f" (mode {stat.S_IMODE(mode):04o})",
-            f"chmod 0640 {file}, or put the secret into a file of its own: {name}_file",
+            f"{name} in {file}: every user can read this file (mode {stat.S_IMODE(mode):04o})",
+            f"chmod 0640 {file}, or put the secret into a file of its own: "
+            f"{name.rpartition('.')[2]}_file",
         )
         for name in settings.secrets_in_file
     ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from vpe_watcher.adapters.settings.network import (
@@ -20,6 +20,15 @@ from vpe_watcher.adapters.settings.network import (
     split_listen,
     title,
     titles,
+)
+from vpe_watcher.adapters.settings.notify_values import (
+    addresses,
+    hours_of_day,
+    listed,
+    minute_of,
+    time_of_day,
+    topics,
+    webhook_address,
 )
 from vpe_watcher.adapters.settings.secrets import read_secret
 from vpe_watcher.adapters.settings.values import (
@@ -46,6 +55,7 @@ from vpe_watcher.adapters.settings.values import (
     region_name,
     unreserved_keys,
 )
+from vpe_watcher.core.notices import TOPICS
 
 OLD_VERSIONS = frozenset({"v1", "v2"})
 GIBIBYTE = 1024**3
@@ -204,6 +214,55 @@ class RetentionSettings(Section):
     prune_below: OptionalSize = None
 
 
+class WebhookSettings(Section):
+    """One address that gets signed JSON."""
+
+    url: Annotated[SecretStr, BeforeValidator(webhook_address)] = SecretStr("")
+    secret: Secret = SecretStr("")
+    secret_file: OptionalPath = None
+
+    def read_secret(self) -> str:
+        """Return the secret, from its file afresh. Raises `ConfigError` (`secret_file`)."""
+        if self.secret_file is None:
+            return self.secret.get_secret_value()
+        return read_secret(self.secret_file, key="notify.webhook.secret_file")
+
+
+class NotifySettings(Section):
+    """Who is told of what, and when."""
+
+    on: Annotated[Words, AfterValidator(topics)] = tuple(str(topic) for topic in TOPICS)
+    urls: Annotated[tuple[SecretStr, ...], BeforeValidator(addresses)] = ()
+    urls_file: OptionalPath = None
+    names: Flag = False
+    quiet_hours: Annotated[String, AfterValidator(hours_of_day)] = ""
+    digest_at: Annotated[String, AfterValidator(time_of_day)] = "07:00"
+    breaker_after_s: Seconds = 60.0
+    give_up_after_h: Hours = 48.0
+    webhook: WebhookSettings = WebhookSettings()
+
+    @property
+    def quiet(self) -> tuple[int, int] | None:
+        """Return begin and end of the quiet hours in minutes of the day; None: there are none."""
+        begin, _, end = self.quiet_hours.partition("-")
+        first, last = minute_of(begin), minute_of(end)
+        return None if first is None or last is None else (first, last)
+
+    @property
+    def digest_minute(self) -> int | None:
+        """Return the minute of the day of the digest; None: there is none."""
+        return minute_of(self.digest_at)
+
+    def read_urls(self) -> tuple[str, ...]:
+        """Return the addresses, from their file afresh: one a line, # begins a comment.
+
+        Raises `ConfigError` (`secret_file`, `notify_address`).
+        """
+        if self.urls_file is None:
+            return tuple(one.get_secret_value() for one in self.urls)
+        return listed(read_secret(self.urls_file, key="notify.urls_file"))
+
+
 class LogSettings(Section):
     """How the log looks and what it may name."""
 
@@ -230,6 +289,7 @@ class Document(Section, BaseSettings):
     limits: LimitSettings = LimitSettings()
     delivery: DeliverySettings = DeliverySettings()
     retention: RetentionSettings = RetentionSettings()
+    notify: NotifySettings = NotifySettings()
     log: LogSettings = LogSettings()
 
     @classmethod

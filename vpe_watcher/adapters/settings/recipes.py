@@ -17,6 +17,7 @@ from vpe_watcher.adapters.settings.model import (
     IntakeSettings,
     LimitSettings,
     LogSettings,
+    NotifySettings,
     PatternSettings,
     RecipeTable,
     RetentionSettings,
@@ -68,6 +69,7 @@ class Settings:
     limits: LimitSettings
     delivery: DeliverySettings
     retention: RetentionSettings
+    notify: NotifySettings
     log: LogSettings
     config_file: Path | None
     secrets_in_file: tuple[str, ...] = ()
@@ -92,6 +94,7 @@ def resolved(
         limits=document.limits,
         delivery=document.delivery,
         retention=document.retention,
+        notify=document.notify,
         log=document.log,
         config_file=config_file,
         secrets_in_file=secrets_in_file,

@@ -169,6 +169,25 @@ def secret_files(settings: Settings) -> Iterator[Finding]:
             yield Finding((*AUTH, key), *fault, "config_secret_file")
 
 
+def notices(settings: Settings) -> Iterator[Finding]:
+    """Demand a signature for the webhook, and secret files that only we can read."""
+    notify, webhook = settings.notify, settings.notify.webhook
+    pairs = (
+        (("notify",), "urls", bool(notify.urls), notify.urls_file),
+        (("notify", "webhook"), "secret", bool(webhook.secret), webhook.secret_file),
+    )
+    for path, key, is_set, file in pairs:
+        if is_set and file is not None:
+            reason = f"{key} and {key}_file are both set"
+            yield Finding((*path, key), reason, f"keep {key}_file and remove {key}")
+        fault = fault_of(file) if file is not None else None
+        if fault is not None:
+            yield Finding((*path, f"{key}_file"), *fault, "config_secret_file")
+    if webhook.url and not webhook.secret and webhook.secret_file is None:
+        reason = "is missing beside url: nobody could tell our notices from others'"
+        yield Finding(("notify", "webhook", "secret_file"), reason, "openssl rand -hex 32")
+
+
 def engine_address(settings: Settings) -> Iterator[Finding]:
     """Demand one of the two ways to say where the Engine is."""
     if not settings.engine.base_url and not settings.engine.region:
@@ -187,6 +206,7 @@ RULES: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     state_file,
     receiving_recipe,
     watermarks,
+    notices,
 )
 
 

@@ -38,7 +38,14 @@ PATH_KEYS = (
     ("state_file",),
     ("engine", "auth", "client_secret_file"),
     ("engine", "auth", "access_token_file"),
+    ("notify", "urls_file"),
+    ("notify", "webhook", "secret_file"),
 )
+# Other secrets than those of the Engine: where they stand as they are, and their credential.
+NOTIFY_SECRETS = {
+    ("notify", "urls"): "notify_urls",
+    ("notify", "webhook", "secret"): "webhook_secret",
+}
 RECIPE_PATH_KEYS = ("inbox", "outbox")
 
 KeyPath = tuple[str, ...]
@@ -123,6 +130,10 @@ class CredentialSource(Source):
         files = {f"{name}_file": Path(folder, name) for name in SECRETS if folder}
         auth = {key: str(file) for key, file in files.items() if _is_there(file)}
         tree: Tree = {"engine": {"auth": auth}} if auth else {}
+        for path, name in NOTIFY_SECRETS.items():
+            file = Path(folder, name)
+            if folder and _is_there(file):
+                tree = merged(tree, _nested((*path[:-1], f"{path[-1]}_file"), str(file)))
         super().__init__("in the systemd credentials", tree)
 
 
@@ -136,7 +147,8 @@ class FileSource(Source):
         super().__init__(f"in {file}", _absolute(tree, file.parent))
         recipes = tree.get("recipes")
         self.recipe_names = tuple(recipes) if isinstance(recipes, dict) else ()
-        self.secrets = tuple(name for name in SECRETS if _auth_in(tree).get(name))
+        auth = tuple(f"engine.auth.{name}" for name in SECRETS if _auth_in(tree).get(name))
+        self.secrets = auth + tuple(".".join(path) for path in NOTIFY_SECRETS if self.says(path))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import Any
 from vpe_watcher.adapters.store.daemon import DaemonVerbs, take_up_work
 from vpe_watcher.adapters.store.database import mapped_errors
 from vpe_watcher.adapters.store.memory import MemoryVerbs
+from vpe_watcher.adapters.store.notices import NoticeVerbs, put_notice
 from vpe_watcher.adapters.store.progress import ProgressVerbs
 from vpe_watcher.adapters.store.rebuild import RebuildVerbs
 from vpe_watcher.adapters.store.retention import STEP as PRUNING
@@ -43,9 +44,10 @@ from vpe_watcher.core.machine import TABLE, Decision
 from vpe_watcher.core.model import AT_REST, FAILING, Case, Label, Move, Outcome, State
 from vpe_watcher.core.moments import iso
 from vpe_watcher.core.names import folder_name, name_key, numbered
+from vpe_watcher.core.notices import of_case
 
 
-class Store(DaemonVerbs, MemoryVerbs, ProgressVerbs, RebuildVerbs, RetentionVerbs):
+class Store(DaemonVerbs, MemoryVerbs, NoticeVerbs, ProgressVerbs, RebuildVerbs, RetentionVerbs):
     """The state file as the daemon uses it. `now` returns seconds since 1970."""
 
     def load(self, case_id: str) -> Case | None:
@@ -390,6 +392,17 @@ class Store(DaemonVerbs, MemoryVerbs, ProgressVerbs, RebuildVerbs, RetentionVerb
         if decision.state in AT_REST:
             now = iso(self._now())
             add_event(connection, case.case_id, now, f"case.{decision.state}", reason=None)
+            self._put_notice_on(connection, case, decision)
+
+    def _put_notice_on(
+        self, connection: sqlite3.Connection, case: Case, decision: Decision
+    ) -> None:
+        """Let people be told, by the transaction that makes it true."""
+        if decision.state not in {State.FAILED, State.HELD}:
+            return
+        policy, problem = self.notice_policy, decision.problem or case.problem
+        draft = of_case(case, decision.state, problem, names=policy.names)
+        put_notice(connection, policy, draft, iso(self._now()))
 
     def _problem_columns(self, case: Case, decision: Decision) -> dict[str, Any]:
         """Keep a problem while it explains why the case stands where it stands."""
