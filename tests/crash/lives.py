@@ -256,7 +256,7 @@ class Stage(House):
         inboxes = {name: recipe.inbox for name, recipe in self.settings.recipes.items()}
         check_identity(self.disk, store, folders_of(self.settings), inboxes)
         store.record_start(fresh_id="house")
-        self.engine = self._engine()
+        self.engine = self._engine(self.settings)
         self.parts: Parts = assemble(
             self.settings,
             store=store,

@@ -32,6 +32,7 @@ from vpe_watcher.app.assembly import (
     open_store,
     retention_of,
 )
+from vpe_watcher.app.reload import Orders, prepare, take_over
 from vpe_watcher.core.breakers import Breaker
 from vpe_watcher.core.model import Case, State
 from vpe_watcher.core.retention import RESTS
@@ -124,7 +125,7 @@ class House:
         inboxes = {name: recipe.inbox for name, recipe in self.settings.recipes.items()}
         check_identity(self.disk, store, folders_of(self.settings), inboxes)
         store.record_start(fresh_id="house")
-        self.engine = self._engine()
+        self.engine = self._engine(self.settings)
         self.parts: Parts = assemble(
             self.settings,
             store=store,
@@ -138,12 +139,12 @@ class House:
         self.parts.runner.resume()
         self.parts.words.obey()
 
-    def _engine(self) -> EngineClient:
-        auth = self.settings.engine.auth
+    def _engine(self, settings: Settings) -> EngineClient:
+        auth = settings.engine.auth
         return EngineClient(
-            base_url=self.settings.engine.url,
-            version=self.settings.engine.version,
-            submit_path=self.settings.engine.submit_route,
+            base_url=settings.engine.url,
+            version=settings.engine.version,
+            submit_path=settings.engine.submit_route,
             auth=ReadyToken(auth.read_access_token)
             if auth.is_ready_made
             else ClientCredentials(
@@ -169,6 +170,18 @@ class House:
         self.overrides = merged(self.overrides, overrides)
         self.settings = self.read_settings()
         self.restart()
+
+    def reload(self, **overrides: Any) -> Orders:
+        """Let the running daemon take other settings on top of those so far, or refuse them."""
+        before, self.overrides = self.overrides, merged(self.overrides, overrides)
+        try:
+            orders = prepare(self.parts, self.read_settings(), engine_of=self._engine)
+            take_over(self.parts, orders)
+        except BaseException:
+            self.overrides = before
+            raise
+        self.settings = orders.settings
+        return orders
 
     def close(self) -> None:
         """Close what the daemon holds open."""

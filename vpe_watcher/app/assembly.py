@@ -32,12 +32,12 @@ from vpe_watcher.app.wake import Wake
 from vpe_watcher.core.errors import ConfigError
 from vpe_watcher.core.grouping import Rules as CandidateRules
 from vpe_watcher.core.machine import Patience
-from vpe_watcher.core.model import Modality
+from vpe_watcher.core.model import Case, Modality, Problem
 from vpe_watcher.core.retention import Retention
 from vpe_watcher.flow.breakers import Breakers, Log
 from vpe_watcher.flow.exports import Exports
 from vpe_watcher.flow.inbox import Inbox
-from vpe_watcher.flow.options import Options
+from vpe_watcher.flow.options import Options, Setup
 from vpe_watcher.flow.places import Places
 from vpe_watcher.flow.ports import Engine, Ports, RecipeRules, Rules
 from vpe_watcher.flow.roots import Roots
@@ -78,14 +78,17 @@ class Stopping:
         return self.event.is_set() or case_id in self.cancelling
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Parts:
-    """A daemon, assembled and still."""
+    """A daemon, assembled and still.
 
+    `settings`, `ports` and `inboxes` are replaced at a reload, by `app.reload` alone; `ports_of`
+    and `inbox_of` make those of other settings. `config_error` says why the last was not taken.
+    """
+
+    settings: Settings
     store: Store
     disk: Disk
-    engine: Engine
-    places: Places
     roots: Roots
     ports: Ports
     breakers: Breakers
@@ -96,6 +99,19 @@ class Parts:
     wake: Wake
     transfers: dict[str, tuple[str, int, int | None]]
     targets: tuple[Target, ...]
+    ports_of: Callable[[Settings, Engine], Ports]
+    inbox_of: Callable[[Setup], Inbox]
+    config_error: str | None = None
+
+    @property
+    def engine(self) -> Engine:
+        """Return the Engine that steps call now."""
+        return self.ports.engine
+
+    @property
+    def places(self) -> Places:
+        """Return the folders of steps that begin now."""
+        return self.ports.places
 
 
 def open_store(
@@ -223,6 +239,22 @@ def retention_of(settings: Settings) -> Retention:
     return Retention(*days, found.min_free, found.prune_below or 0)
 
 
+def patiences_of(settings: Settings) -> dict[str, Patience]:
+    """Return the limits of time by recipe."""
+    return {name: patience_of(settings, recipe) for name, recipe in settings.recipes.items()}
+
+
+def setup_of(settings: Settings, recipe: Recipe, ports: Ports) -> Setup:
+    """Return what the configuration says of a recipe's inbox."""
+    options = Options(
+        recipe=recipe.name,
+        folder=recipe.inbox,
+        scan_every_s=recipe.intake.scan_every_s,
+        takes_existing=recipe.intake.existing == "take",
+    )
+    return Setup(options, partial(candidate_rules, settings, recipe), ports)
+
+
 def limits_of(settings: Settings) -> Limits:
     """Return how much is done at once, and how many jobs a day."""
     limits = settings.limits
@@ -341,13 +373,8 @@ def assemble(
     daemon_id, _ = store.identity()
     wake = Wake()
     transfers: dict[str, tuple[str, int, int | None]] = {}
-    exports = exports_of(settings, disk, store)
     roots = Roots(disk, store, marked_folders_of(settings))
-
-    def guard(name: str) -> None:
-        (exports if exports.holds(name) else roots).guard(name)
-
-    patience = {name: patience_of(settings, one) for name, one in settings.recipes.items()}
+    patience = patiences_of(settings)
     breakers = Breakers(
         patience=patience["default"],
         monotonic=clock.monotonic,
@@ -359,29 +386,53 @@ def assemble(
     def progress(case_id: str, direction: str, done: int, total: int | None) -> None:
         transfers[case_id] = (direction, done, total)
 
-    asked = {
-        name: Leases(trusts=Trust(recipe, monotonic=clock.monotonic))
-        for name, recipe in settings.recipes.items()
-    }
-    ports = Ports(
-        store=store,
-        disk=disk,
-        engine=engine,
-        places=places_of(settings, daemon_id),
-        rules=rules_of(settings),
-        now=clock.now,
-        guard=guard,
-        should_stop=stopping.should_stop,
-        progress=progress,
-        names_in=names_in or disk.names,
-        openness=lambda recipe, path: asked[recipe].openness(path),
-    )
+    def ports_of(settings: Settings, engine: Engine) -> Ports:
+        exports = exports_of(settings, disk, store)
+        asked = {
+            name: Leases(trusts=Trust(recipe, monotonic=clock.monotonic))
+            for name, recipe in settings.recipes.items()
+        }
+        return Ports(
+            store=store,
+            disk=disk,
+            engine=engine,
+            places=places_of(settings, daemon_id),
+            rules=rules_of(settings),
+            now=clock.now,
+            guard=lambda name: (exports if exports.holds(name) else roots).guard(name),
+            should_stop=stopping.should_stop,
+            progress=progress,
+            names_in=names_in or disk.names,
+            openness=lambda recipe, path: asked[recipe].openness(path),
+        )
 
     def claimed(recipe: str, case_id: str) -> None:
         schedule.add(case_id, recipe)
         wake.set()
 
-    inboxes: dict[str, Inbox] = {}
+    def inbox_of(setup: Setup) -> Inbox:
+        return Inbox(
+            setup,
+            breakers=breakers,
+            monotonic=clock.monotonic,
+            new_id=lambda: f"{random.getrandbits(48):012x}",
+            log=log,
+            on_claim=partial(claimed, setup.options.recipe),
+        )
+
+    def returned(case: Case, problem: Problem | None) -> None:
+        parts.inboxes[case.recipe].returned(case, problem)
+
+    def take(path: str) -> None:
+        for inbox in parts.inboxes.values():
+            folder = inbox.options.folder
+            is_below = (
+                parts.places.is_in_place(inbox.options.recipe) and folder in Path(path).parents
+            )
+            if is_below or Path(path).parent == folder:
+                inbox.want(path)
+
+    ports = ports_of(settings, engine)
     schedule = Schedule(
         store,
         breakers,
@@ -398,50 +449,26 @@ def assemble(
         chance=random.random,
         pause=stopping.pause,
         log=log,
-        on_returned=lambda case, problem: inboxes[case.recipe].returned(case, problem),
+        on_returned=returned,
     )
-
-    for name, recipe in settings.recipes.items():
-        options = Options(
-            recipe=name,
-            folder=recipe.inbox,
-            scan_every_s=recipe.intake.scan_every_s,
-            takes_existing=recipe.intake.existing == "take",
-        )
-        inboxes[name] = Inbox(
-            options,
-            partial(candidate_rules, settings, recipe),
-            ports,
-            breakers=breakers,
-            monotonic=clock.monotonic,
-            new_id=lambda: f"{random.getrandbits(48):012x}",
-            log=log,
-            on_claim=partial(claimed, name),
-        )
-
-    def take(path: str) -> None:
-        for inbox in inboxes.values():
-            folder = inbox.options.folder
-            is_below = (
-                ports.places.is_in_place(inbox.options.recipe) and folder in Path(path).parents
-            )
-            if is_below or Path(path).parent == folder:
-                inbox.want(path)
-
-    words = Words(ports, schedule, cancelling=stopping.cancelling, on_take=take, log=log)
-    return Parts(
+    parts = Parts(
+        settings=settings,
         store=store,
         disk=disk,
-        engine=engine,
-        places=ports.places,
         roots=roots,
         ports=ports,
         breakers=breakers,
         schedule=schedule,
         runner=runner,
-        inboxes=inboxes,
-        words=words,
+        inboxes={
+            name: inbox_of(setup_of(settings, recipe, ports))
+            for name, recipe in settings.recipes.items()
+        },
+        words=Words(ports, schedule, cancelling=stopping.cancelling, on_take=take, log=log),
         wake=wake,
         transfers=transfers,
         targets=targets,
+        ports_of=ports_of,
+        inbox_of=inbox_of,
     )
+    return parts

@@ -16,6 +16,7 @@ class Housekeeper:
     """Keeps the notes in step with the cases."""
 
     def __init__(self, parts: Parts, *, clock: Clock, stopping: Stopping, log: Log) -> None:
+        self._parts = parts
         self._notes = HeldNotes(parts.ports, parts.breakers, monotonic=clock.monotonic)
         self._stopping = stopping
         self._log = log
@@ -29,6 +30,7 @@ class Housekeeper:
 
     def _turn(self) -> None:
         try:
+            self._notes.use(self._parts.ports)
             self._notes.keep()
         except Exception as error:  # noqa: BLE001 - the top of a thread: it must not die
             self._log("thread.defect", error=error)

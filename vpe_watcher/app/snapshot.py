@@ -74,7 +74,7 @@ class Snapshot:
         return {
             "since": self._since,
             "version": self._version,
-            "config_error": None,
+            "config_error": self._parts.config_error,
             "candidates": candidates[:CANDIDATES_AT_MOST],
             "candidates_total": len(candidates),
             "breakers": [

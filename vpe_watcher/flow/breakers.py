@@ -55,6 +55,27 @@ class Breakers:
         self._spans: deque[Span] = deque(maxlen=SPANS_KEPT)  # in which one was open
         self._lock = threading.Lock()
 
+    def use(self, patience: Patience) -> None:
+        """Go by other times from the next fault on."""
+        self._patience = patience
+
+    def hasten(self, names: AbstractSet[str]) -> bool:
+        """Let the probes of these be due now; tell whether one is open."""
+        with self._lock:
+            found = names & self._open.keys()
+            for name in found:
+                self._open[name] = replace(self._open[name], retry_at=self._monotonic())
+        return bool(found)
+
+    def drop(self, names: AbstractSet[str]) -> None:
+        """Close those of what is not there any more: nothing could ever probe them."""
+        with self._lock:
+            found = sorted(names & self._open.keys())
+            for name in found:
+                self._forget(name)
+        for name in found:
+            self._log("breaker.closed", breaker=name)
+
     def all(self) -> tuple[Breaker, ...]:
         """Return the open breakers, by name."""
         with self._lock:

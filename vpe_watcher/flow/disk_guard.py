@@ -21,6 +21,10 @@ class DiskGuard:
         # At once: the next commit succeeds, and would close the breaker until the next measurement.
         reserve.on_release = lambda: self._set("state", _spent())
 
+    def use(self, *, min_free: int) -> None:
+        """Go by another limit (bytes) from the next measurement on."""
+        self._min_free = min_free
+
     def judge(self, free_bytes: Iterable[int]) -> None:
         """Open the breaker `disk` when space runs low somewhere, close it when there is enough.
 

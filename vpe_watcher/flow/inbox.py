@@ -17,14 +17,13 @@ from vpe_watcher.core.candidate import Candidate
 from vpe_watcher.core.candidates import CandidateState, Judgement, judged, series_of
 from vpe_watcher.core.content import Facts
 from vpe_watcher.core.errors import EnvironmentFault
-from vpe_watcher.core.grouping import Group, Rules
+from vpe_watcher.core.grouping import Group
 from vpe_watcher.core.joining import joined
 from vpe_watcher.core.model import Case, Problem
 from vpe_watcher.core.plans import Plan
 from vpe_watcher.flow.breakers import Breakers, Log
 from vpe_watcher.flow.memory import Memory
-from vpe_watcher.flow.options import Options
-from vpe_watcher.flow.ports import Ports
+from vpe_watcher.flow.options import Setup
 from vpe_watcher.flow.sightings import Sightings, names_of
 from vpe_watcher.flow.taken import TakenNames
 from vpe_watcher.flow.taking import new_cases
@@ -68,9 +67,7 @@ class Inbox:
 
     def __init__(
         self,
-        options: Options,
-        rules: Callable[[], Rules],
-        ports: Ports,
+        setup: Setup,
         *,
         breakers: Breakers,
         monotonic: Callable[[], float],
@@ -78,12 +75,12 @@ class Inbox:
         log: Log,
         on_claim: Callable[[str], None],
     ) -> None:
-        """Prepare; nothing is looked at yet. `rules` is asked at each full scan."""
-        self.options = options
+        """Prepare; nothing is looked at yet."""
+        self.options = options = setup.options
         self.name = options.name
-        self._rules_now = rules
-        self._rules = rules()
-        self._ports = ports
+        self._rules_now = setup.rules
+        self._rules = setup.rules()
+        self._ports = ports = setup.ports
         self._breakers = breakers
         self._monotonic = monotonic
         self._new_id = new_id
@@ -104,7 +101,43 @@ class Inbox:
         self._is_to_look_anew = False
         self._reported = -1
         self._lock = threading.Lock()
+        self._taking = threading.Lock()  # held while rows are written
+        self._next_setup: Setup | None = None
+        self._is_closed = False
         self.wake = threading.Event()
+
+    # --- a configuration that changes -------------------------------------------------------------
+
+    def use(self, setup: Setup) -> None:
+        """Go by another configuration of the same folder: no row is written by the old one now.
+
+        What was seen stays seen, and is judged anew in the next turn.
+        """
+        with self._taking:
+            self._next_setup = setup
+        self.look_anew()
+
+    def close(self) -> None:
+        """Take nothing any more; on return no row is being written."""
+        with self._taking:
+            self._is_closed = True
+
+    def reopen(self) -> None:
+        """Take back that it was closed."""
+        with self._taking:
+            self._is_closed = False
+        self.look_anew()
+
+    def _adopt(self) -> None:
+        with self._taking:
+            setup, self._next_setup = self._next_setup, None
+        if setup is None:
+            return
+        self.options, self._rules_now, self._ports = setup.options, setup.rules, setup.ports
+        self._sightings.use(setup.options, setup.ports)
+        self._taken.use(setup.ports)
+        if self._memory is not None:
+            self._memory.use(setup.options, setup.ports)
 
     # --- what other threads say and ask -----------------------------------------------------------
 
@@ -162,7 +195,7 @@ class Inbox:
     def is_idle(self) -> bool:
         """Tell whether all was looked at and nothing can become ready by being left alone."""
         with self._lock:
-            if not self._has_scanned or self._hints or self._returned:
+            if not self._has_scanned or self._hints or self._returned or self._next_setup:
                 return self._breakers.is_open(self.name)
             return not any(_may_get_ready(one.judgement) for one in self._standing.values())
 
@@ -175,6 +208,7 @@ class Inbox:
     def turn(self) -> float:
         """Look where it is due, claim what is ready; return the seconds until the next turn."""
         self.wake.clear()
+        self._adopt()
         try:
             self._turn()
         except EnvironmentFault as fault:
@@ -272,8 +306,7 @@ class Inbox:
             judgement = self._judged(candidate, facts, before)
             if self._memory is not None:
                 judgement = self._recalled(self._memory, candidate, judgement, facts)
-            if judgement.plans:
-                self._claim(candidate, judgement.plans, facts)
+            if judgement.plans and self._claim(candidate, judgement.plans, facts):
                 continue
             standing[candidate.group.key] = self._stand(candidate, judgement, before)
         with self._lock:
@@ -359,8 +392,11 @@ class Inbox:
 
     def _claim(
         self, candidate: Candidate, plans: tuple[Plan, ...], facts: dict[str, Facts | None]
-    ) -> None:
-        """Write the rows of cases; the rename is the effect of their first state."""
+    ) -> bool:
+        """Write the rows of cases; the rename is the effect of their first state.
+
+        False: the configuration has changed since it was judged, so it is judged again.
+        """
         cases = new_cases(
             plans,
             options=self.options,
@@ -371,17 +407,19 @@ class Inbox:
         seen: Sequence[Remembered] = ()
         if self._memory is not None:
             seen = self._memory.taken(candidate.group, cases, facts)
-        self._ports.store.add_cases(
-            cases,
-            is_taken=self._taken.holds,
-            remembered=(self.options.key, seen),
-        )
+        with self._taking:
+            if self._is_closed or self._next_setup is not None:
+                return False
+            self._ports.store.add_cases(
+                cases, is_taken=self._taken.holds, remembered=(self.options.key, seen)
+            )
         if self._memory is not None:
             self._memory.learn(seen)
         self._sightings.forget(candidate.group)
         for case in cases:
             if not case.split_of:  # those are put on the schedule when their folder is claimed
                 self._on_claim(case.case_id)
+        return True
 
 
 def _ignored(candidate: Candidate) -> _Standing:

@@ -42,6 +42,11 @@ class Memory:
         self._wanted: set[str] = set()
         self._digests: dict[tuple[str, int, int], str] = {}
 
+    def use(self, options: Options, ports: Ports) -> None:
+        """Go by another configuration of the same inbox from the next look on."""
+        self._options = options
+        self._ports = ports
+
     def want(self, path: str) -> None:
         """Take what a person asked for, although it was seen; `path` is relative to the root."""
         self._ports.store.forget(self._key, path)

@@ -32,6 +32,10 @@ class HeldNotes:
         self._breakers = breakers
         self._monotonic = monotonic
 
+    def use(self, ports: Ports) -> None:
+        """Write where another configuration says from now on."""
+        self._ports = ports
+
     def keep(self) -> None:
         """Write and remove what is due; trouble opens a breaker, whose time is waited for."""
         now = self._monotonic()

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 from vpe_watcher.adapters.files import Disk, blamed
@@ -68,6 +69,16 @@ class Roots:
     def doubt(self, folders: Iterable[Path]) -> None:
         """Check these, of which `check_identity` could not tell, before their first use."""
         self._doubted.update(folders)
+
+    def use(self, folders: Mapping[str, tuple[Path, ...]], *, unchecked: Iterable[Path]) -> None:
+        """Answer for these too from now on; steps that began before still ask for the others.
+
+        `unchecked` are those of which `check_identity` could not tell.
+        """
+        for folder in chain.from_iterable(folders.values()):
+            self._locks.setdefault(folder, threading.Lock())
+        self._folders = {**self._folders, **folders}
+        self.doubt(set(unchecked) - self._marked)
 
     def count_on(self) -> None:
         """Count on in the state file, and with each next use in the markers.

@@ -67,6 +67,11 @@ class Runner:
         self._verdicts = Verdicts()
         self._has_taken_over = False
 
+    def use(self, ports: Ports, patience: Mapping[str, Patience]) -> None:
+        """Begin steps in another world from now on; a running one stays in its own."""
+        self._patience = patience
+        self.ports = ports
+
     def resume(self) -> None:
         """Settle the attempts that the last daemon left open, then put every case on the schedule.
 

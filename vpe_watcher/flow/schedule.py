@@ -111,6 +111,19 @@ class Schedule:
         self._taken_at = float("-inf")
         self._lock = threading.RLock()
 
+    def use(self, limits: Limits) -> None:
+        """Go by other limits from now on; what runs already runs on."""
+        with self._lock:
+            self._limits = limits
+
+    def hasten(self) -> None:
+        """Let what was put off by a breaker be due now: a person has changed something."""
+        with self._lock:
+            now = self._monotonic()
+            for case_id, due in list(self._agenda.items()):
+                if due.at > now and not due.wait_s:
+                    self._agenda.put(case_id, replace(due, at=now))
+
     def refresh(self) -> None:
         """Read which cases are not at rest; new ones are due now."""
         with self._lock:  # held over the query: an older answer must not replace a newer one

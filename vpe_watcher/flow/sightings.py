@@ -61,6 +61,11 @@ class Sightings:
         self._known: dict[str, Known] = {}
         self.refused: dict[str, str] = {}
 
+    def use(self, options: Options, ports: Ports) -> None:
+        """Go by another configuration of the same inbox from the next look on."""
+        self._options = options
+        self._ports = ports
+
     def wanted(self) -> list[Candidate]:
         """Return what may become cases; what is not wanted is left out."""
         return [one.candidate for one in self._known.values() if not one.is_existing]

@@ -39,6 +39,11 @@ class TakenNames:
         self._known: frozenset[str] = frozenset()
         self._good_until = float("-inf")
 
+    def use(self, ports: Ports) -> None:
+        """Ask the folders of another configuration from now on."""
+        self._ports = ports
+        self._good_until = float("-inf")
+
     def holds(self, name: str) -> bool:
         """Tell whether a name was taken at most a second ago."""
         now = self._monotonic()

@@ -32,6 +32,10 @@ class Words:
         self._on_take = on_take
         self._log = log
 
+    def use(self, ports: Ports) -> None:
+        """Act in another world from now on."""
+        self._ports = ports
+
     def obey(self) -> bool:
         """Do what was said and strike it out; false while a running step is in the way of one."""
         words = self._ports.store.words()

@@ -1,0 +1,195 @@
+"""A reload: what other settings make of the parts, prepared beside them and taken over as a whole.
+
+`prepare` may fail and may wait for a folder, and changes nothing. `take_over` asks the state file
+whether it may, and from then on only hands over values: there is no half-changed daemon.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vpe_watcher.adapters.settings.changes import AT_START, changed_keys
+from vpe_watcher.app.assembly import (
+    Parts,
+    check_recipes,
+    folders_of,
+    limits_of,
+    marked_folders_of,
+    patiences_of,
+    setup_of,
+)
+from vpe_watcher.core.errors import ConfigError
+from vpe_watcher.core.model import State
+from vpe_watcher.flow.inbox import Inbox
+from vpe_watcher.flow.options import Setup
+from vpe_watcher.flow.ports import Engine, Ports
+from vpe_watcher.flow.roots import check_identity
+
+if TYPE_CHECKING:
+    from vpe_watcher.adapters.settings import Settings
+    from vpe_watcher.adapters.store import Store
+
+SHARED = ("outbox", "archive", "failed")
+# The steps that find something of their case in a folder.
+NEEDS_OUTBOX = frozenset({State.FETCHING, State.DELIVERING, State.ARCHIVING})
+CALLING = ("connect_timeout_s", "stall_timeout_s")
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What settings make of the parts. `setups` are those of inboxes that stay, by recipe.
+
+    `deferred` names the keys that count from the next start on; `changed` those that count now.
+    """
+
+    settings: Settings
+    ports: Ports
+    setups: Mapping[str, Setup]
+    inboxes: Mapping[str, Inbox]
+    unchecked: frozenset[Path]
+    changed: tuple[str, ...]
+    deferred: tuple[str, ...]
+
+
+def prepare(parts: Parts, settings: Settings, *, engine_of: Callable[[Settings], Engine]) -> Orders:
+    """Make of settings what the parts will need; may wait for folders, ten seconds at most.
+
+    Raises:
+        ConfigError: a folder that is new here knows more than the state file.
+        EnvironmentFault: the state file cannot be asked now.
+    """
+    old = parts.settings
+    deferred = tuple(key for key in AT_START if getattr(settings, key) != getattr(old, key))
+    settings = replace(settings, **{key: getattr(old, key) for key in AT_START})
+    unchecked = _check_new_folders(parts, settings)
+    engine = parts.engine if _has_same_engine(old, settings) else engine_of(settings)
+    ports = parts.ports_of(settings, engine)
+    setups = {name: setup_of(settings, one, ports) for name, one in settings.recipes.items()}
+    stays = {name for name in setups if name in old.recipes and _stays(name, old, settings)}
+    return Orders(
+        settings=settings,
+        ports=ports,
+        setups={name: setups[name] for name in setups if name in stays},
+        inboxes={name: parts.inbox_of(setups[name]) for name in setups if name not in stays},
+        unchecked=unchecked,
+        changed=changed_keys(old, settings),
+        deferred=deferred,
+    )
+
+
+def take_over(parts: Parts, orders: Orders) -> None:
+    """Let everything that begins from now on go by other settings; what runs is let be.
+
+    Raises, and then nothing has changed:
+        ConfigError: cases are under way that need a recipe or a folder which would go.
+        EnvironmentFault: the state file cannot be asked now.
+    """
+    leaving = [one for name, one in parts.inboxes.items() if name not in orders.setups]
+    for inbox in leaving:
+        inbox.close()  # before the question: no case must come after the answer
+    try:
+        _check_use(parts.settings, orders.settings, parts.store)
+    except BaseException:
+        for inbox in leaving:
+            inbox.reopen()
+        raise
+    _replace(parts, orders)
+    for inbox in leaving:
+        inbox.wake.set()
+
+
+def _replace(parts: Parts, orders: Orders) -> None:
+    old, settings, patience = parts.settings, orders.settings, patiences_of(orders.settings)
+    kept = {name: inbox for name, inbox in parts.inboxes.items() if name in orders.setups}
+    inboxes = kept | dict(orders.inboxes)
+    parts.roots.use(marked_folders_of(settings), unchecked=orders.unchecked)
+    parts.breakers.use(patience["default"])
+    parts.schedule.use(limits_of(settings))
+    parts.runner.use(orders.ports, patience)
+    parts.words.use(orders.ports)
+    parts.settings, parts.ports = settings, orders.ports
+    parts.inboxes = {name: inboxes[name] for name in settings.recipes}
+    for name, inbox in kept.items():
+        inbox.use(orders.setups[name])
+    parts.breakers.drop(_breakers_of_gone(old, orders))
+    if parts.breakers.hasten(_breakers_of_changed(old, settings)):
+        parts.schedule.hasten()
+
+
+def _check_new_folders(parts: Parts, settings: Settings) -> frozenset[Path]:
+    """Ask the folders that this daemon did not have yet, as a start asks all."""
+    known = set(chain.from_iterable(folders_of(parts.settings).values()))
+    folders = {
+        name: tuple(path for path in paths if path not in known)
+        for name, paths in folders_of(settings).items()
+    }
+    inboxes = {
+        name: recipe.inbox for name, recipe in settings.recipes.items() if recipe.inbox not in known
+    }
+    return check_identity(parts.disk, parts.store, folders, inboxes)
+
+
+def _check_use(old: Settings, new: Settings, store: Store) -> None:
+    """Refuse to take away what cases under way need. Raises `ConfigError`."""
+    check_recipes(new, store)
+    missed: Counter[str] = Counter()
+    for case in store.due():
+        before, after = old.recipes.get(case.recipe), new.recipes[case.recipe]
+        if before is None:
+            continue
+        if not _stays(case.recipe, old, new):
+            missed[f"the inbox of {case.recipe}"] += 1
+        if case.state in NEEDS_OUTBOX and before.outbox != after.outbox:
+            missed[f"the outbox of {case.recipe}"] += 1
+        if case.state is State.ARCHIVING:
+            missed.update(key for key in ("archive", "failed") if _differs(key, old, new))
+    if missed:
+        named = ", ".join(f"{name} ({count})" for name, count in sorted(missed.items()))
+        raise ConfigError(
+            f"Cases under way need folders that would be others: {named}.",
+            code="folder_in_use",
+            hint="Put the old value back, or reload again when they are at rest "
+            "(`vpe-watcher cases` shows them).",
+        )
+
+
+def _stays(name: str, old: Settings, new: Settings) -> bool:
+    """Tell whether a recipe's inbox is the same folder, and treated alike."""
+    before, after = old.recipes[name], new.recipes[name]
+    return (before.inbox, before.leave_in_place) == (after.inbox, after.leave_in_place)
+
+
+def _has_same_engine(old: Settings, new: Settings) -> bool:
+    is_calling_alike = all(getattr(old.limits, key) == getattr(new.limits, key) for key in CALLING)
+    return old.engine == new.engine and is_calling_alike
+
+
+def _differs(key: str, old: Settings, new: Settings) -> bool:
+    return bool(getattr(old, key) != getattr(new, key))
+
+
+def _breakers_of_gone(old: Settings, orders: Orders) -> set[str]:
+    """Name the breakers of recipes and folders that are not there any more."""
+    names = {f"inbox:{name}" for name in old.recipes if name not in orders.setups}
+    removed = old.recipes.keys() - orders.settings.recipes.keys()
+    return names | {f"{kind}:{name}" for name in removed for kind in ("recipe", "budget")}
+
+
+def _breakers_of_changed(old: Settings, new: Settings) -> set[str]:
+    """Name the breakers of what may be well now: nobody wants to wait for their time."""
+    names = {key for key in SHARED if _differs(key, old, new)}
+    if not _has_same_engine(old, new):
+        names |= {"engine", "token"}
+    if old.limits.jobs_per_day != new.limits.jobs_per_day:
+        names.add("budget")
+    for name in old.recipes.keys() & new.recipes.keys():
+        before, after = old.recipes[name], new.recipes[name]
+        names |= {f"recipe:{name}"} if before.job != after.job else set()
+        names |= {f"budget:{name}"} if before.jobs_per_day != after.jobs_per_day else set()
+        names |= {"outbox"} if before.outbox != after.outbox else set()
+    return names
