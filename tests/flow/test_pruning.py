@@ -15,6 +15,7 @@ from vpe_watcher.adapters.store import Limits
 from vpe_watcher.app.assembly import Clock, Stopping
 from vpe_watcher.app.pruning import BY_AGE_EVERY_S, EXHAUSTED_S, FIRST_BY_AGE_S, Pruning
 from vpe_watcher.core.model import State
+from vpe_watcher.core.retention import Retention
 
 DAY_S = 86_400.0
 MIB = 1024 * 1024
@@ -230,3 +231,11 @@ def test_what_a_life_left_is_ended_where_nothing_is_on_any_more(aged: Keeper) ->
     aged.start()
     assert aged.look() == ["second"]
     assert not aside.exists()
+
+
+def test_other_settings_count_from_the_next_look_on(aged: Keeper) -> None:
+    """A reload hands over what goes by them."""
+    aged.pruning.hurry()
+    assert aged.look() == ["first", "second"]
+    aged.pruning.use(replace(aged.house.pruner, retention=Retention(archive_days=10)))
+    assert aged.look(BY_AGE_EVERY_S) == []

@@ -38,7 +38,18 @@ def prunings_of(
     log: Log,
 ) -> dict[str, Pruning]:
     """Return what applies retention, by root."""
-    pruner = Pruner(
+    pruner = pruner_of(settings, parts, table=table, clock=clock, log=log)
+    return {
+        root: Pruning(root, pruner, settings.state_file, clock=clock, stopping=stopping, log=log)
+        for root in RESTS
+    }
+
+
+def pruner_of(
+    settings: Settings, parts: Parts, *, table: MountTable, clock: Clock, log: Log
+) -> Pruner:
+    """Return what applies the retention of these settings."""
+    return Pruner(
         retention_of(settings),
         parts.store,
         parts.disk,
@@ -48,10 +59,6 @@ def prunings_of(
         mounts_below=table.below,
         log=log,
     )
-    return {
-        root: Pruning(root, pruner, settings.state_file, clock=clock, stopping=stopping, log=log)
-        for root in RESTS
-    }
 
 
 class Pruning:
@@ -68,7 +75,7 @@ class Pruning:
         log: Log,
     ) -> None:
         self._root = root
-        self._pruner = pruner
+        self._pruner = self._wanted = pruner
         self._state_file = state_file
         self._clock = clock
         self._stopping = stopping
@@ -86,6 +93,10 @@ class Pruning:
         """Let the first look judge ages too: this daemon will not be there for the next."""
         self._by_age_at = self._clock.monotonic()
 
+    def use(self, pruner: Pruner) -> None:
+        """Go by another configuration from the next look on."""
+        self._wanted = pruner
+
     def keep(self) -> None:
         """Look again and again until the daemon stops."""
         while not self._stopping.event.is_set():
@@ -94,6 +105,7 @@ class Pruning:
 
     def look(self) -> None:
         """Remove what is due now; trouble is told once, and tried again with the next look."""
+        self._pruner = self._wanted
         try:
             self._look()
         except WatcherError as error:
