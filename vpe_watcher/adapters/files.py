@@ -233,10 +233,7 @@ class Disk:
         self.remove_tree(target)
         self.make_folder(target.parent)
         try:
-            if source.is_dir() and not source.is_symlink():
-                _copy_tree(source, target)
-            else:
-                shutil.copy2(source, target, follow_symlinks=False)
+            _copy(source, target)
             for folder, _, names in os.walk(target):
                 for name in names:
                     _sync_file(Path(folder) / name)
@@ -320,40 +317,44 @@ def _mark(status: os.stat_result) -> FileMark:
     return FileMark(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
-def _copy_tree(source: Path, target: Path) -> None:
-    """Copy a tree; the first trouble leaves as itself, whose number shutil keeps for itself."""
-    met: list[OSError] = []
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file, a link or a tree; what has no content is left out."""
+    mode = source.lstat().st_mode
+    if stat.S_ISDIR(mode):
+        target.mkdir()
+        for path in source.iterdir():
+            _copy(path, target / path.name)
+    elif stat.S_ISREG(mode) or stat.S_ISLNK(mode):
+        shutil.copyfile(source, target, follow_symlinks=False)
+    else:
+        return
+    _copy_state(source, target, mode)
 
-    def copy(one: str, other: str) -> None:
-        try:
-            shutil.copy2(one, other)
-        except OSError as error:
-            met.append(error)
-            raise
 
+def _copy_state(source: Path, target: Path, mode: int) -> None:
+    """Copy times, attributes and mode; without the bits that a service may not set.
+
+    A folder made in one with setgid has that bit, and RestrictSUIDSGID= of the unit forbids to set
+    it by name.
+    """
     try:
-        shutil.copytree(source, target, symlinks=True, ignore=_without_content, copy_function=copy)
-    except shutil.Error as error:
-        raise met[0] if met else OSError(errno.EIO, "the copy failed") from error
-
-
-def _without_content(folder: str, names: list[str]) -> set[str]:
-    """Name the sockets, FIFOs and devices of a folder."""
-    modes = {name: (Path(folder) / name).lstat().st_mode for name in names}
-    return {
-        name
-        for name, mode in modes.items()
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode))
-    }
+        shutil.copystat(source, target, follow_symlinks=False)
+    except PermissionError:
+        if stat.S_ISLNK(mode):
+            raise
+        target.chmod(stat.S_IMODE(mode) & 0o777)
 
 
 def _make_writable(folder: Path) -> None:
-    """Let the owner write to a folder and all below it; no link is followed."""
-    folder.chmod(folder.stat().st_mode | stat.S_IRWXU)
+    """Let the owner write to a folder and all below it; no link is followed.
+
+    A setgid bit is dropped: the unit of the service forbids to set it, also where it is set.
+    """
+    folder.chmod(folder.stat().st_mode & 0o777 | stat.S_IRWXU)
     for above, names, _ in os.walk(folder):
         for path in (Path(above) / name for name in names):
             if not path.is_symlink():
-                path.chmod(path.stat().st_mode | stat.S_IRWXU)
+                path.chmod(path.stat().st_mode & 0o777 | stat.S_IRWXU)
 
 
 def _sync_file(path: Path) -> None:
