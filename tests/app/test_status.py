@@ -67,6 +67,14 @@ def test_status_before_the_first_start(desk: Desk) -> None:
     assert told in desk.run("status").out
 
 
+@pytest.mark.parametrize("words", [["status"], ["cases"], ["explain", "x.dcm"], ["run", "--once"]])
+def test_only_who_asks_the_engine_needs_the_secret(desk: Desk, words: list[str]) -> None:
+    """Systemd hands it to the service alone; all others look without it."""
+    config = desk.home / "vpe-watcher.toml"
+    config.write_text(config.read_text().replace('client_secret = "sandbox"\n', ""))
+    assert desk.run(*words).code == (78 if words[0] == "run" else 0)
+
+
 def test_status_says_nothing_of_a_state_file_that_is_there(desk: Desk) -> None:
     """There is nothing to say."""
     assert "state file" not in desk.run("status").out

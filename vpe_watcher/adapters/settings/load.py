@@ -28,11 +28,14 @@ def load_settings(
     overrides: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    asks_engine: bool = True,
 ) -> Settings:
     """Return the checked settings from all sources; safe to call again after a change.
 
-    `overrides` are the command line's: nested tables or dotted keys, None = not given. Raises
-    `ConfigError`; for mistakes in keys it is a `SettingsError`, whose `problems` are all of them.
+    `overrides` are the command line's: nested tables or dotted keys, None = not given.
+    Without `asks_engine` it does not matter whether there is a secret: systemd may have handed it
+    to the service alone. Raises `ConfigError`; for mistakes in keys it is a `SettingsError`, whose
+    `problems` are all of them.
     """
     sources = read_sources(
         config,
@@ -40,20 +43,20 @@ def load_settings(
         os.environ if environ is None else environ,
         Path.cwd() if cwd is None else cwd.absolute(),
     )
-    found = _checked(sources)
+    found = _checked(sources, asks_engine=asks_engine)
     if isinstance(found, Settings):
         return found
     # Raised outside the handler: pydantic's error holds values, also secrets, and must stay behind.
     raise SettingsError(tuple(mistake_of(finding, sources) for finding in found))
 
 
-def _checked(sources: Sources) -> Settings | tuple[Finding, ...]:
+def _checked(sources: Sources, *, asks_engine: bool) -> Settings | tuple[Finding, ...]:
     try:
         document = _layered(sources)
     except ValidationError as error:
         return findings_of(error)
     settings = resolved(document, sources.file, sources.secrets_in_file)
-    return tuple(broken_rules(settings)) or settings
+    return tuple(broken_rules(settings, asks_engine=asks_engine)) or settings
 
 
 def _layered(sources: Sources) -> Document:

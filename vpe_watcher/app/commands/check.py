@@ -31,7 +31,7 @@ class Finding:
 
 def check(config: Path | None) -> Result:
     """Try all that the configuration names. Raises `ConfigError` for mistakes in it."""
-    settings = opened.settings_of(config)
+    settings = opened.settings_of(config, asks_engine=True)
     findings = tuple(_findings(settings))
     errors = sum(finding.status == ERROR for finding in findings)
     rows = [{"status": found.status, "what": found.what, "hint": found.hint} for found in findings]

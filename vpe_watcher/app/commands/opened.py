@@ -21,11 +21,14 @@ if TYPE_CHECKING:
     from vpe_watcher.flow.places import Places
 
 
-def settings_of(config: Path | None) -> Settings:
-    """Read the configuration. Raises `ConfigError`."""
+def settings_of(config: Path | None, *, asks_engine: bool = False) -> Settings:
+    """Read the configuration, with its secrets if the Engine is to be asked.
+
+    Raises `ConfigError`.
+    """
     from vpe_watcher.adapters.settings import load_settings
 
-    return load_settings(config)
+    return load_settings(config, asks_engine=asks_engine)
 
 
 def daemon_pid(settings: Settings) -> int | None:

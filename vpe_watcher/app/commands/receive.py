@@ -50,10 +50,10 @@ def _settings_of(config: Path | None, listen: str | None) -> Settings:
         raise UsageError(
             f"--listen {listen}: {error.reason}.", code="usage", hint=f"Please {error.hint}."
         ) from error
-    settings = load_settings(config, overrides={"dicom.listen": listen})
+    settings = load_settings(config, overrides={"dicom.listen": listen}, asks_engine=False)
     if settings.dicom.listen:
         return settings
-    return load_settings(config, overrides={"dicom.listen": LISTEN})
+    return load_settings(config, overrides={"dicom.listen": LISTEN}, asks_engine=False)
 
 
 def _run(receiving: Receiving) -> bool:

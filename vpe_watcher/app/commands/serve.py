@@ -21,7 +21,7 @@ NOT_REAL = "This is a simulated Engine: its meshes are iso-surfaces, not a segme
 
 def run(config: Path | None, *, once: bool) -> Result:
     """Be the daemon until a signal says stop; with `once` until there is no work left."""
-    settings = opened.settings_of(config)
+    settings = opened.settings_of(config, asks_engine=True)
     from vpe_watcher.app import daemon
 
     return Result(exit_code=daemon.run(settings, once=once))
