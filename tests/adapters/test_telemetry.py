@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import resource
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 from tests.flow.house import House, nifti
 from vpe_watcher.adapters.telemetry import FIELDS, NAMES, cleaned, configure, described, level_of
 
+DATAGRAM = (socket.AF_UNIX, socket.SOCK_DGRAM)
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJjbGluaWMifQ.c2lnbmF0dXJlLW9mLXRoZS10b2tlbg"
 SIGNED = (
     "https://bucket.s3.eu-central-1.amazonaws.com/uploads/4711/cbct.dcm"
@@ -45,6 +48,71 @@ def test_a_line_is_one_object_with_event_time_and_level() -> None:
         "duration_s": 0.5,
         "bytes": 7,
     }
+
+
+def _fields(datagram: bytes) -> dict[str, str]:
+    """Read what the journal was handed: name, length, content."""
+    found = {}
+    while datagram:
+        name, _, datagram = datagram.partition(b"\n")
+        size = int.from_bytes(datagram[:8], "little")
+        found[name.decode()] = datagram[8 : 8 + size].decode()
+        datagram = datagram[9 + size :]
+    return found
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_the_journal_gets_fields_of_their_own(tmp_path: Path, *, is_there: bool) -> None:
+    """The message is the line that other logs have, and where it takes none that is written."""
+    with (tmp_path / "log").open("w+") as stream, socket.socket(*DATAGRAM) as ear:
+        if is_there:
+            ear.bind(str(tmp_path / "journal"))
+        log = configure(
+            form="auto",
+            level="info",
+            names=False,
+            stream=stream,
+            journal_stream=f"{os.fstat(stream.fileno()).st_dev}:{os.fstat(stream.fileno()).st_ino}",
+            journal=str(tmp_path / "journal"),
+        )
+        log("case.failed", case_id="c1", reason="two\nlines", count=2, name="Eva Muster")
+        if not is_there:
+            assert json.loads((tmp_path / "log").read_text())["case_id"] == "c1"
+            return
+        assert (tmp_path / "log").read_text() == ""
+        fields = _fields(ear.recv(65536))
+    assert json.loads(fields.pop("MESSAGE"))["reason"] == "two\nlines"
+    assert fields.pop("VPE_TIMESTAMP").endswith("Z")
+    assert fields == {
+        "PRIORITY": "4",
+        "SYSLOG_IDENTIFIER": "vpe-watcher",
+        "VPE_EVENT": "case.failed",
+        "VPE_LEVEL": "warning",
+        "VPE_CASE_ID": "c1",
+        "VPE_REASON": "two\nlines",
+        "VPE_COUNT": "2",
+    }
+
+
+@pytest.mark.parametrize(("form", "stream_id"), [("json", None), ("auto", "1:1"), ("auto", "")])
+def test_a_stream_that_is_no_journal_gets_the_line(
+    tmp_path: Path, form: str, stream_id: str | None
+) -> None:
+    """One that was led elsewhere, and one whose owner asked for JSON."""
+    with (tmp_path / "log").open("w+") as stream, socket.socket(*DATAGRAM) as ear:
+        ear.bind(str(tmp_path / "journal"))
+        status = os.fstat(stream.fileno())
+        own = f"{status.st_dev}:{status.st_ino}"
+        log = configure(
+            form=form,
+            level="info",
+            names=False,
+            stream=stream,
+            journal_stream=own if stream_id is None else stream_id,
+            journal=str(tmp_path / "journal"),
+        )
+        log("case.claimed", case_id="c1")
+    assert json.loads((tmp_path / "log").read_text())["event"] == "case.claimed"
 
 
 def test_a_file_name_commands_no_terminal() -> None:

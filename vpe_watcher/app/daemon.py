@@ -89,7 +89,12 @@ def run(settings: Settings, *, once: bool) -> int:
         TryAgainLater: another daemon uses this state file, or with `once` nobody can now.
         ConfigError: the state file cannot be used, or is older than the folders.
     """
-    log = configure(form=settings.log.format, level=settings.log.level, names=settings.log.names)
+    log = configure(
+        form=settings.log.format,
+        level=settings.log.level,
+        names=settings.log.names,
+        journal_stream=os.environ.get("JOURNAL_STREAM", ""),
+    )
     manager = Manager.taken_from(os.environ, pid=os.getpid())
     lock = DaemonLock(settings.state_file)
     lock.acquire()
