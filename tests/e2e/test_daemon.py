@@ -181,13 +181,17 @@ def test_a_second_daemon_is_refused(machine: Machine) -> None:
 
 
 def test_a_lost_state_file_refuses_to_start(machine: Machine) -> None:
-    """78 with the way out: the folders remember what the state file forgot."""
+    """78 with the way out: the folders remember, and no empty file is left that looks like it."""
     assert machine.run("run", "--once").returncode == 0
     shutil.rmtree(machine.root / "state")
     (machine.root / "state").mkdir(mode=0o700)
     ran = machine.run("run", "--once")
     assert (ran.returncode, ran.stdout) == (78, "")
     assert "recover" in ran.stderr
+    assert [path.name for path in (machine.root / "state").iterdir()] == ["state.sqlite3.lock"]
+    assert "state file: none yet" in machine.run("status").stdout
+    assert machine.run("recover").returncode == 0
+    assert machine.run("run", "--once").returncode == 0
 
 
 # --- other processes look ------------------------------------------------------------------------

@@ -52,7 +52,7 @@ from vpe_watcher.app.silence import SILENT_AFTER_S, Silence
 from vpe_watcher.app.snapshot import Snapshot
 from vpe_watcher.app.soundings import Soundings
 from vpe_watcher.app.standstill import Turn
-from vpe_watcher.app.start import START_AGAIN_S, counted_start, tell_waiting
+from vpe_watcher.app.start import START_AGAIN_S, check_nothing_is_lost, counted_start, tell_waiting
 from vpe_watcher.app.watching import Watching, ignores_of
 from vpe_watcher.core.errors import ConfigError, EnvironmentFault, TryAgainLater
 from vpe_watcher.core.model import State
@@ -109,6 +109,7 @@ def _run(settings: Settings, *, log: Log, once: bool, signals: Signals, manager:
     clock, stopping, disk = Clock(), Stopping(), Disk()
     reserve = Reserve(settings.state_file)
     reserve.make_way()
+    check_nothing_is_lost(settings, disk)
     try:
         store = open_store(settings, now=clock.now, on_full=reserve.release)
     except EnvironmentFault as fault:

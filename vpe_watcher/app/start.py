@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from vpe_watcher.app.signals import Signals
 from vpe_watcher.app.wake import Wake
 from vpe_watcher.core.errors import EnvironmentFault, TryAgainLater
 from vpe_watcher.flow.breakers import Log
-from vpe_watcher.flow.roots import check_identity
+from vpe_watcher.flow.roots import check_identity, check_unmarked
 
 if TYPE_CHECKING:
     from vpe_watcher.adapters.settings import Settings
@@ -36,6 +37,16 @@ class Start:
     number: int
     unchecked: frozenset[Path]
     was_clean: bool = True
+
+
+def check_nothing_is_lost(settings: Settings, disk: Disk) -> None:
+    """Look at the folders before a state file is made where there is none.
+
+    Raises:
+        ConfigError: there was one.
+    """
+    if not os.path.lexists(settings.state_file):
+        check_unmarked(disk, chain.from_iterable(folders_of(settings).values()))
 
 
 def counted_start(

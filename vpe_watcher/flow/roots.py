@@ -26,6 +26,7 @@ from vpe_watcher.flow.places import EVIDENCE, HIDDEN, probes_in
 MARKER = "marker.json"
 ANSWER_WITHIN_S = 10.0
 EVIDENCE_AT_MOST = 64 * 1024 * 1024  # bytes: it names every slice of a series
+_WITH_ANOTHER = "The {} belongs to a daemon with another state."
 _NEWER = "The {} was last used with a newer state file."
 _RECOVER = (
     "If the right state file is at hand, put it back; else (or if that is a backup) run "
@@ -241,6 +242,19 @@ def check_identity(
     return frozenset(places) - {report.folder for report in reports if report.marker is not None}
 
 
+def check_unmarked(
+    disk: Disk, folders: Iterable[Path], *, within_s: float = ANSWER_WITHIN_S
+) -> None:
+    """Refuse to make a state file where a folder bears a marker: there was one before.
+
+    Raises:
+        ConfigError: as for one that was never started. None is left for a person to take for it.
+    """
+    for report in _reports(disk, dict.fromkeys(folders), within_s=within_s):
+        if report.marker is not None:
+            raise _needs_recovery(_WITH_ANOTHER.format(f"folder {report.folder}"))
+
+
 def _reports(
     disk: Disk, places: Mapping[Path, Path | None], *, within_s: float
 ) -> tuple[_Report, ...]:
@@ -272,7 +286,7 @@ def _contradiction(
     """Say in words what a root knows better than the state file; "" when nothing."""
     marker = report.marker
     if marker is not None and not daemon_id:
-        return f"The {called} belongs to a daemon with another state."
+        return _WITH_ANOTHER.format(called)
     if marker is not None and marker.daemon_id == daemon_id and marker.starts > starts:
         return _NEWER.format(called)
     for case_id, paid in report.claims:
