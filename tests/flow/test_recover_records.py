@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.flow.house import House, nifti
-from tests.flow.lost_states import bring, delete, live_on, mend, take
+from tests.flow.lost_states import backup, bring, delete, live_on, mend, take
 from tests.flow.series import write_series
 from tests.flow.test_series import NAME, QUICK
 from vpe_watcher.adapters.files import Disk
@@ -86,6 +86,38 @@ def test_an_unpaid_failure_without_its_record(house: House, content: bytes | Non
     assert (house.states(), house.started()) == ({"scan": State.DONE}, 1)
     assert house.leftovers() == []
     assert not record.exists()
+
+
+@pytest.mark.parametrize("evidence", ["files", "row", "delivery", "nothing"])
+def test_the_recipe_of_a_failure_without_its_record(
+    build: Build, tmp_path: Path, evidence: str
+) -> None:
+    """An old row or an earlier result tells it, or that only one recipe moves files."""
+    inbox = tmp_path / "teeth"
+    inbox.mkdir()
+    default = {"leave_in_place": evidence == "files"}
+    recipes = {"default": default, "teeth": {"inbox": str(inbox)}}
+    house = build(recipes=recipes, dicom={"recipe": "teeth"})
+    refused = {"on": "submit", "do": {"status": 400}}
+    partly = {"on": "poll", "do": {"failed": ["mandible"]}}
+    house.sandbox.set_faults([partly if evidence == "delivery" else refused])
+    (inbox / "scan.nii").write_bytes(nifti())
+    house.live(60)
+    copy = backup(house)
+    house.sandbox.set_faults([refused])
+    house.say("retry", house.case("scan"), may_cost=True)
+    house.live(60)
+    case = house.case("scan")
+    assert (case.recipe, case.state, case.attempts) == ("teeth", State.FAILED, 2)
+    house.record("failed", case.case_id).unlink()
+    house.close()
+    delete(house)
+    if evidence == "row":
+        shutil.copy(copy, house.settings.state_file)
+    mend(house)
+    house.start()
+    assert house.case("scan").attempts == 2
+    assert house.case("scan").recipe == ("default" if evidence == "nothing" else "teeth")
 
 
 def test_an_ending_with_a_job_and_no_record(house: House) -> None:

@@ -212,7 +212,8 @@ def rested_case(document: Mapping[str, Any], record: Mapping[str, Any], *, folde
 
     `record` is what else is known of it: {} when that is lost, or stands in a document of an
     earlier version. Without any the content is told by the digests of the inputs, as far as the
-    document names them, the request is not known (""), and what cannot be known for unpaid is paid.
+    document names them, the request is not known (""), nor is the recipe of an `error.json`, and
+    what cannot be known for unpaid is paid.
     The marks of its inputs hold their sizes alone.
 
     Raises:
@@ -229,7 +230,7 @@ def rested_case(document: Mapping[str, Any], record: Mapping[str, Any], *, folde
     case = Case(
         case_id=str(told["case_id"]),
         case_name=str(told["case_name"]),
-        recipe=str(told.get("recipe") or "default"),
+        recipe=str(told.get("recipe") or ""),
         state=state,
         folder=folder,
         content=str(told.get("content", "")),

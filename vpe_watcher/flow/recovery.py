@@ -26,6 +26,7 @@ from vpe_watcher.core.model import (
 from vpe_watcher.core.records import PARTS, RECORD, TIMES, UNREADABLE, Recorded, claimed_case
 from vpe_watcher.flow.places import Places
 from vpe_watcher.flow.ports import Rules
+from vpe_watcher.flow.rest import ERROR_FILES
 from vpe_watcher.flow.survey import Claim, Ending, Survey, with_files, with_marks_of_now
 from vpe_watcher.flow.verdicts import submit_unknown
 
@@ -112,8 +113,25 @@ class Judge:
         case = recorded.case
         if rest is not None:
             case = with_files(self._disk, case, rest.path)
+        case = replace(case, recipe=case.recipe or self._recipe_of(case_id))
         case = replace(case, verdict=case.state, moves=self._moves_in_place(case, recorded.series))
         self._put(case, recorded, Way.HISTORY)
+
+    def _recipe_of(self, case_id: str) -> str:
+        """Return the recipe of a case whose document names none, by what else there is.
+
+        A row of before, the result of an earlier ending; files that were moved come of no export.
+        """
+        row, delivery = self._rows.get(case_id), self._found.deliveries.get(case_id)
+        told = (row and row.recipe) or (delivery and delivery.recorded.case.recipe)
+        if told:
+            return told
+        rest = self._found.rests.get(case_id)
+        if rest is not None and not ERROR_FILES.issuperset(self._disk.names(rest.path)):
+            movers = [one for one in self._places.inboxes if not self._places.is_in_place(one)]
+            if len(movers) == 1:
+                return movers[0]
+        return "default"
 
     def _moves_in_place(self, case: Case, series: frozenset[str]) -> tuple[Move, ...]:
         if not self._places.is_in_place(case.recipe):
