@@ -124,7 +124,8 @@ def test_a_record_that_cannot_be_written_keeps_the_folder_back(
     assert sick.files(root) == []
     (breaker,) = sick.breakers()
     assert breaker == ("disk" if number == errno.ENOSPC else root)
-    assert f"The folder .vpe-watcher/records in that of {root} " in sick.breaker(breaker).reason
+    closed = f".vpe-watcher/records in that of {root} " if number == errno.EACCES else f"of {root} "
+    assert f"The folder {closed}" in sick.breaker(breaker).reason
     disk.where = ""
     all_is_delivered(sick)
     assert (sick.files("archive"), sick.leftovers()) == (["scan/result.json", "scan/scan.nii"], [])

@@ -396,13 +396,14 @@ _HINTS = {
     errno.EIO: "The disk reports an input/output error: look at the system log and the disk.",
 }
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+_CLOSED = {errno.EACCES, errno.EPERM}
 
 
 @contextmanager
 def blamed(breaker: str, part: str = "") -> Iterator[None]:
     """Turn an `OSError` into the environment fault of a folder; a full disk blames `disk`.
 
-    `part` names what of ours in that folder is used, for who has to put it right.
+    `part` names what of ours in that folder is used: it may be closed while the folder is not.
     """
     try:
         yield
@@ -415,9 +416,9 @@ def fault_of(error: OSError, breaker: str, part: str = "") -> EnvironmentFault:
     number = error.errno or 0
     name = errno.errorcode.get(number, "EUNKNOWN")
     what = os.strerror(number).lower() if number else "unknown error"
+    where = f"{part} in that of {breaker}" if part and number in _CLOSED else f"of {breaker}"
     return EnvironmentFault(
-        f"The folder {f'{part} in that ' if part else ''}of {breaker} cannot be used: "
-        f"{what} ({name}).",
+        f"The folder {where} cannot be used: {what} ({name}).",
         code=f"folder_{name.lower()}",
         hint=_HINTS.get(number, "Look at this folder, its mount and the system log."),
         breaker="disk" if number in _FULL else breaker,
