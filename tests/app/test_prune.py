@@ -48,8 +48,8 @@ def test_a_dry_run_names_what_would_go_and_changes_nothing(old: Desk) -> None:
     assert (ran.code, ran.err) == (0, "")
     lines = ran.out.splitlines()
     assert lines[0].startswith("would remove 2 folders, ")
-    assert "archive/scan  older than archive_days (30)" in lines[1]
-    assert "failed/bad    older than failed_days (60)" in lines[2]
+    assert "older than archive_days (30)  archive/scan" in lines[1]
+    assert "older than failed_days (60)   failed/bad" in lines[2]
     assert (tree(old), old.store.database.data_version()) == (before, version)
 
 

@@ -181,10 +181,11 @@ def status(
     config: Config = None,
 ) -> None:
     """Show the daemon, what waits and why, cases by state, what is paused."""
+    from vpe_watcher.app.commands import live
     from vpe_watcher.app.commands import status as command
 
     if watch:
-        _answer(lambda: command.watch(config, as_json=json), as_json=json)
+        _answer(lambda: live.watch(config, as_json=json), as_json=json)
     _answer(lambda: command.status(config), as_json=json)
 
 

@@ -183,4 +183,4 @@ def _lines(done: Done, *, dry_run: bool) -> Iterator[str]:
 
 def _columns(item: Item) -> tuple[str, ...]:
     name = f"{item.root}/{item.rest.folder}"
-    return item.rest.case_id, text.size(item.size), text.age(_age_s(item)), name, item.why
+    return item.rest.case_id, text.size(item.size), text.age(_age_s(item)), item.why, name

@@ -5,17 +5,14 @@ Reads what the daemon last showed of its memory; never disturbs it.
 
 from __future__ import annotations
 
-import threading
-from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vpe_watcher import __version__
 from vpe_watcher.app.commands import opened, text
 from vpe_watcher.app.result import Result
-from vpe_watcher.core.errors import UsageError
 from vpe_watcher.core.model import State
-from vpe_watcher.core.printable import printable
 
 if TYPE_CHECKING:
     from vpe_watcher.adapters.settings import Settings
@@ -24,66 +21,50 @@ SCHEMA = "vpe-watcher/status/1"
 CANDIDATE = ("path", "recipe", "state", "reason", "age_s")
 BREAKER = ("name", "open", "since", "reason", "hint")
 AT_MOST_LISTED = 20
-WATCH_EVERY_S = 1.0
 WELL = ("is a local file system", "as configured")  # how an inbox is watched that needs no word
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """How things stand: the contract's object, and what people are told beside it.
+
+    `reasons` are those for which cases wait in `claiming`, each with the oldest case and a count;
+    `total` counts the candidates, of which the object holds the first.
+    """
+
+    data: dict[str, Any]
+    held: list[dict[str, Any]]
+    reasons: list[tuple[str, str, int]]
+    total: int
+    roots: list[dict[str, Any]]
+    transfers: list[dict[str, Any]]
+
+    @property
+    def is_running(self) -> bool:
+        """Tell whether a daemon runs."""
+        return bool(self.data["daemon"]["running"])
+
+    @property
+    def paused(self) -> list[dict[str, Any]]:
+        """Return the breakers that are open."""
+        return [one for one in self.data["breakers"] if one["open"]]
 
 
 def status(config: Path | None) -> Result:
     """Answer how things stand, with or without a daemon."""
     settings = opened.settings_of(config)
-    data, notes, total, roots = _look(settings)
-    lines = _lines(data, notes, total, roots)
+    glance = look(settings)
+    lines = _lines(glance)
     if not settings.state_file.exists():
         lines.append(
             f"state file: none yet at {settings.state_file} (`vpe-watcher run` makes it; if there "
             "was one, see `vpe-watcher recover`)"
         )
-    return Result(data=data, lines=tuple(lines))
+    return Result(data=glance.data, lines=tuple(lines))
 
 
-def watch(config: Path | None, *, as_json: bool) -> Result:
-    """Show `status` live on the terminal until Ctrl-C. Prints by itself."""
-    if as_json:
-        raise UsageError("--watch is for people and --json for programs: choose one.", code="usage")
-    settings = opened.settings_of(config)
-    with suppress(KeyboardInterrupt):
-        _live(config, settings)
-    return Result()
-
-
-def transfers_of(snapshot: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the uploads and downloads that the daemon last showed."""
-    return list(snapshot.get("transfers") or ())
-
-
-def _live(config: Path | None, settings: Settings) -> None:
-    from rich.console import Console, Group
-    from rich.live import Live
-    from rich.text import Text
-
-    from vpe_watcher.app.progress import TransferBars
-
-    bars = TransferBars(Console())
-    never = threading.Event()
-    with Live(console=bars.console, auto_refresh=False, screen=bars.console.is_terminal) as live:
-        while True:
-            lines = (printable(line) for line in status(config).lines)
-            bars.show(_transfers(settings))
-            live.update(Group(Text("\n".join(lines)), bars.progress), refresh=True)
-            never.wait(WATCH_EVERY_S)
-
-
-def _transfers(settings: Settings) -> list[dict[str, Any]]:
-    if opened.daemon_pid(settings) is None:
-        return []
-    with opened.reading(settings) as queries:
-        return transfers_of(queries.snapshot()) if queries else []
-
-
-def _look(
-    settings: Settings,
-) -> tuple[dict[str, Any], list[str], int, list[dict[str, Any]]]:
-    """Return the contract's object, words on some cases, the number of candidates, the roots."""
+def look(settings: Settings) -> Glance:
+    """Look at the state file and the lock, and at nothing else."""
     pid = opened.daemon_pid(settings)
     with opened.reading(settings) as queries:
         counts = queries.counts() if queries else {str(state): 0 for state in State}
@@ -100,14 +81,19 @@ def _look(
         "candidates": candidates,
         "breakers": shown,
     }
-    total = max(int(snapshot.get("candidates_total") or 0), len(candidates))
     roots = list(snapshot.get("roots") or ())
     receiver = snapshot.get("receiver") or {}
     if receiver.get("reason"):
         roots.append({**receiver, "name": receiver["listen"], "watch": "receiver"})
     told = {breaker["reason"] for breaker in shown}
-    notes = _held_lines(held) + _claiming_lines([one for one in reasons if one[0] not in told])
-    return data, notes, total, roots
+    return Glance(
+        data,
+        held=held,
+        reasons=[one for one in reasons if one[0] not in told],
+        total=max(int(snapshot.get("candidates_total") or 0), len(candidates)),
+        roots=roots,
+        transfers=list(snapshot.get("transfers") or ()) if pid is not None else [],
+    )
 
 
 def _daemon(snapshot: dict[str, Any], pid: int | None) -> dict[str, Any]:
@@ -125,16 +111,14 @@ def _only(row: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
     return {key: row.get(key) for key in keys}
 
 
-def _lines(
-    data: dict[str, Any], notes: list[str], total: int, roots: list[dict[str, Any]]
-) -> list[str]:
-    daemon = data["daemon"]
-    lines = _daemon_lines(daemon)
-    lines += _breaker_lines(data["breakers"])
-    lines += _case_lines(data["cases"])
-    lines += notes
-    lines += _candidate_lines(data["candidates"], total, is_fresh=daemon["running"])
-    return lines + (_root_lines(roots) if daemon["running"] else [])
+def _lines(glance: Glance) -> list[str]:
+    lines = _daemon_lines(glance.data["daemon"])
+    lines += _breaker_lines(glance.paused)
+    lines.append(case_line(glance.data["cases"]))
+    lines += _held_lines(glance.held)
+    lines += _claiming_lines(glance.reasons)
+    lines += _candidate_lines(glance)
+    return lines + root_lines(glance)
 
 
 def _daemon_lines(daemon: dict[str, Any]) -> list[str]:
@@ -150,8 +134,6 @@ def _daemon_lines(daemon: dict[str, Any]) -> list[str]:
 def _breaker_lines(breakers: list[dict[str, Any]]) -> list[str]:
     lines = []
     for breaker in breakers:
-        if not breaker["open"]:
-            continue
         since = f" (since {text.moment(breaker['since'])})" if breaker["since"] else ""
         lines.append(f"paused: {breaker['name']}{since}")
         lines += [f"  {breaker['reason']}"] if breaker["reason"] else []
@@ -159,9 +141,10 @@ def _breaker_lines(breakers: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def _case_lines(counts: dict[str, int]) -> list[str]:
+def case_line(counts: dict[str, int]) -> str:
+    """Count the cases in words."""
     shown = [f"{number} {state}" for state, number in counts.items() if number]
-    return [f"cases: {', '.join(shown) if shown else 'none yet'}"]
+    return f"cases: {', '.join(shown) if shown else 'none yet'}"
 
 
 def _held_lines(held: list[dict[str, Any]]) -> list[str]:
@@ -181,18 +164,24 @@ def _claiming_lines(reasons: list[tuple[str, str, int]]) -> list[str]:
     return lines + _and_more(len(reasons))
 
 
-def _candidate_lines(candidates: list[dict[str, Any]], total: int, *, is_fresh: bool) -> list[str]:
-    if not candidates:
-        return ["inbox: nothing waits"] if is_fresh else []
-    when = "" if is_fresh else " when the daemon last looked"
-    lines = [f"inbox: {text.count(total, 'candidate')} not taken yet{when}"]
+def candidates_head(glance: Glance) -> str:
+    """Say how much lies in the inboxes; "" when nothing is known."""
+    if not glance.data["candidates"]:
+        return "inbox: nothing waits" if glance.is_running else ""
+    when = "" if glance.is_running else " when the daemon last looked"
+    return f"inbox: {text.count(glance.total, 'candidate')} not taken yet{when}"
+
+
+def _candidate_lines(glance: Glance) -> list[str]:
+    head, candidates = candidates_head(glance), glance.data["candidates"]
+    lines = [head] if head else []
     for row in candidates[:AT_MOST_LISTED]:
         lines.append(f"  {row['path']}")
         lines.append(f"    {row['state']}, {text.age(row['age_s'] or 0)}: {row['reason']}")
-    return lines + _and_more(total)
+    return lines + _and_more(glance.total)
 
 
-def _root_lines(roots: list[dict[str, Any]]) -> list[str]:
+def root_lines(glance: Glance) -> list[str]:
     """Tell of the inboxes that are not simply watched by events, and why."""
     how = {
         "poll": "by looking again and again",
@@ -200,7 +189,7 @@ def _root_lines(roots: list[dict[str, Any]]) -> list[str]:
         "events": "by events",
     }
     lines = []
-    for root in roots:
+    for root in glance.roots if glance.is_running else ():
         reason = root.get("reason") or ""
         watch = root.get("watch", "")
         if watch == "receiver":
