@@ -46,7 +46,7 @@ def test_each_target_is_tried(told: Desk, receiver: Receiver) -> None:
     ran = told.run("notify", "--test")
     assert (ran.code, ran.out.splitlines()) == (
         0,
-        ["ok: webhook at http://127.0.0.1", "ok: address 1 (json)"],
+        ["ok: webhook at 127.0.0.1", "ok: address 1 (json)"],
     )
     assert [one.path for one in receiver.received] == ["/hook?key=t0ken", "/t0ken"]
     assert receiver.received[0].document["event"] == "test"
@@ -58,7 +58,7 @@ def test_a_target_that_does_not_work_is_named(told: Desk, receiver: Receiver) ->
     ran = told.run("notify", "--test", "--json")
     assert ran.code == 1
     assert json.loads(ran.out)["targets"] == [
-        {"target": "webhook at http://127.0.0.1", "told": False, "reason": "status 403"},
+        {"target": "webhook at 127.0.0.1", "told": False, "reason": "status 403"},
         {"target": "address 1 (json)", "told": True, "reason": ""},
     ]
     assert "t0ken" not in ran.out + ran.err
@@ -69,7 +69,7 @@ def test_what_waits_is_counted(told: Desk) -> None:
     told.store.notice_policy = Policy(frozenset(TOPICS), ("webhook",))
     told.end(told.add(), Label.INPUT, problem("bad"))
     assert told.run("notify").out.splitlines() == [
-        "webhook at http://127.0.0.1: 1 to be told of",
+        "webhook at 127.0.0.1: 1 to be told of",
         "address 1 (json): 1 to be told of",
     ]
 
@@ -84,7 +84,7 @@ def test_nobody_to_be_told(desk: Desk) -> None:
 def test_check_shows_who_is_told_and_no_secret(told: Desk, receiver: Receiver) -> None:
     """Nobody is told anything by it."""
     ran = told.run("check")
-    assert "ok: notices go to webhook at http://127.0.0.1" in ran.out
+    assert "ok: notices go to webhook at 127.0.0.1" in ran.out
     assert "ok: notices go to address 1 (json)" in ran.out
     assert "t0ken" not in ran.out + ran.err
     assert "s3cret" not in ran.out + ran.err

@@ -156,6 +156,9 @@ def _run(settings: Settings, *, log: Log, once: bool, signals: Signals, manager:
         log("daemon.stopped", pid=os.getpid())
         if daemon.has_abandoned:
             os._exit(exit_code)  # stopping is crashing politely: the attempt is found at start
+        if daemon.is_telling():
+            store.database.close()
+            os._exit(exit_code)  # a library's threads would be waited for, as long as they hang
         return exit_code
 
 
@@ -515,10 +518,11 @@ class Daemon:
         self._watching.stop()
         self._integrity.stop()
         deadline = time.monotonic() + self._settings.limits.stop_grace_s
-        # Soundings and marks hold nothing: nobody waits for one that hangs.
+        # Soundings, marks and senders hold nothing: nobody waits for one that hangs.
         threads = self._started(lambda name: not name.startswith((SOUNDING, MARKS, SENDER)))
         _join(threads, until=deadline)
-        _join(self._started(lambda name: name.startswith(MARKS)), until=time.monotonic() + 1.0)
+        brief = self._started(lambda name: name.startswith((MARKS, SENDER)))
+        _join(brief, until=time.monotonic() + 1.0)
         has_stopped_receiving = self._listening.stop()
         self._notifying.stop()
         if any(thread.is_alive() for thread in threads) or not has_stopped_receiving:
@@ -526,6 +530,10 @@ class Daemon:
             self.has_abandoned = True
         else:
             self._table.close()
+
+    def is_telling(self) -> bool:
+        """Tell whether a notice is still on its way: nobody waits for a receiver that hangs."""
+        return any(one.is_alive() for one in self._started(lambda name: name.startswith(SENDER)))
 
     def _started(self, is_meant: Callable[[str], bool]) -> list[threading.Thread]:
         found = [thread for name, (thread, _) in self._threads.items() if is_meant(name)]

@@ -154,5 +154,5 @@ def test_a_secret_that_cannot_be_read_is_waited_for(receiver: Receiver) -> None:
 
 
 def test_what_people_see_of_it_holds_no_token(receiver: Receiver) -> None:
-    """Scheme and host alone."""
-    assert webhook(receiver).shown == "webhook at http://127.0.0.1"
+    """The host alone."""
+    assert webhook(receiver).shown == "webhook at 127.0.0.1"

@@ -193,6 +193,14 @@ def test_the_schema_is_that_of_a_new_file(old_file: Path, tmp_path: Path) -> Non
     assert shape_of(old_file) == shape_of(new_file)
 
 
+def test_a_file_of_today_is_kept_for_tomorrow(tmp_path: Path) -> None:
+    """Whoever changes the schema makes a version of it, and keeps a file as this one was left."""
+    new_file = tmp_path / "new.sqlite3"
+    Database(new_file).close()
+    kept = as_left_by(SCHEMA_VERSION, tmp_path / "kept.sqlite3")
+    assert shape_of(kept) == shape_of(new_file)
+
+
 def test_a_migrated_file_is_sound(house: House) -> None:
     """SQLite finds no fault with it."""
     assert [tuple(row) for row in house.database.read("PRAGMA integrity_check")] == [("ok",)]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from tests.adapters.store.builders import BAD_SCAN, START, House
+from vpe_watcher.adapters.store.notices import put_notice
 from vpe_watcher.core.model import FailureClass, Label, Problem, State
+from vpe_watcher.core.moments import iso
 from vpe_watcher.core.notices import (
     KEPT_AT_MOST,
     QUEUE_AT_MOST,
@@ -50,6 +55,14 @@ def drained(house: House, target: str = "webhook") -> list[Notice]:
         house.store.settle_notice(notice.seq, target)
         found.append(notice)
     return found
+
+
+def put_many(house: House, count: int) -> None:
+    """Put down as many notices, each of a case of its own, in one transaction."""
+    with house.database.transaction() as connection:
+        for number in range(count):
+            draft = Draft(f"case:{number}", "case.failed", Topic.FAILED, {"n": number})
+            put_notice(connection, house.store.notice_policy, draft, iso(house.now))
 
 
 def rows(house: House) -> int:
@@ -164,9 +177,7 @@ def test_of_one_case_only_the_last_is_told(told: House) -> None:
 
 def test_ten_thousand_are_bounded_and_counted(told: House) -> None:
     """The first are told one by one, the rest as a number; what is urgent still gets through."""
-    for number in range(1000):
-        told.store.put_notice(Draft(f"case:{number}", "case.failed", Topic.FAILED, {"n": number}))
-    told.database.connection().execute("UPDATE notices SET count = 9800 WHERE key LIKE 'more:%'")
+    put_many(told, 10_000)
     told.store.put_notice(Draft("disk", "breaker.opened", Topic.DISK, {"n": 0}, is_urgent=True))
     assert rows(told) == QUEUE_AT_MOST + 2
     assert told.store.notices_waiting(("webhook",)) == {"webhook": 10_001}
@@ -178,8 +189,7 @@ def test_ten_thousand_are_bounded_and_counted(told: House) -> None:
 
 def test_what_is_counted_while_it_is_being_sent_is_told_after_it(told: House) -> None:
     """A number never changes once somebody may have read it."""
-    for number in range(QUEUE_AT_MOST + 1):
-        told.store.put_notice(Draft(f"case:{number}", "case.failed", Topic.FAILED, {"n": number}))
+    put_many(told, QUEUE_AT_MOST + 1)
     told.database.connection().execute("UPDATE notices SET is_begun = 1 WHERE key LIKE 'more:%'")
     told.store.put_notice(Draft("case:x", "case.failed", Topic.FAILED, {"n": 1}))
     assert [notice.count for notice in drained(told)][-2:] == [1, 1]
@@ -193,10 +203,10 @@ def test_the_old_and_the_too_many_are_dropped(told: House) -> None:
     assert told.store.has_stale_notices(older_than=START + 1)
     assert told.store.drop_notices(older_than=START + 1) == 1
     assert rows(told) == 1
-    for number in range(KEPT_AT_MOST + 5):
-        told.store.put_notice(Draft(f"{number}", "case.failed", Topic.FAILED, {"n": 1}))
+    for _ in range(KEPT_AT_MOST // QUEUE_AT_MOST + 1):
+        put_many(told, QUEUE_AT_MOST)
         told.database.connection().execute("UPDATE notices SET is_begun = 1")
-    assert told.store.drop_notices(older_than=START + 1) == 6
+    assert told.store.drop_notices(older_than=START + 1) == QUEUE_AT_MOST + 1
     assert rows(told) == KEPT_AT_MOST
 
 
@@ -209,3 +219,87 @@ def test_a_target_that_was_taken_out_keeps_nothing(told: House) -> None:
     told.store.notice_policy = Policy(frozenset(TOPICS), ("webhook",))
     assert told.store.drop_notices(older_than=0.0) == 0
     assert rows(told) == 0
+
+
+def die_at(path: Path, statement: int, work: Callable[[House], None]) -> bool:
+    """Do something in a process that dies before its n-th statement; false: it came to the end."""
+    process = os.fork()
+    if process == 0:
+        try:
+            house = House(path)
+            house.store.notice_policy = Policy(frozenset(TOPICS), ("webhook",))
+            left = statement
+
+            def count(_: str) -> None:
+                nonlocal left
+                left -= 1
+                if left == 0:
+                    os._exit(9)
+
+            house.database.connection().set_trace_callback(count)
+            work(house)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(process, 0)
+    assert os.waitstatus_to_exitcode(status) in {0, 9}
+    return os.waitstatus_to_exitcode(status) == 9
+
+
+def test_a_death_at_any_statement_loses_and_doubles_no_notice(told: House, tmp_path: Path) -> None:
+    """While a case fails: it is failed and there is a notice, or neither."""
+    told.add("c1")
+    told.step(Label.INPUT, BAD_SCAN)
+    begun = told.begin()
+    told.close()
+    kept, path = told.path.read_bytes(), tmp_path / "again.sqlite3"
+    outcomes, deaths = set(), 0
+    is_dead = True
+    while is_dead:
+        for old in tmp_path.glob("again*"):
+            old.unlink()
+        path.write_bytes(kept)
+        is_dead = die_at(path, deaths + 1, lambda house: void(house.finish(begun, Label.OK)))
+        deaths += is_dead
+        after = House(path)
+        outcomes.add((str(after.case().state), rows(after)))
+        after.close()
+    assert deaths > 8
+    assert outcomes == {("archiving", 0), ("failed", 1)}
+
+
+def test_a_death_at_any_statement_of_telling(told: House, tmp_path: Path) -> None:
+    """Each is told; what is told twice bears the same id, and nothing else comes twice."""
+    for case_id in ("c1", "c2", "c3"):
+        fail(told, case_id)
+    told.close()
+    kept, path, log = told.path.read_bytes(), tmp_path / "again.sqlite3", tmp_path / "told"
+
+    def tell(house: House) -> None:
+        while (notice := house.store.take_notice("webhook", only_urgent=False)) is not None:
+            with log.open("a") as file:
+                file.write(f"{notice.notice_id}\n")
+            house.store.settle_notice(notice.seq, "webhook")
+
+    deaths, doubles = 0, 0
+    is_dead = True
+    while is_dead:
+        for old in [*tmp_path.glob("again*"), *tmp_path.glob("told")]:
+            old.unlink()
+        path.write_bytes(kept)
+        is_dead = die_at(path, deaths + 1, tell)
+        deaths += is_dead
+        assert not die_at(path, 0, tell)
+        ids = log.read_text().split()
+        assert len(set(ids)) == 3
+        assert ids == sorted(ids, key=ids.index)  # a double comes right behind its first
+        doubles += len(ids) - 3
+        after = House(path)
+        assert rows(after) == 0
+        after.close()
+    assert deaths > 12
+    assert 0 < doubles <= deaths
+
+
+def void(_: object) -> None:
+    """Take a value that nobody wants."""

@@ -49,8 +49,7 @@ class Webhook:
     @property
     def shown(self) -> str:
         """Return where it goes, without what may be a token."""
-        parts = urlsplit(self._url)
-        return f"webhook at {parts.scheme}://{parts.hostname}"
+        return f"webhook at {urlsplit(self._url).hostname}"
 
     def tell(self, notice: Notice) -> Receipt:
         """Send one notice, signed."""

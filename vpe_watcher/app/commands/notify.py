@@ -43,8 +43,8 @@ def _tested(targets: tuple[Target, ...]) -> Result:
     from vpe_watcher.core.notices import Answer, Notice
 
     rows, lines = [], []
+    notice = Notice(0, os.urandom(12).hex(), "test", iso(time.time()), {})
     for target in targets:
-        notice = Notice(0, os.urandom(12).hex(), "test", iso(time.time()), {})
         receipt = target.tell(notice)
         told = receipt.answer is Answer.TOLD
         rows.append({"target": target.shown, "told": told, "reason": receipt.reason})
