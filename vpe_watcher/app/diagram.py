@@ -1,4 +1,4 @@
-"""What of the documentation is printed from the code: the table, the configuration, the commands.
+"""What of the documentation is printed from the code: table, configuration, commands, error codes.
 
 A document names a part by a pair of HTML comments; what stands between the two is written here and
 no other line is touched. `python -m vpe_watcher.app.diagram FILE…` writes, `--check` only compares.
@@ -55,6 +55,7 @@ def printed(document: str) -> str:
         "machine": machine,
         "configuration": configuration,
         "commands": commands,
+        "hints": hints,
     }
     return _PART.sub(
         lambda match: f"{match['begin']}\n{parts[match['name']]().strip()}\n\n{match['end']}",
@@ -105,6 +106,25 @@ def _cell(text: str) -> str:
 
 def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
+# --- the errors ----------------------------------------------------------------------------------
+
+
+def hints() -> str:
+    """Return every error code with the hints that the program gives with it."""
+    from vpe_watcher.app.error_codes import hints_by_code
+
+    rows = [f"| {_marked(word)} | {_listed(found)} |" for word, found in hints_by_code().items()]
+    return "\n".join(("| code | hints |", "| --- | --- |", *rows))
+
+
+def _marked(word: str) -> str:
+    return word if word.startswith("(") else f"`{word}`"
+
+
+def _listed(found: Sequence[str]) -> str:
+    return "<br>".join(_cell(" ".join(hint.split())) for hint in found) or "none"
 
 
 # --- the commands --------------------------------------------------------------------------------

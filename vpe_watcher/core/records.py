@@ -163,8 +163,9 @@ def _problem_row(problem: Problem | None) -> Json | None:
 def _problem(row: Mapping[str, Any] | None) -> Problem | None:
     if row is None:
         return None
-    texts = (str(row["code"]), str(row["message"]), str(row["hint"]))
-    return Problem(FailureClass(row["class"]), *texts)
+    return Problem(
+        FailureClass(row["class"]), str(row["code"]), str(row["message"]), str(row["hint"])
+    )
 
 
 def _times(row: Mapping[str, Any]) -> dict[str, str | None]:

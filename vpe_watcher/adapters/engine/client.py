@@ -74,9 +74,11 @@ class EngineClient:
         try:
             data = json.dumps(body, allow_nan=False).encode()
         except ValueError as error:
-            raise InputFault("The job holds a value that JSON has not.", code="job_not_json") from (
-                error
-            )
+            raise InputFault(
+                "The job holds a value that JSON has not.",
+                code="job_not_json",
+                hint="Take it out of the recipe's [job] or of job.json (a number that is none?).",
+            ) from error
         url = f"{self._root}/{self._submit_path}"
         answer = self._call("POST", url, data=data, on_new_connection=True)
         return answers.submitted(answer, host=self._host, now_s=self._now())

@@ -53,7 +53,9 @@ class SettingsError(ConfigError):
         first, *others = problems
         more = "".join(f"; also: {other.message}" for other in others)
         counted = f"{len(others)} more mistake{'s' if len(others) > 1 else ''}{more}"
-        hint = " · ".join(part for part in (first.hint, counted if others else "") if part)
+        hint = first.hint
+        if others:
+            hint = f"{hint} · {counted}" if hint else counted
         super().__init__(first.message, code=first.code, hint=hint)
         self.problems = problems
 

@@ -167,7 +167,8 @@ def secret_files(settings: Settings) -> Iterator[Finding]:
         file: Path | None = getattr(auth, key)
         fault = fault_of(file) if file is not None else None
         if fault is not None:
-            yield Finding((*AUTH, key), *fault, "config_secret_file")
+            reason, hint = fault
+            yield Finding((*AUTH, key), reason, hint, "config_secret_file")
 
 
 def notices(settings: Settings) -> Iterator[Finding]:
@@ -183,7 +184,8 @@ def notices(settings: Settings) -> Iterator[Finding]:
             yield Finding((*path, key), reason, f"keep {key}_file and remove {key}")
         fault = fault_of(file) if file is not None else None
         if fault is not None:
-            yield Finding((*path, f"{key}_file"), *fault, "config_secret_file")
+            reason, hint = fault
+            yield Finding((*path, f"{key}_file"), reason, hint, "config_secret_file")
     if webhook.url and not webhook.secret and webhook.secret_file is None:
         reason = "is missing beside url: nobody could tell our notices from others'"
         yield Finding(("notify", "webhook", "secret_file"), reason, "openssl rand -hex 32")

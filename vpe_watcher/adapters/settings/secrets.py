@@ -42,7 +42,8 @@ def read_secret(path: Path, *, key: str) -> str:
     """
     fault = fault_of(path)
     if fault is not None:
-        raise ConfigError(f"{key}: {fault[0]}", code="secret_file", hint=fault[1])
+        reason, hint = fault
+        raise ConfigError(f"{key}: {reason}", code="secret_file", hint=hint)
     try:
         secret = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
