@@ -74,7 +74,7 @@ def test_a_document_without_parts_is_a_mistake(tmp_path: Path) -> None:
 def test_every_log_event_is_documented_with_its_level() -> None:
     """The reference lists the events that the daemon logs, and no others."""
     names = ("daemon", "watching", "housekeeper", "integrity", "receiving", "listening", "pulse")
-    daemon = [PACKAGE / "app" / f"{name}.py" for name in (*names, "pruning")]
+    daemon = [PACKAGE / "app" / f"{name}.py" for name in (*names, "pruning", "reloading")]
     receiver = (PACKAGE / "adapters" / "dicom_receiver").glob("*.py")
     sources = [*(PACKAGE / "flow").glob("*.py"), *daemon, *receiver]
     logged = {name for path in sources for name in EVENT.findall(path.read_text())}

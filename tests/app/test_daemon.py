@@ -96,7 +96,6 @@ class Service:
         """Build the daemon; `running` starts it."""
         time_ = self.house.time
         self.daemon = Daemon(
-            self.house.settings,
             self.house.parts,
             clock=Clock(time_.now, time_.monotonic),
             stopping=self.house.stopping,

@@ -95,7 +95,6 @@ class Silences(Service):
         """Build the daemon."""
         time_ = self.house.time
         self.daemon = Daemon(
-            self.house.settings,
             self.house.parts,
             clock=Clock(time_.now, time_.monotonic),
             stopping=self.house.stopping,

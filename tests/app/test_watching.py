@@ -47,7 +47,7 @@ class Table(MountTable):
         return self.mount
 
 
-@dataclass
+@dataclass(eq=False)
 class Box:
     """What an inbox was told."""
 

@@ -29,7 +29,7 @@ FIELDS = frozenset(
     {"event", "timestamp", "level", "case_id", "recipe", "job_id", "step", "attempt", "outcome"}
     | {"duration_s", "bytes", "reason", "code", "hint", "breaker", "count", "root", "watch"}
     | {"version", "pid", "state", "signal", "word", "error", "starts", "since", "period_s"}
-    | {"listen", "peer", "refused"}
+    | {"listen", "peer", "refused", "keys"}
 )
 NAMES = frozenset({"name", "path"})
 WARNINGS = frozenset(
@@ -43,6 +43,7 @@ WARNINGS = frozenset(
         "prune.waiting",
         "receive.waiting",
         "state.unread",
+        "config.refused",
     }
     | {"association.rejected", "instance.refused"}
     | {"notice.waiting", "notice.refused", "notice.dropped"}
@@ -74,8 +75,8 @@ def configure(
     stream: TextIO | None = None,
     journal_stream: str = "",
     journal: str = JOURNAL,
-) -> Callable[..., None]:
-    """Return the function that logs an event: `log("case.claimed", case_id=…)`.
+) -> EventLog:
+    """Return what logs an event: `log("case.claimed", case_id=…)`.
 
     `form` is `json`, `console` or `auto` (console on a terminal, with fields of its own where
     `journal_stream` of systemd.exec(5) says that the stream is the journal); `level` a level's
@@ -83,27 +84,45 @@ def configure(
     memory.
     """
     stream = stream or sys.stderr
-    is_console = form == "console" or (form == "auto" and stream.isatty())
-    renderer = _console(stream) if is_console else structlog.processors.JSONRenderer()
-    if form == "auto" and _is_journal(stream, journal_stream):
-        renderer = _Journal(journal)
-    logger = structlog.wrap_logger(
-        structlog.WriteLogger(cast("TextIO", _Patient(stream))),
-        processors=[
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            redactor(names=names),
-            *((_shown,) if is_console else ()),  # JSON has escapes of its own
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        cache_logger_on_first_use=False,
-    )
-
-    def log(event: str, /, **fields: object) -> None:
-        word = level_of(event)
-        getattr(logger, word)(event, level=word, **fields)
-
+    log = EventLog(stream, journal if _is_journal(stream, journal_stream) else "")
+    log.use(form=form, level=level, names=names)
     return log
+
+
+class EventLog:
+    """Logs events, in a manner that may change while it is in use; `use` comes first.
+
+    `journal` is the address of the journal where the stream leads to it.
+    """
+
+    def __init__(self, stream: TextIO, journal: str) -> None:
+        self._stream = stream
+        self._patient = _Patient(stream)
+        self._journal = journal
+        self._logger: Any = None
+
+    def __call__(self, event: str, /, **fields: object) -> None:
+        """Log one event at the level of its name."""
+        word = level_of(event)
+        getattr(self._logger, word)(event, level=word, **fields)
+
+    def use(self, *, form: str, level: str, names: bool) -> None:
+        """Log in this manner from the next event on."""
+        is_console = form == "console" or (form == "auto" and self._stream.isatty())
+        renderer = _console(self._stream) if is_console else structlog.processors.JSONRenderer()
+        if form == "auto" and self._journal:
+            renderer = _Journal(self._journal)
+        self._logger = structlog.wrap_logger(
+            structlog.WriteLogger(cast("TextIO", self._patient)),
+            processors=[
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                redactor(names=names),
+                *((_shown,) if is_console else ()),  # JSON has escapes of its own
+                renderer,
+            ],
+            wrapper_class=structlog.make_filtering_bound_logger(level),
+            cache_logger_on_first_use=False,
+        )
 
 
 class _Patient:

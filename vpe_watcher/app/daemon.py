@@ -17,6 +17,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
+from pathlib import Path
 from random import SystemRandom
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ from vpe_watcher.adapters.lock import DaemonLock
 from vpe_watcher.adapters.manager import Manager
 from vpe_watcher.adapters.mounts import MountTable
 from vpe_watcher.adapters.reserve import Reserve
-from vpe_watcher.adapters.telemetry import configure, foreign_words_taken_over
+from vpe_watcher.adapters.telemetry import EventLog, configure, foreign_words_taken_over
 from vpe_watcher.app.assembly import (
     Clock,
     Parts,
@@ -44,16 +45,18 @@ from vpe_watcher.app.listening import Listening
 from vpe_watcher.app.listings import Listings
 from vpe_watcher.app.marking import MARKED_ROOTS, Marking
 from vpe_watcher.app.notifying import SENDER, Notifying
-from vpe_watcher.app.pruning import prunings_of
+from vpe_watcher.app.pruning import pruner_of, prunings_of
 from vpe_watcher.app.pulse import STUCK_AFTER_S, Pulse
-from vpe_watcher.app.receiving import Receiving
+from vpe_watcher.app.receiving import Receiving, check_receiving
+from vpe_watcher.app.reload import Orders
+from vpe_watcher.app.reloading import Means, Reloading
 from vpe_watcher.app.signals import Signals, taken_signals
 from vpe_watcher.app.silence import SILENT_AFTER_S, Silence
 from vpe_watcher.app.snapshot import Snapshot
 from vpe_watcher.app.soundings import Soundings
 from vpe_watcher.app.standstill import Turn
 from vpe_watcher.app.start import START_AGAIN_S, check_nothing_is_lost, counted_start, tell_waiting
-from vpe_watcher.app.watching import Watching, ignores_of
+from vpe_watcher.app.watching import Watching, ignores_of, wishes_of
 from vpe_watcher.core.errors import ConfigError, EnvironmentFault, TryAgainLater
 from vpe_watcher.core.model import State
 from vpe_watcher.flow.breakers import Log
@@ -80,9 +83,10 @@ SOUNDING = "sounding-"
 MARKS = "marking-"
 
 
-def run(settings: Settings, *, once: bool) -> int:
+def run(settings: Settings, *, once: bool, reread: Callable[[], Settings]) -> int:
     """Run the daemon in the foreground until a signal, or with `once` until nothing is due.
 
+    `reread` reads the configuration again, for SIGHUP.
     Returns 0, or 75 when `once` ended with work that an open breaker keeps waiting.
 
     Raises:
@@ -100,12 +104,30 @@ def run(settings: Settings, *, once: bool) -> int:
     lock.acquire()
     try:
         with taken_signals() as signals, foreign_words_taken_over(log):
-            return _run(settings, log=log, once=once, signals=signals, manager=manager)
+            means = Means(
+                reread,
+                partial(build_engine, now=time.time),
+                check_receiving,
+                partial(_use_log, log),
+            )
+            return _run(settings, log=log, once=once, signals=signals, manager=manager, means=means)
     finally:
         lock.release()
 
 
-def _run(settings: Settings, *, log: Log, once: bool, signals: Signals, manager: Manager) -> int:
+def _use_log(log: EventLog, settings: Settings) -> None:
+    log.use(form=settings.log.format, level=settings.log.level, names=settings.log.names)
+
+
+def _run(
+    settings: Settings,
+    *,
+    log: Log,
+    once: bool,
+    signals: Signals,
+    manager: Manager,
+    means: Means,
+) -> int:
     clock, stopping, disk = Clock(), Stopping(), Disk()
     reserve = Reserve(settings.state_file)
     reserve.make_way()
@@ -138,13 +160,13 @@ def _run(settings: Settings, *, log: Log, once: bool, signals: Signals, manager:
             settings.state_file, parts.breakers, was_clean=start.was_clean, log=log
         )
         daemon = Daemon(
-            settings,
             parts,
             clock=clock,
             stopping=stopping,
             log=log,
             signals=signals,
             manager=manager,
+            means=means,
             reserve=reserve,
             integrity=integrity,
         )
@@ -176,7 +198,6 @@ class Daemon:
 
     def __init__(
         self,
-        settings: Settings,
         parts: Parts,
         *,
         clock: Clock,
@@ -184,18 +205,18 @@ class Daemon:
         log: Log,
         signals: Signals,
         manager: Manager | None = None,
+        means: Means | None = None,
         reserve: Reserve | None = None,
         integrity: Integrity | None = None,
         periods: Periods | None = None,
     ) -> None:
-        self._settings = settings
         self._parts = parts
         self._clock = clock
         self._stopping = stopping
         self._log = log
         self._signals = signals
         self._manager = manager or Manager()
-        periods = periods or Periods()
+        periods, settings = periods or Periods(), parts.settings
         self._integrity = integrity or Integrity(
             settings.state_file, parts.breakers, was_clean=True, log=log
         )
@@ -203,7 +224,7 @@ class Daemon:
         self._threads: dict[str, tuple[threading.Thread, Callable[[], None]]] = {}
         self._table = MountTable()
         self._watching = Watching(
-            {name: recipe.intake.watch for name, recipe in settings.recipes.items()},
+            wishes_of(settings),
             parts.disk,
             table=self._table,
             ignores=ignores_of(settings),
@@ -223,28 +244,35 @@ class Daemon:
         self._pruning = prunings_of(
             settings, parts, table=self._table, clock=clock, stopping=stopping, log=log
         )
-        roots = folders_of(settings)
         self._soundings = Soundings(
             parts.disk,
-            dict.fromkeys([settings.state_file.parent, *chain.from_iterable(roots.values())]),
+            _sounded(settings),
             table=self._table,
             clock=clock,
             stopping=stopping,
             on_first_answers=parts.wake.set,
         )
         self._silence = Silence(
-            roots,
+            folders_of(settings),
             self._soundings,
             breakers=parts.breakers,
             schedule=parts.schedule,
             monotonic=clock.monotonic,
             after_s=periods.silent_after_s,
         )
-        receiving = Receiving(settings, daemon_id=lambda: parts.places.daemon_id, log=log)
         self._notifying = Notifying(
             settings, parts, clock=clock, stopping=stopping, chance=SystemRandom().random, log=log
         )
-        self._listening = Listening(receiving, log=log, monotonic=clock.monotonic)
+        self._listening = Listening(
+            self._receiving_of(settings), log=log, monotonic=clock.monotonic
+        )
+        self._reloading = Reloading(
+            parts,
+            means or Means(lambda: parts.settings, lambda _: parts.engine),
+            follow=self._follow,
+            manager=self._manager,
+            log=log,
+        )
         self._pulse = Pulse(
             self._manager,
             parts.store,
@@ -253,6 +281,8 @@ class Daemon:
             log=log,
             stuck_after_s=periods.stuck_after_s,
         )
+        self._ended: set[str] = set()  # threads that returned: nobody misses them
+        self._threads_made = 0
         self._turns: dict[str, Turn] = {}  # looks at inboxes
         self._steps: dict[str, Turn] = {}  # of workers
         self._workers = 0
@@ -340,7 +370,7 @@ class Daemon:
         self._parts.breakers.close("state", kind="main")
         self._mind_threads()
         if not once:
-            self._listening.keep()
+            self._listening.keep_on()
         self._heed_hangups()
         if not is_over:
             self._wait(min(TICK_S, TICK_S if due_in_s is None else max(due_in_s, 0.01)))
@@ -353,7 +383,41 @@ class Daemon:
     def _heed_hangups(self) -> None:
         if self._signals.hangups:
             self._signals.hangups = 0
-            self._log("config.unchanged", reason="restart the service to apply a new configuration")
+            self._reloading.ask()
+        self._reloading.mind()
+
+    def _follow(self, orders: Orders) -> None:
+        """Let threads and what watches over them follow the parts, which are others now."""
+        settings = orders.settings
+        folders = folders_of(settings)
+        for folder in self._soundings.use(_sounded(settings)):
+            self._start(self._numbered(SOUNDING), self._soundings.asking(folder))
+        self._silence.use(folders)
+        for name in self._turns.keys() - folders.keys():
+            self._turns.pop(name, None)
+        self._disk_guard.use(min_free=settings.retention.min_free)
+        self._marking.use()
+        pruner = pruner_of(
+            settings, self._parts, table=self._table, clock=self._clock, log=self._log
+        )
+        for pruning in self._pruning.values():
+            pruning.use(pruner)
+        self._watching.use(wishes_of(settings), ignores_of(settings))
+        if not self._listening.goes_by(settings):
+            self._listening.use(self._receiving_of(settings))
+        for name, inbox in orders.inboxes.items():
+            self._start(self._numbered(f"inbox-{name}"), partial(self._look_after, inbox))
+        self._hire()
+        for _ in range(self._workers - self._workers_wanted()):
+            self._jobs.put(None)
+
+    def _receiving_of(self, settings: Settings) -> Receiving:
+        daemon_id = self._parts.places.daemon_id
+        return Receiving(settings, daemon_id=lambda: daemon_id, log=self._log)
+
+    @property
+    def _settings(self) -> Settings:
+        return self._parts.settings
 
     def _obey_words(self) -> None:
         now = self._clock.monotonic()
@@ -398,8 +462,8 @@ class Daemon:
             self._start(name, work)
         for root, pruning in self._pruning.items():
             self._start(f"pruning-{root}", pruning.keep)
-        for number, folder in enumerate(self._soundings.folders):
-            self._start(f"{SOUNDING}{number}", partial(self._soundings.keep_asking, folder))
+        for folder in self._soundings.folders:
+            self._start(self._numbered(SOUNDING), self._soundings.asking(folder))
         for name in MARKED_ROOTS:
             self._start(f"{MARKS}{name}", partial(self._marking.keep, name))
         self._await_first_look()
@@ -410,13 +474,15 @@ class Daemon:
 
     def _hire(self) -> None:
         """Have a worker for each place in the lanes, and one for each that hangs, within bounds."""
-        places = sum(limits_of(self._settings).lanes.values())
-        wanted = places + min(self._parts.schedule.count_stuck(), places)
-        while self._workers < min(wanted, self._workers_at_most):
-            if not self._start(f"{WORKER}{self._workers}", self._work):
+        while self._workers < min(self._workers_wanted(), self._workers_at_most):
+            if not self._start(self._numbered(WORKER), self._work):
                 self._make_do()
                 return
             self._workers += 1
+
+    def _workers_wanted(self) -> int:
+        places = sum(limits_of(self._settings).lanes.values())
+        return places + min(self._parts.schedule.count_stuck(), places)
 
     def _make_do(self) -> None:
         """Work with fewer, and leave some threads to those that come and go: listings, senders."""
@@ -442,7 +508,9 @@ class Daemon:
 
     def _start(self, name: str, target: Callable[[], None]) -> bool:
         """Start a thread; false where the machine has none left: it is tried again later."""
-        thread = threading.Thread(target=target, name=name, daemon=True)
+        thread = threading.Thread(
+            target=self._run_thread, args=(name, target), name=name, daemon=True
+        )
         try:
             thread.start()
         except RuntimeError:
@@ -453,6 +521,22 @@ class Daemon:
                 return False
         self._threads[name] = (thread, target)
         return thread.ident is not None
+
+    def _run_thread(self, name: str, target: Callable[[], None]) -> None:
+        try:
+            target()
+            self._ended.add(name)
+        finally:
+            self._parts.store.database.leave()
+
+    def _numbered(self, name: str) -> str:
+        """Return a name for a thread that none has: an old one of the same inbox may still hang."""
+        if name not in self._threads and not name.endswith("-"):
+            return name
+        self._threads_made += 1
+        return (
+            f"{name}{self._threads_made}" if name.endswith("-") else f"{name}-{self._threads_made}"
+        )
 
     def _mind_threads(self) -> None:
         """See to those who hang, and start a thread again that ended, whatever ended it."""
@@ -467,9 +551,10 @@ class Daemon:
         for name, (thread, target) in list(self._threads.items()):
             if thread.is_alive():
                 continue
-            if name.startswith(WORKER) and self._workers > self._workers_at_most:
+            if name in self._ended:
+                self._ended.discard(name)
                 del self._threads[name]
-                self._workers -= 1
+                self._workers -= name.startswith(WORKER)
                 continue
             if thread.ident is not None:
                 self._log("thread.defect", reason=f"{name} ended and is started again")
@@ -492,7 +577,8 @@ class Daemon:
             self._parts.wake.set()
 
     def _look_after(self, inbox: Inbox) -> None:
-        while not self._stopping.event.is_set():
+        recipe = inbox.options.recipe
+        while not self._stopping.event.is_set() and self._parts.inboxes.get(recipe) is inbox:
             self._turns[inbox.name] = Turn(self._clock.monotonic(), threading.get_native_id())
             self._watching.keep(inbox)
             try:
@@ -503,6 +589,7 @@ class Daemon:
             self._turns.pop(inbox.name, None)
             self._parts.wake.set()
             inbox.wake.wait(min(max(wait_s, 0.02), 5.0))
+        self._watching.drop(inbox)
 
     def _stop_threads(self) -> None:
         self._manager.status("Stopping")
@@ -523,9 +610,11 @@ class Daemon:
         _join(threads, until=deadline)
         brief = self._started(lambda name: name.startswith((MARKS, SENDER)))
         _join(brief, until=time.monotonic() + 1.0)
+        has_read = self._reloading.has_ended(within_s=max(0.0, deadline - time.monotonic()))
         has_stopped_receiving = self._listening.stop()
         self._notifying.stop()
-        if any(thread.is_alive() for thread in threads) or not has_stopped_receiving:
+        is_left = any(thread.is_alive() for thread in threads)
+        if is_left or not has_read or not has_stopped_receiving:
             self._log("daemon.abandoned", reason="a step did not end within stop_grace_s")
             self.has_abandoned = True
         else:
@@ -538,6 +627,12 @@ class Daemon:
     def _started(self, is_meant: Callable[[str], bool]) -> list[threading.Thread]:
         found = [thread for name, (thread, _) in self._threads.items() if is_meant(name)]
         return [thread for thread in found if thread.ident is not None]
+
+
+def _sounded(settings: Settings) -> tuple[Path, ...]:
+    """Return the folders that are asked whether they answer, each once."""
+    roots = chain.from_iterable(folders_of(settings).values())
+    return tuple(dict.fromkeys([settings.state_file.parent, *roots]))
 
 
 def _join(threads: list[threading.Thread], *, until: float) -> None:

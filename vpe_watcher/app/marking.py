@@ -35,12 +35,20 @@ class Marking:
         self._stopping = stopping
         self._log = log
         self._again_s = again_s
+        self._generation = 0
+
+    def use(self) -> None:
+        """Guard all of them once more: the roots may be other folders now."""
+        self._generation += 1
 
     def keep(self, name: str) -> None:
-        """Guard a root again and again until it has its marker, then wait for the daemon's end."""
-        while not self._stopping.event.is_set() and not self._has_marked(name):
+        """Guard a root until it has its marker, and anew when it may be another folder."""
+        marked = -1
+        while not self._stopping.event.is_set():
+            generation = self._generation
+            if marked != generation and self._has_marked(name):
+                marked = generation
             self._stopping.event.wait(self._again_s)
-        self._stopping.event.wait()
 
     def _has_marked(self, name: str) -> bool:
         try:

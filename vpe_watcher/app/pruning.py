@@ -133,8 +133,8 @@ class Pruning:
     def _apply(self, plan: Plan, refusal: str) -> None:
         refusals, count, size_bytes, freed = [refusal] if refusal else [], 0, 0, 0
         for item in plan.due:
-            if self._stopping.event.is_set():
-                break
+            if self._stopping.event.is_set() or self._wanted is not self._pruner:
+                break  # what is to go is judged again by the settings that count now
             why_not = self._pruner.prune(item)
             if why_not:
                 refusals.append(why_not)

@@ -63,6 +63,19 @@ class Receiving:
         )
 
     @property
+    def is_over(self) -> bool:
+        """Tell whether it has stopped, or never listened: another may take its place."""
+        return self._is_over or self._receiver is None
+
+    def use(self, settings: Settings) -> bool:
+        """Go by other settings if the network side is the same; false: another is needed."""
+        if _network_side(settings) != _network_side(self._settings):
+            return False
+        self._settings = settings
+        self._reception.use(min_free=settings.retention.min_free)
+        return True
+
+    @property
     def listen(self) -> str:
         """Return the address as it was configured; "" when there is none."""
         return self._settings.dicom.listen
@@ -123,6 +136,28 @@ class Receiving:
                 hint="Stop that one first; the daemon receives by itself when dicom.listen is set.",
             ) from error
         _give_to_owner(lock_path(self._lock_file))
+
+
+def check_receiving(settings: Settings) -> None:
+    """Try whether this machine can listen where settings say, beside a receiver that does.
+
+    Raises:
+        ConfigError: the extra is not installed, or this machine cannot listen there.
+    """
+    address = settings.dicom.address
+    if address is None:
+        return
+    try:
+        from vpe_watcher.adapters.dicom_receiver import check_address
+    except ModuleNotFoundError as error:
+        raise not_installed(error.name or "") from error
+    check_address(address)
+
+
+def _network_side(settings: Settings) -> tuple[object, ...]:
+    """Return what a receiver cannot change while it listens."""
+    limits, recipe = settings.limits, settings.recipes[settings.dicom.recipe]
+    return settings.dicom, recipe.inbox, limits.stall_timeout_s, limits.connect_timeout_s
 
 
 def _receiver_of(

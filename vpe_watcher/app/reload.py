@@ -64,7 +64,9 @@ def prepare(parts: Parts, settings: Settings, *, engine_of: Callable[[Settings],
         EnvironmentFault: the state file cannot be asked now.
     """
     old = parts.settings
-    deferred = tuple(key for key in AT_START if getattr(settings, key) != getattr(old, key))
+    deferred = tuple(
+        key for key in changed_keys(old, settings) if key.partition(".")[0] in AT_START
+    )
     settings = replace(settings, **{key: getattr(old, key) for key in AT_START})
     unchecked = _check_new_folders(parts, settings)
     engine = parts.engine if _has_same_engine(old, settings) else engine_of(settings)

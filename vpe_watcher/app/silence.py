@@ -40,10 +40,15 @@ class Silence:
         self._after_s = after_s
         self._silent: frozenset[str] = frozenset()
 
+    def use(self, roots: Mapping[str, tuple[Path, ...]]) -> None:
+        """Look after other roots from now on."""
+        self._roots = dict(roots)
+        self._silent &= roots.keys()
+
     def mind(self, turns: Mapping[str, Turn]) -> None:
         """Open and close breakers; `turns` are the looks under way, by the root's name."""
         silent = {name for name in self._roots if self._silent_folder(name) is not None}
-        silent |= {name for name, turn in turns.items() if self._stands_still(name, turn)}
+        silent |= {name for name in turns.keys() & self._roots if self._stands(name, turns[name])}
         for name in sorted(silent):
             if name not in self._silent or not self._breakers.is_open(name):
                 self._breakers.open(self._fault(name), kind=SILENCE)
@@ -58,7 +63,7 @@ class Silence:
             (one for one in folders if self._soundings.silent_for_s(one) >= self._after_s), None
         )
 
-    def _stands_still(self, name: str, turn: Turn) -> bool:
+    def _stands(self, name: str, turn: Turn) -> bool:
         return self._standstill.seconds(name, turn) >= self._after_s
 
     def _fault(self, name: str) -> EnvironmentFault:

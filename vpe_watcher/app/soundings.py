@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from vpe_watcher.adapters.files import Disk
@@ -57,10 +58,20 @@ class Soundings:
         """Return the folders, each once."""
         return tuple(self._folders)
 
-    def keep_asking(self, folder: Path) -> None:
-        """Ask one folder until the daemon stops."""
-        while not self._stopping.event.is_set():
-            self._ask(folder)
+    def use(self, folders: Iterable[Path]) -> tuple[Path, ...]:
+        """Ask these from now on; return the new ones, each of which needs a thread."""
+        with self._lock:
+            before = self._folders
+            self._folders = {folder: before.get(folder) or _Folder() for folder in folders}
+        return tuple(folder for folder in self._folders if folder not in before)
+
+    def asking(self, folder: Path) -> Callable[[], None]:
+        """Return what a thread does: ask one folder until it is not used, or the daemon stops."""
+        return partial(self._keep_asking, folder, self._folders[folder])
+
+    def _keep_asking(self, folder: Path, one: _Folder) -> None:
+        while not self._stopping.event.is_set() and self._folders.get(folder) is one:
+            self._ask(folder, one)
             self._stopping.event.wait(PERIOD_S)
 
     def has_looked(self) -> bool:
@@ -86,8 +97,7 @@ class Soundings:
         """Say what a folder lies on, without asking it."""
         return self._table.at(folder)
 
-    def _ask(self, folder: Path) -> None:
-        one = self._folders[folder]
+    def _ask(self, folder: Path, one: _Folder) -> None:
         with self._lock:
             one.asked_at = self._monotonic()
         free: int | None = None

@@ -61,9 +61,21 @@ class Watching:
         self._monotonic = monotonic
         self._log = log
         self._again_s = again_s
-        self._watches: dict[str, Watch] = {}
+        self._watches: dict[Inbox, Watch] = {}
         self._again_at: dict[str, float] = {}
         self.modes: dict[str, tuple[str, str]] = {}
+
+    def use(self, wishes: Mapping[str, str], ignores: Mapping[str, Callable[[str], bool]]) -> None:
+        """Go by another configuration from each inbox's next turn on."""
+        self._wishes, self._ignores = wishes, ignores
+        for name in self.modes.keys() - wishes.keys():
+            del self.modes[name]
+
+    def drop(self, inbox: Inbox) -> None:
+        """Stop to watch an inbox, whose thread ends."""
+        watch = self._watches.pop(inbox, None)
+        if watch is not None:
+            watch.stop()
 
     def keep(self, inbox: Inbox) -> None:
         """Watch an inbox by events where that can work; else its own scan has to do."""
@@ -75,7 +87,9 @@ class Watching:
 
     def _keep(self, inbox: Inbox) -> None:
         name = inbox.options.recipe
-        watch = self._watches.get(name) or self._watches.setdefault(name, self._watch(inbox))
+        if name not in self._wishes:
+            return  # this is its last turn
+        watch = self._watches.get(inbox) or self._watches.setdefault(inbox, self._watch(inbox))
         mode, reason = self._choice(name, inbox.options.folder)
         if mode == POLL:
             watch.stop()
@@ -116,9 +130,13 @@ class Watching:
         return Watch(
             inbox.options.folder,
             hint,
-            is_ignored=self._ignores[inbox.options.recipe],
+            is_ignored=lambda name: self._is_ignored(inbox.options.recipe, name),
             on_trouble=inbox.wake.set,
         )
+
+    def _is_ignored(self, recipe: str, name: str) -> bool:
+        rule = self._ignores.get(recipe)
+        return rule is None or rule(name)
 
     def _choice(self, name: str, folder: Path) -> tuple[str, str]:
         """Choose how an inbox is watched as things are mounted now, with the reason in words."""
@@ -151,6 +169,11 @@ class Watching:
 
 def _scanned(inbox: Inbox) -> str:
     return f"scanned every {inbox.options.scan_every_s:g} s"
+
+
+def wishes_of(settings: Settings) -> dict[str, str]:
+    """Return by recipe how its inbox is to be watched."""
+    return {name: recipe.intake.watch for name, recipe in settings.recipes.items()}
 
 
 def ignores_of(settings: Settings) -> dict[str, Callable[[str], bool]]:

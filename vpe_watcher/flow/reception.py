@@ -52,6 +52,10 @@ class Reception:
         self._is_swept = False
         self._lock = threading.Lock()
 
+    def use(self, *, min_free: int) -> None:
+        """Refuse at another limit of free space (bytes) from now on."""
+        self._min_free = min_free
+
     @property
     def drafts(self) -> Path:
         """Return the folder of what is still arriving."""

@@ -6,5 +6,6 @@ bytes on as they come, in constant memory, and never decodes, names or stores th
 
 from vpe_watcher.adapters.dicom_receiver.arriving import Delivery, Draft
 from vpe_watcher.adapters.dicom_receiver.receiver import Log, Options, Receiver
+from vpe_watcher.adapters.dicom_receiver.server import check_address
 
-__all__ = ["Delivery", "Draft", "Log", "Options", "Receiver"]
+__all__ = ["Delivery", "Draft", "Log", "Options", "Receiver", "check_address"]

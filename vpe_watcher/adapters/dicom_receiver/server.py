@@ -94,6 +94,18 @@ def listen(
     return server
 
 
+def check_address(address: tuple[str, int]) -> None:
+    """Try an address for a moment. Raises `ConfigError`: this machine cannot listen there."""
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind(address)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:  # that may be ourselves, and is tried again
+            raise _cannot_listen(error, *address) from error
+
+
 def tame(association: Association) -> None:
     """Give a new association's connection the manners of ours."""
     connection: Any = association.dul.socket

@@ -175,6 +175,16 @@ class Database:
         finally:
             del self._asked_at[thread]
 
+    def leave(self) -> None:
+        """Close this thread's connection, which no other could use: the thread ends."""
+        known: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if known is None:
+            return
+        del self._local.connection
+        with self._lock, suppress(ValueError):
+            self._all.remove(known)
+        known.close()
+
     def close(self) -> None:
         """Close every thread's connection. No other thread may be using the database."""
         with self._lock:

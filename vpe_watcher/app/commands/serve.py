@@ -8,6 +8,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,10 @@ def run(config: Path | None, *, once: bool) -> Result:
     settings = opened.settings_of(config, asks_engine=True)
     from vpe_watcher.app import daemon
 
-    return Result(exit_code=daemon.run(settings, once=once))
+    # The same file again, wherever it was found: not another one that came before it since.
+    file = config or settings.config_file
+    reread = partial(opened.settings_of, file, asks_engine=True)
+    return Result(exit_code=daemon.run(settings, once=once, reread=reread))
 
 
 def sandbox(*, port: int, fault_script: Path | None, processing_s: float, simple: bool) -> Result:
