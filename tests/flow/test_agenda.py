@@ -13,7 +13,8 @@ from vpe_watcher.core.machine import Patience
 from vpe_watcher.core.model import State
 from vpe_watcher.flow.agenda import Agenda, Due, Line
 from vpe_watcher.flow.breakers import Breakers
-from vpe_watcher.flow.schedule import Limits, Schedule
+from vpe_watcher.flow.room import LANES, Limits
+from vpe_watcher.flow.schedule import Schedule
 
 LINES = [
     Line(state, recipe, is_counted=False)
@@ -66,11 +67,17 @@ def filled(changes: list[tuple[str, tuple[int, Line] | None]]) -> tuple[Agenda, 
 def test_what_is_due_comes_longest_due_first(
     changes: list[tuple[str, tuple[int, Line] | None]], moment: int
 ) -> None:
-    """The walk over lines finds what a sort of all cases finds."""
+    """The walks over the lines find what a sort of all cases finds."""
     agenda, plain = filled(changes)
     wanted = [(case_id, due) for case_id, due in plain.sorted() if due.at <= moment]
-    assert list(agenda.due_by(moment, left_out=())) == wanted
+    walked = {line: list(agenda.due_in(line, moment)) for line in agenda.lines()}
+    for line, found in walked.items():
+        assert found == [(due.at, case_id) for case_id, due in wanted if due.line == line]
+        assert agenda.count_due(line, moment) == len(found)
+    assert sum(map(len, walked.values())) == len(wanted)
+    assert agenda.is_any_due(moment) == bool(wanted)
     assert dict(agenda.items()) == dict(plain.sorted())
+    assert agenda.ids() == set(plain.cases)
     assert all(agenda.get(case_id) == due for case_id, due in wanted)
 
 
@@ -78,7 +85,7 @@ def test_what_is_due_comes_longest_due_first(
 def test_a_line_is_walked_alone(
     changes: list[tuple[str, tuple[int, Line] | None]], line: Line, moment: int
 ) -> None:
-    """Its cases due after a moment, in order; a line that is left out on the way ends there."""
+    """Its cases due after a moment, in order."""
     agenda, plain = filled(changes)
     own = [case_id for case_id, due in plain.sorted() if due.line == line]
     assert (line in agenda.lines()) == bool(own)
@@ -88,12 +95,7 @@ def test_a_line_is_walked_alone(
     if own:
         late = [one for one in own if plain.cases[one][1].at > moment]
         assert list(agenda.standing_in(line, after=moment)) == late
-    left_out: set[Line] = set()
-    walked = []
-    for case_id, due in agenda.due_by(9, left_out=left_out):
-        walked.append(case_id)
-        left_out.add(due.line)
-    assert len(walked) == len(agenda.lines())
+        assert agenda.count_in(line) == len(own)
 
 
 def _nobody(_event: str, /, **_fields: object) -> None:
@@ -129,8 +131,9 @@ def test_of_a_thousand_behind_one_breaker_only_the_first_is_asked() -> None:
     schedule = Schedule(
         Rows(),
         breakers,
-        Limits(lanes={"calls": 4}, jobs_in_flight=32, budgets={}),
+        Limits(lanes=dict.fromkeys(LANES.values(), 4), jobs_in_flight=32, budgets={}),
         monotonic=lambda: 1000.0,
+        now=lambda: 0.0,
         should_stop=should_stop,
     )
     schedule.refresh()

@@ -12,10 +12,17 @@ from vpe_watcher.core.machine import Patience
 from vpe_watcher.core.model import FAILING, State
 from vpe_watcher.flow.agenda import Due, Line
 from vpe_watcher.flow.breakers import Breakers
-from vpe_watcher.flow.schedule import FOLDER_LANES, LANES, SILENCE, USES, Limits, Schedule
+from vpe_watcher.flow.room import FOLDER_LANES, LANES, Limits
+from vpe_watcher.flow.schedule import SILENCE, USES, Schedule
 
 LIMITS = Limits(
-    lanes={"uploads": 2, "downloads": 4, "calls": 4, **dict.fromkeys(FOLDER_LANES, 4)},
+    lanes={
+        "uploads": 2,
+        "downloads": 4,
+        "submits": 4,
+        "calls": 4,
+        **dict.fromkeys(FOLDER_LANES, 4),
+    },
     jobs_in_flight=32,
     budgets={},
 )
@@ -36,6 +43,9 @@ class Rows:
             )
             for case_id, row in self.rows.items()
         ]
+
+    def load(self, case_id: str) -> None:
+        """Know nothing of any case."""
 
 
 def _nobody(_event: str, /, **_fields: object) -> None:
@@ -60,6 +70,7 @@ class Desk:
             self.breakers,
             LIMITS,
             monotonic=lambda: self.now,
+            now=lambda: self.now,
             should_stop=lambda case_id: False,
         )
 

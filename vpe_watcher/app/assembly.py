@@ -18,6 +18,7 @@ from vpe_watcher.adapters import leases, mounts
 from vpe_watcher.adapters.engine import (
     ClientCredentials,
     EngineClient,
+    Paces,
     ReadyToken,
     Timeouts,
     zip_size,
@@ -40,9 +41,10 @@ from vpe_watcher.flow.inbox import Inbox
 from vpe_watcher.flow.options import Options, Setup
 from vpe_watcher.flow.places import Places
 from vpe_watcher.flow.ports import Engine, Ports, RecipeRules, Rules
+from vpe_watcher.flow.room import FOLDER_LANES, Limits, Share
 from vpe_watcher.flow.roots import Roots
 from vpe_watcher.flow.runner import Runner
-from vpe_watcher.flow.schedule import FOLDER_LANES, Limits, Schedule
+from vpe_watcher.flow.schedule import Schedule
 from vpe_watcher.flow.words import Words
 
 SOFTWARE = f"vpe-watcher {__version__}"
@@ -97,6 +99,7 @@ class Parts:
     inboxes: Mapping[str, Inbox]
     words: Words
     wake: Wake
+    paces: Paces
     transfers: dict[str, tuple[str, int, int | None]]
     targets: tuple[Target, ...]
     ports_of: Callable[[Settings, Engine], Ports]
@@ -262,15 +265,32 @@ def limits_of(settings: Settings) -> Limits:
         lanes={
             "uploads": limits.uploads,
             "downloads": limits.downloads,
+            "submits": CALLS_AT_ONCE,
             "calls": CALLS_AT_ONCE,
             **dict.fromkeys(FOLDER_LANES, FOLDER_STEPS_AT_ONCE),
         },
         jobs_in_flight=limits.jobs_in_flight,
+        big_upload=limits.big_upload,
+        shares={
+            name: Share(
+                priority=recipe.priority,
+                lanes={"uploads": recipe.uploads, "downloads": recipe.downloads},
+                jobs_in_flight=recipe.jobs_in_flight,
+                hours=recipe.off_peak,
+            )
+            for name, recipe in settings.recipes.items()
+        },
         budgets={
             name: {"budget": limits.jobs_per_day, f"budget:{name}": recipe.jobs_per_day or 0}
             for name, recipe in settings.recipes.items()
         },
     )
+
+
+def set_rates(settings: Settings, paces: Paces) -> None:
+    """Let uploads go as fast as these settings say, running ones, too."""
+    rates = {name: recipe.upload_rate for name, recipe in settings.recipes.items()}
+    paces.set(settings.limits.upload_rate, rates)
 
 
 def candidate_rules(settings: Settings, recipe: Recipe) -> CandidateRules:
@@ -386,6 +406,9 @@ def assemble(
     def progress(case_id: str, direction: str, done: int, total: int | None) -> None:
         transfers[case_id] = (direction, done, total)
 
+    paces = Paces(monotonic=clock.monotonic)
+    set_rates(settings, paces)
+
     def ports_of(settings: Settings, engine: Engine) -> Ports:
         exports = exports_of(settings, disk, store)
         asked = {
@@ -404,6 +427,7 @@ def assemble(
             progress=progress,
             names_in=names_in or disk.names,
             openness=lambda recipe, path: asked[recipe].openness(path),
+            pace_of=paces.of,
         )
 
     def claimed(recipe: str, case_id: str) -> None:
@@ -438,6 +462,7 @@ def assemble(
         breakers,
         limits_of(settings),
         monotonic=clock.monotonic,
+        now=clock.now,
         should_stop=stopping.should_stop,
     )
     runner = Runner(
@@ -466,6 +491,7 @@ def assemble(
         },
         words=Words(ports, schedule, cancelling=stopping.cancelling, on_take=take, log=log),
         wake=wake,
+        paces=paces,
         transfers=transfers,
         targets=targets,
         ports_of=ports_of,

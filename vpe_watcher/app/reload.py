@@ -21,6 +21,7 @@ from vpe_watcher.app.assembly import (
     limits_of,
     marked_folders_of,
     patiences_of,
+    set_rates,
     setup_of,
 )
 from vpe_watcher.core.errors import ConfigError
@@ -112,6 +113,7 @@ def _replace(parts: Parts, orders: Orders) -> None:
     parts.roots.use(marked_folders_of(settings), unchecked=orders.unchecked)
     parts.breakers.use(patience["default"])
     parts.schedule.use(limits_of(settings))
+    set_rates(settings, parts.paces)
     parts.runner.use(orders.ports, patience)
     parts.words.use(orders.ports)
     parts.settings, parts.ports = settings, orders.ports

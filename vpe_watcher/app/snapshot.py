@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from vpe_watcher.app.assembly import Parts
@@ -87,6 +88,7 @@ class Snapshot:
                 }
                 for breaker in self._parts.breakers.all()
             ],
+            "waits": [asdict(wait) for wait in self._parts.schedule.waits()],
             "transfers": [
                 {"case_id": case_id, "direction": direction, "bytes": done, "total": total}
                 for case_id, (direction, done, total) in list(self._parts.transfers.items())

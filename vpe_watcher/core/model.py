@@ -281,6 +281,12 @@ class Case:
         return self.sight.startswith("i:")
 
     @property
+    def unsent_bytes(self) -> int:
+        """Return how much is still to be uploaded, in bytes."""
+        unsent = (one for one in self.inputs if not one.uploaded and not one.download_url)
+        return sum(one.mark.size for one in unsent)
+
+    @property
     def is_held_back(self) -> bool:
         """Tell whether it waits for a person's word before anything is sent."""
         return self.hold is not None and self.retries <= self.hold_retries

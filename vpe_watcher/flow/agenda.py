@@ -6,10 +6,9 @@ first of each line, not all of them. Never asks a clock, a breaker or a row; own
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from heapq import heapify, heappop, heapreplace
 from itertools import islice
 
 from vpe_watcher.core.model import State
@@ -20,12 +19,14 @@ Place = tuple[float, int, str]
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What decides, beside its own links, whether a case's step may begin."""
+    """All that decides whether a case's step may begin: those of one line wait for the same."""
 
     state: State
     recipe: str
     is_counted: bool  # its first submit was counted by the budgets
     is_failing: bool = False  # it goes to `failed` in the end, not to the archive
+    is_big: bool = False  # it takes up a place for uploads for long
+    hosts: frozenset[str] = frozenset()  # the breakers of what it is to transfer, by full name
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Due:
     line: Line
     waits_for_same: bool = False  # an earlier case of the same scan has to end first
     wait_s: float = 0.0  # how long before `at` the case was put off, on its own account
+    unsent_bytes: int = 0  # what is to be uploaded
 
     @property
     def state(self) -> State:
@@ -79,6 +81,10 @@ class Agenda:
             del self._lines[due.line]
         return number
 
+    def ids(self) -> set[str]:
+        """Return the ids of all cases."""
+        return set(self._cases)
+
     def items(self) -> Iterator[tuple[str, Due]]:
         """Walk all cases, in no order that means anything."""
         return ((case_id, due) for case_id, (_, due) in self._cases.items())
@@ -101,21 +107,20 @@ class Agenda:
         first = bisect_left(places, (after, float("inf"), ""))
         return (case_id for _, _, case_id in islice(places, first, None))
 
-    def due_by(self, moment: float, *, left_out: Collection[Line]) -> Iterator[tuple[str, Due]]:
-        """Walk what is due by a moment, longest due first.
+    def due_in(self, line: Line, moment: float) -> Iterator[tuple[float, str]]:
+        """Walk what is due in a line by a moment, longest due first: since when, and its id.
 
-        Who walks may put lines into `left_out` on the way, and must not change the agenda.
+        Who walks must not change the agenda.
         """
-        heads = [(places[0], 0, line) for line, places in self._lines.items()]
-        heapify(heads)
-        while heads and heads[0][0][0] <= moment:
-            (_, _, case_id), index, line = heads[0]
-            if line in left_out:
-                heappop(heads)
-                continue
-            places = self._lines[line]
-            if index + 1 < len(places):
-                heapreplace(heads, (places[index + 1], index + 1, line))
-            else:
-                heappop(heads)
-            yield case_id, self._cases[case_id][1]
+        for at, _, case_id in self._lines[line]:
+            if at > moment:
+                return
+            yield at, case_id
+
+    def count_in(self, line: Line) -> int:
+        """Count those who stand in a line."""
+        return len(self._lines[line])
+
+    def count_due(self, line: Line, moment: float) -> int:
+        """Count what is due in a line by a moment."""
+        return bisect_right(self._lines[line], (moment, float("inf"), ""))

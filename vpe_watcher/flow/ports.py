@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from vpe_watcher.adapters.engine import Download, Part, Poll, Sent, zip_size
+from vpe_watcher.adapters.engine import Download, Pace, Part, Poll, Sent, zip_size
 from vpe_watcher.adapters.files import Disk
 from vpe_watcher.adapters.leases import Openness
 from vpe_watcher.adapters.store import Store
@@ -30,6 +30,7 @@ class Engine(Protocol):
         modality: str,
         on_progress: Callable[[int], None],
         should_stop: Callable[[], bool],
+        pace: Pace | None = None,
     ) -> Sent:
         """PUT a file, or a series as one ZIP."""
 
@@ -82,6 +83,10 @@ def _unknown(_recipe: str, _path: Path) -> Openness:
     return Openness.UNKNOWN
 
 
+def _as_it_goes(_recipe: str) -> Pace:
+    return Pace()
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """The world of a step.
@@ -90,7 +95,8 @@ class Ports:
     `should_stop` tells for a case id whether its step is to be abandoned; `progress` takes case
     id, `upload` or `download`, bytes so far and bytes in all; `names_in` lists a folder that the
     step may do without, and raises an OSError when that hangs; `openness` asks by recipe and path
-    whether somebody has a file open for writing.
+    whether somebody has a file open for writing; `pace_of` tells how fast one upload of a recipe
+    may go.
     """
 
     store: Store
@@ -104,3 +110,4 @@ class Ports:
     progress: Callable[[str, str, int, int | None], None]
     names_in: Callable[[Path], list[str]]
     openness: Callable[[str, Path], Openness] = _unknown
+    pace_of: Callable[[str], Pace] = _as_it_goes

@@ -205,7 +205,7 @@ class Runner:
             self._verdicts.worked(case)
         self._refused_in_a_row(case, outcome)
         self._end_probes(case, outcome)
-        self.schedule.put(case.case_id, _next_due(case, decision, due_at, wait_s))
+        self.schedule.put(case.case_id, _next_due(case, decision, due_at, wait_s), case)
         if outcome.label not in SICK:
             self.schedule.let_go(case.case_id)
         if case.state in {State.CLAIMING, State.ARCHIVING} and self._has_family(case):

@@ -8,30 +8,22 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from vpe_watcher.adapters.store import Store
+from vpe_watcher.adapters.store import Store, UnderWay
 from vpe_watcher.core.breakers import MEASURED, needed_by
 from vpe_watcher.core.model import Case, State
 from vpe_watcher.core.poison import ALONE_WITHIN_S
+from vpe_watcher.core.priorities import MINUTE_S, DayHours, opens_at
 from vpe_watcher.flow.agenda import Agenda, Due, Line
 from vpe_watcher.flow.breakers import Breakers
+from vpe_watcher.flow.room import IN_FLIGHT, LANES, Limits, Room, local_minute
+from vpe_watcher.flow.turns import Turns
 from vpe_watcher.flow.verdicts import HOST_PREFIXES, hosts_of
 
-LANES: Mapping[State, str] = {
-    State.CLAIMING: "claims",
-    State.SUBMITTING: "calls",
-    State.UPLOADING: "uploads",
-    State.NOTIFYING: "calls",
-    State.WAITING: "calls",
-    State.FETCHING: "downloads",
-    State.DELIVERING: "deliveries",
-    State.ARCHIVING: "archivings",
-}
-# What only asks folders: half of the places for one recipe, whose share may hang.
-FOLDER_LANES = frozenset({"claims", "deliveries", "archivings"})
-IN_FLIGHT = frozenset({State.UPLOADING, State.NOTIFYING, State.WAITING, State.FETCHING})
+SENDING = frozenset({State.SUBMITTING, State.UPLOADING})
+TOLD = SENDING | {State.FETCHING}  # where a person wonders why nothing happens
 SILENCE = "silence"
 INTEGRITY = "integrity"
 MARKING = "marking"
@@ -50,39 +42,14 @@ USES: Mapping[State, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """How much at once. `lanes` by name; `budgets` by breaker name, 0 = none."""
+class Wait:
+    """Cases of a recipe whose step is due, and why there is no room for it."""
 
-    lanes: Mapping[str, int]
-    jobs_in_flight: int
-    budgets: Mapping[str, Mapping[str, int]]  # by recipe
-
-
-@dataclass(slots=True)
-class _Room:
-    """What is free in the lanes, while steps are taken in hand."""
-
-    limits: Limits
-    used: Counter[str]
-    by_recipe: Counter[tuple[str, str]]
-    in_flight: int
-
-    def has(self, due: Due, *, is_shared: bool) -> bool:
-        """Tell whether a step may begin; `is_shared`: leave a place to the other recipes."""
-        lane = LANES[due.state]
-        limit, own = self.limits.lanes[lane], self.by_recipe[lane, due.line.recipe]
-        if self.used[lane] >= limit or (is_shared and limit > 1 and own >= limit - 1):
-            return False
-        if lane in FOLDER_LANES and own >= limit // 2:
-            return False  # a share that hangs must leave workers to the others
-        return due.state is not State.SUBMITTING or self.in_flight < self.limits.jobs_in_flight
-
-    def take(self, due: Due) -> None:
-        """Count a step that begins."""
-        lane = LANES[due.state]
-        self.used[lane] += 1
-        self.by_recipe[lane, due.line.recipe] += 1
-        self.in_flight += due.state is State.SUBMITTING
+    recipe: str
+    state: State
+    is_big: bool
+    reason: str
+    count: int
 
 
 class Schedule:
@@ -95,26 +62,35 @@ class Schedule:
         limits: Limits,
         *,
         monotonic: Callable[[], float],
+        now: Callable[[], float],
         should_stop: Callable[[str], bool],
+        minute_of: Callable[[float], int] = local_minute,
     ) -> None:
-        """Prepare; `refresh` fills it."""
+        """Prepare; `refresh` fills it. `minute_of` tells the minute of the day on the wall."""
         self._store = store
         self._breakers = breakers
         self._limits = limits
         self._monotonic = monotonic
+        self._now = now
         self._should_stop = should_stop
+        self._minute_of = minute_of
         self._agenda = Agenda()
+        self._turns = Turns()
         self._in_hand: dict[str, State] = {}
         self._silent: frozenset[str] = frozenset()
         self._alone: dict[str, None] = {}  # whose steps run alone, in this order
         self._alone_until = 0.0
         self._taken_at = float("-inf")
+        self._openings: tuple[int, dict[DayHours, float]] = (0, {})  # as of a minute
         self._lock = threading.RLock()
 
     def use(self, limits: Limits) -> None:
-        """Go by other limits from now on; what runs already runs on."""
+        """Let other limits hold from now on; what runs goes on, whatever they are."""
         with self._lock:
             self._limits = limits
+            for case_id, due in list(self._agenda.items()):
+                if (weighed := self._weighed(due)) is not due:
+                    self._agenda.put(case_id, weighed)
 
     def hasten(self) -> None:
         """Let what was put off by a breaker be due now: a person has changed something."""
@@ -128,13 +104,32 @@ class Schedule:
         """Read which cases are not at rest; new ones are due now."""
         with self._lock:  # held over the query: an older answer must not replace a newer one
             found = self._store.due()
-            known, self._agenda = self._agenda, Agenda()
+            for gone in self._agenda.ids() - {row.case_id for row in found}:
+                self._agenda.remove(gone)
             for row in found:
-                before = known.get(row.case_id)
+                before = self._agenda.get(row.case_id)
                 if before is None or before.state is not row.state:
-                    line = Line(row.state, row.recipe, row.is_counted, row.is_failing)
-                    before = Due(self._monotonic(), line)
-                self._agenda.put(row.case_id, before)
+                    self._agenda.put(row.case_id, self._found(row))
+
+    def _found(self, row: UnderWay) -> Due:
+        """Return a case that the state file knows and the agenda does not, due now."""
+        line = Line(row.state, row.recipe, row.is_counted, row.is_failing)
+        due = Due(self._monotonic(), line, unsent_bytes=row.unsent_bytes)
+        if line.state in HOST_PREFIXES and (case := self._store.load(row.case_id)) is not None:
+            return self._completed(due, case)
+        return self._weighed(due)
+
+    def _completed(self, due: Due, case: Case) -> Due:
+        """Add to a due step what its case says of it: hosts and bytes."""
+        prefix = HOST_PREFIXES.get(due.state)
+        line = replace(due.line, hosts=hosts_of(case, prefix)) if prefix else due.line
+        return self._weighed(replace(due, line=line, unsent_bytes=case.unsent_bytes))
+
+    def _weighed(self, due: Due) -> Due:
+        is_big = due.state in SENDING and self._limits.is_big(due.unsent_bytes)
+        if is_big is due.line.is_big:
+            return due
+        return replace(due, line=replace(due.line, is_big=is_big))
 
     def add(self, case_id: str, recipe: str) -> None:
         """Put a case on the schedule whose row was just written: its claim is due now."""
@@ -176,8 +171,8 @@ class Schedule:
     def take_ready(self) -> list[tuple[str, State]]:
         """Take in hand every step that is due, may pass its breakers and has room in its lane.
 
-        Longest due first: of several cases behind one breaker, the one that failed last comes last.
-        One place of each lane goes to one recipe only while no other recipe can use it.
+        Of the recipes in the order of `Turns`, of one recipe longest due first: of several cases
+        behind one breaker, the one that failed last comes last.
         """
         now = self._monotonic()
         with self._lock:
@@ -186,12 +181,19 @@ class Schedule:
             self._taken_at = now
             if not self._agenda.is_any_due(now):
                 return []
-            room = self._room()
+            room = self._room(now)
             if (alone := self._take_alone(now, room)) is not None:
                 return alone
-            return self._take(now, room, is_shared=True) + self._take(now, room, is_shared=False)
+            by_lane: dict[str, list[Line]] = {lane: [] for lane in LANES.values()}
+            for line in self._agenda.lines():
+                by_lane[LANES[line.state]].append(line)
+            return [
+                taken
+                for lane, lines in by_lane.items()
+                for taken in self._take_from(lane, lines, now, room)
+            ]
 
-    def _take_alone(self, now: float, room: _Room) -> list[tuple[str, State]] | None:
+    def _take_alone(self, now: float, room: Room) -> list[tuple[str, State]] | None:
         """Take one step that has to run alone, once nothing else runs; None: none can begin now."""
         if now >= self._alone_until:
             self._alone = {}
@@ -200,47 +202,85 @@ class Schedule:
             return []
         for case_id in self._alone:
             due = self._agenda.get(case_id)
-            if due is None or not room.has(due, is_shared=False) or self._moment_of(case_id) > now:
+            if due is None or due.at > now or self._probe_at(due.line) > now:
                 continue
-            if case_id in self._in_hand:
-                continue  # it hangs
-            needed = self._needs(case_id, due)
+            if room.shortage(due.line) or not self._may_begin(case_id, due.line):
+                continue  # it hangs, or has to wait
+            needed = self._needs_of(due.line)
             if running or not self._breakers.may_pass(case_id, due.state, needed):
                 return []
             self._in_hand[case_id] = due.state
             return [(case_id, due.state)]
         return None
 
-    def _take(self, now: float, room: _Room, *, is_shared: bool) -> list[tuple[str, State]]:
-        """Take what there is room for; where one cannot go on, its line waits with it."""
+    def _take_from(
+        self, lane: str, lines: Iterable[Line], now: float, room: Room
+    ) -> list[tuple[str, State]]:
+        """Take what a lane has room for; where one cannot go on, its line waits with it."""
         taken: list[tuple[str, State]] = []
-        waiting: set[Line] = set()
-        for case_id, due in self._agenda.due_by(now, left_out=waiting):
-            if not room.has(due, is_shared=is_shared):
-                waiting.add(due.line)
-            elif case_id in self._alone:
+        walks = {line: self._ready_in(line, now) for line in lines if not room.shortage(line)}
+        heads = {line: head for line, walk in walks.items() if (head := next(walk, None))}
+        while heads:
+            since = {line: at for line, (at, _) in heads.items()}
+            line = self._turns.first(lane, since, room)
+            _, case_id = heads.pop(line)
+            if not self._breakers.may_pass(case_id, line.state, self._needs_of(line)):
                 continue
-            elif self._may_begin(case_id, due):
-                if self._breakers.may_pass(case_id, due.state, self._needs(case_id, due)):
-                    room.take(due)
-                    self._in_hand[case_id] = due.state
-                    taken.append((case_id, due.state))
-                elif not self._needs_hosts(due.line):
-                    waiting.add(due.line)
+            room.take(line)
+            self._turns.take(lane, line, since, room)
+            self._in_hand[case_id] = line.state
+            taken.append((case_id, line.state))
+            if head := next(walks[line], None):
+                heads[line] = head
+            heads = {one: head for one, head in heads.items() if not room.shortage(one)}
         return taken
 
-    def _room(self) -> _Room:
-        in_flight = self._count_in_flight()
-        room = _Room(self._limits, Counter(), Counter(), in_flight)
+    def _ready_in(self, line: Line, now: float) -> Iterator[tuple[float, str]]:
+        """Walk the cases of a line that are due, but for room and breakers; longest due first."""
+        for at, case_id in self._agenda.due_in(line, now):
+            if case_id not in self._alone and self._may_begin(case_id, line):
+                yield at, case_id
+
+    def _room(self, now: float) -> Room:
+        room = Room(self._limits, self._minute_of(self._now()))
         stuck: Counter[str] = Counter()
+        for line in self._agenda.lines():
+            if line.state in IN_FLIGHT:
+                bigs = self._agenda.count_due(line, now) if self._goes_on(line) else 0
+                room.count_submitted(line, cases=self._agenda.count_in(line), bigs=bigs)
         for case_id, state in self._in_hand.items():
             lane, due = LANES[state], self._agenda.get(case_id)
+            line = due.line if due is not None else Line(state, "", is_counted=False)
+            if state is State.SUBMITTING and line.state not in IN_FLIGHT:
+                room.count_submitted(line, cases=1, bigs=1)
             if self._is_stuck(case_id) and stuck[lane] < self._limits.lanes[lane]:
                 stuck[lane] += 1
                 continue
-            room.used[lane] += 1
-            room.by_recipe[lane, due.line.recipe if due is not None else ""] += 1
+            room.count(line, state)
         return room
+
+    def _goes_on(self, line: Line) -> bool:
+        """Tell whether big cases of a line are uploaded next; one in trouble stops no other."""
+        if not line.is_big or line.state is not State.UPLOADING or self._silent_for(line):
+            return False
+        return not self._breakers.is_gated(line.state, self._needs_of(line))
+
+    def waits(self) -> list[Wait]:
+        """Say of the cases on their way to and from the Engine what there is no room for."""
+        now = self._monotonic()
+        found: Counter[tuple[str, State, bool, str]] = Counter()
+        with self._lock:
+            room = self._room(now)
+            for line in self._agenda.lines():
+                if line.state in TOLD and (reason := room.shortage(line)):
+                    count = self._agenda.count_due(line, now)
+                    count -= sum(self._is_of(case_id, line) for case_id in self._in_hand)
+                    found[line.recipe, line.state, line.is_big, reason] += count
+        return [Wait(*what, count) for what, count in sorted(found.items()) if count > 0]
+
+    def _is_of(self, case_id: str, line: Line) -> bool:
+        due = self._agenda.get(case_id)
+        return due is not None and due.line == line
 
     def _is_stuck(self, case_id: str) -> bool:
         due = self._agenda.get(case_id)
@@ -255,11 +295,11 @@ class Schedule:
         used = frozenset(name.format(recipe=line.recipe) for name in USES[line.state])
         return _only_its_rest(line, used & self._silent)
 
-    def _may_begin(self, case_id: str, due: Due) -> bool:
+    def _may_begin(self, case_id: str, line: Line) -> bool:
         """Tell whether a case is not in a step, nor about to be cancelled, nor needs the silent."""
         if case_id in self._in_hand or self._should_stop(case_id):
             return False
-        return not self._silent_for(due.line)
+        return not self._silent_for(line)
 
     def next_due_in_s(self) -> float | None:
         """Return the seconds until something may be due; None when nothing is on the schedule.
@@ -274,38 +314,47 @@ class Schedule:
 
     def _next_moment(self, line: Line) -> float:
         """Return the monotonic moment, after the last taking, when one of a line may be due."""
-        if self._needs_hosts(line):
-            moments = map(self._moment_of, self._agenda.standing_in(line))
-            return min((one for one in moments if one > self._taken_at), default=float("inf"))
-        probe_at = self._breakers.next_probe_at(line.state, self._needs_of(line))
-        after = float("-inf") if probe_at > self._taken_at else self._taken_at
+        opens_at = max(self._probe_at(line), self._opens_at(line))
+        after = float("-inf") if opens_at > self._taken_at else self._taken_at
         for case_id in self._agenda.standing_in(line, after=after):
             due = self._agenda.get(case_id)
-            if due is not None and self._may_begin(case_id, due):
-                return max(due.at, probe_at)
+            if due is not None and self._may_begin(case_id, line):
+                return max(due.at, opens_at)
         return float("inf")
 
-    def _moment_of(self, case_id: str) -> float:
-        due = self._agenda.get(case_id)
-        if due is None or not self._may_begin(case_id, due):
-            return float("inf")
-        needed = self._needs(case_id, due)
-        return max(due.at, self._breakers.next_probe_at(due.state, needed))
+    def _probe_at(self, line: Line) -> float:
+        return self._breakers.next_probe_at(line.state, self._needs_of(line))
+
+    def _opens_at(self, line: Line) -> float:
+        """Return the monotonic moment from which a line's hours let it begin; 0: they do now."""
+        hours = self._limits.share_of(line.recipe).hours
+        if hours is None or line.state is not State.SUBMITTING:
+            return 0.0
+        now = self._now()
+        if hours.holds(self._minute_of(now)):
+            return 0.0
+        minute = int(now // MINUTE_S)
+        if self._openings[0] != minute:
+            self._openings = minute, {}
+        if hours not in self._openings[1]:
+            self._openings[1][hours] = opens_at(hours, now, self._minute_of)
+        return self._monotonic() + self._openings[1][hours] - now
 
     def is_idle(self, *, within_s: float) -> bool:
         """Tell whether nothing is in hand, processing, or due within a time but for breakers.
 
         A case that waits for another of the same scan is as idle as what is gated.
         """
-        now = self._monotonic()
+        moment = self._monotonic() + within_s
         with self._lock:
             if not all(map(self._is_stuck, self._in_hand)):
                 return False
             gated = self._gated()
+            opening = {line: self._opens_at(line) for line in self._agenda.lines()}
             return all(
-                case_id in gated
-                or (bool(gated) if due.waits_for_same else _is_far(due, now + within_s))
-                for case_id, due in self._agenda.items()
+                due.line in gated
+                or (bool(gated) if due.waits_for_same else _is_far(due, moment, opening[due.line]))
+                for _, due in self._agenda.items()
             )
 
     def has_gated_work(self) -> bool:
@@ -313,43 +362,21 @@ class Schedule:
         with self._lock:
             return bool(self._gated())
 
-    def _gated(self) -> set[str]:
-        gated: set[str] = set()
-        for line in self._agenda.lines():
-            if self._needs_hosts(line):
-                gated |= {one for one in self._agenda.standing_in(line) if self._is_gated(one)}
-            elif self._breakers.is_gated(line.state, self._needs_of(line)):
-                gated |= set(self._agenda.standing_in(line))
-        return gated
-
-    def _is_gated(self, case_id: str) -> bool:
-        due = self._agenda.get(case_id)
-        return due is not None and self._breakers.is_gated(due.state, self._needs(case_id, due))
+    def _gated(self) -> set[Line]:
+        return {
+            line
+            for line in self._agenda.lines()
+            if self._breakers.is_gated(line.state, self._needs_of(line))
+        }
 
     def is_in_hand(self, case_id: str) -> bool:
         """Tell whether a step of this case runs now."""
         with self._lock:
             return case_id in self._in_hand
 
-    def _count_in_flight(self) -> int:
-        submitting = sum(state is State.SUBMITTING for state in self._in_hand.values())
-        return self._agenda.count(IN_FLIGHT) + submitting
-
-    def _needs_hosts(self, line: Line) -> bool:
-        """Tell whether each case of a line may need other breakers: those of its links' hosts."""
-        prefix = HOST_PREFIXES.get(line.state)
-        return prefix is not None and self._breakers.is_any_open(prefix)
-
-    def _needs(self, case_id: str, due: Due) -> frozenset[str]:
-        """Name the breakers that this step needs closed; the case is asked only if one is open."""
-        hosts: frozenset[str] = frozenset()
-        if self._needs_hosts(due.line):
-            case = self._store.load(case_id)
-            hosts = hosts_of(case, HOST_PREFIXES[due.state]) if case else hosts
-        return self._needs_of(due.line, hosts)
-
-    def _needs_of(self, line: Line, hosts: frozenset[str] = frozenset()) -> frozenset[str]:
-        needed = needed_by(line.state, line.recipe, hosts) | self._silent_for(line)
+    def _needs_of(self, line: Line) -> frozenset[str]:
+        """Name the breakers that a step of this line needs closed."""
+        needed = needed_by(line.state, line.recipe, line.hosts) | self._silent_for(line)
         if self._breakers.was_met(f"inbox:{line.recipe}", line.state):
             needed |= {f"inbox:{line.recipe}"}
         if line.is_counted:  # a new job of a case that the budget has seen
@@ -390,13 +417,16 @@ class Schedule:
         with self._lock:
             self._in_hand.pop(case_id, None)
 
-    def put(self, case_id: str, due: Due | None) -> None:
-        """Record when a case's next step is due; None: it is at rest or forgotten."""
+    def put(self, case_id: str, due: Due | None, case: Case | None = None) -> None:
+        """Record when a case's next step is due; None: it is at rest or forgotten.
+
+        `case` is as it was when the step before it ended: it knows what is to be transferred.
+        """
         with self._lock:
             if due is None:
                 self._agenda.remove(case_id)
             else:
-                self._agenda.put(case_id, due)
+                self._agenda.put(case_id, due if case is None else self._completed(due, case))
 
     def budgets_of(self, case_id: str) -> Mapping[str, int]:
         """Return the limits of jobs a day that hold for a case, by breaker name."""
@@ -405,9 +435,9 @@ class Schedule:
         return self._limits.budgets.get(due.line.recipe, {}) if due else {}
 
 
-def _is_far(due: Due, moment: float) -> bool:
+def _is_far(due: Due, moment: float, opens_at: float) -> bool:
     """Tell whether a case's step is due after a moment, and no job is being processed."""
-    return due.state is not State.WAITING and due.at > moment
+    return due.state is not State.WAITING and max(due.at, opens_at) > moment
 
 
 def _only_its_rest(line: Line, roots: frozenset[str]) -> frozenset[str]:

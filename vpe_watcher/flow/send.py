@@ -91,6 +91,7 @@ def _upload_one(case: Case, entry: Input, ports: Ports, *, before: int, total: i
             modality=entry.modality,
             on_progress=lambda now: ports.progress(case.case_id, "upload", before + now, total),
             should_stop=lambda: ports.should_stop(case.case_id),
+            pace=ports.pace_of(case.recipe),
         )
     except OSError as error:
         raise unreadable(error, case, ports) from error

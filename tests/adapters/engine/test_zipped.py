@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vpe_watcher.adapters.engine import Part, zip_size
+from vpe_watcher.adapters.engine.pace import Pace
 from vpe_watcher.adapters.engine.transfer import Body
 from vpe_watcher.adapters.engine.zipped import ZippedParts
 
@@ -216,7 +217,9 @@ def test_a_body_is_never_other_than_announced() -> None:
     """Should the library ever miscount, no byte more is given than was announced."""
 
     def given_out(blocks: Iterator[bytes]) -> int:
-        body = Body(blocks, size=5, on_progress=lambda _: None, should_stop=lambda: False)
+        body = Body(
+            blocks, size=5, on_progress=lambda _: None, should_stop=lambda: False, pace=Pace()
+        )
         with pytest.raises(RuntimeError, match="than announced"):
             list(body)
         return body.given

@@ -130,14 +130,23 @@ def test_a_returned_case_is_forgotten_with_its_name(house: House) -> None:
 
 
 def test_due_cases_come_oldest_first(house: House) -> None:
-    """What rests is not due."""
+    """What rests is not due; of what is to be submitted its size is told."""
     for case_id in ("c1", "c2", "c3"):
         house.add(case_id)
     house.step(Label.GONE, BAD_SCAN, "c2")
     house.step(case_id="c3")
+    third = house.store.load("c3")
+    assert third is not None
+    assert third.unsent_bytes > 0
     assert house.store.due() == [
         UnderWay("c1", "default", State.CLAIMING, is_counted=False),
-        UnderWay("c3", "default", State.SUBMITTING, is_counted=False),
+        UnderWay(
+            "c3",
+            "default",
+            State.SUBMITTING,
+            is_counted=False,
+            unsent_bytes=third.unsent_bytes,
+        ),
     ]
 
 

@@ -5,6 +5,7 @@ Knows nothing of cases, rows or settings, logs nothing, and never repeats a call
 """
 
 from vpe_watcher.adapters.engine.client import EngineClient
+from vpe_watcher.adapters.engine.pace import Pace, Paces
 from vpe_watcher.adapters.engine.values import (
     ClientCredentials,
     Download,
@@ -20,6 +21,8 @@ __all__ = [
     "ClientCredentials",
     "Download",
     "EngineClient",
+    "Pace",
+    "Paces",
     "Part",
     "Poll",
     "ReadyToken",

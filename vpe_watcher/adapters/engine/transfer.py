@@ -15,6 +15,7 @@ import requests
 
 from vpe_watcher.adapters.engine.answers import check_link
 from vpe_watcher.adapters.engine.faults import host_of, mapped
+from vpe_watcher.adapters.engine.pace import Pace
 from vpe_watcher.adapters.engine.sources import (
     SourceFailed,
     changed,
@@ -27,7 +28,6 @@ from vpe_watcher.adapters.engine.values import Download, Part, Sent
 from vpe_watcher.adapters.engine.zipped import ZippedParts
 from vpe_watcher.core.errors import HostFault, Stopped
 
-PIECE_BYTES = 256 * 1024
 Put = Callable[[Iterator[bytes]], str]
 
 
@@ -44,11 +44,13 @@ class Body:
         size: int,
         on_progress: Callable[[int], None],
         should_stop: Callable[[], bool],
+        pace: Pace,
     ) -> None:
         self._blocks = blocks
         self._size = size
         self._on_progress = on_progress
         self._should_stop = should_stop
+        self._pace = pace
         self._digest = hashlib.sha256()
         self._told = 0
         self.given = 0
@@ -63,8 +65,11 @@ class Body:
             if self.given + len(block) > self._size:
                 raise RuntimeError("the body of an upload is longer than announced")
             self._digest.update(block)
-            for start in range(0, len(block), PIECE_BYTES):
-                yield from self._piece(memoryview(block)[start : start + PIECE_BYTES])
+            rest = memoryview(block)
+            while rest:
+                size = self._pace.piece_bytes  # another one, once the configuration was read again
+                yield from self._piece(rest[:size])
+                rest = rest[size:]
         if self.given < self._size:
             raise RuntimeError("the body of an upload is shorter than announced")
 
@@ -74,6 +79,7 @@ class Body:
         return self._digest.hexdigest()
 
     def _piece(self, piece: memoryview) -> Iterator[memoryview]:
+        self._pace.wait(len(piece), should_stop=self._should_stop)
         if self._should_stop():
             raise stopped("upload")
         self.given += len(piece)
@@ -96,11 +102,12 @@ def upload(
     on_progress: Callable[[int], None],
     should_stop: Callable[[], bool],
     now_s: Callable[[], float],
+    pace: Pace,
 ) -> Sent:
     """PUT `size` bytes of a file or of a series' ZIP to a pre-signed URL."""
 
     def put(blocks: Iterator[bytes]) -> str:
-        body = Body(blocks, size=size, on_progress=on_progress, should_stop=should_stop)
+        body = Body(blocks, size=size, on_progress=on_progress, should_stop=should_stop, pace=pace)
         _put(transport, url=url, body=body, now_s=now_s)
         return body.finish()
 

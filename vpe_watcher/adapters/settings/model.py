@@ -40,10 +40,13 @@ from vpe_watcher.adapters.settings.values import (
     JobBody,
     MarkerSuffix,
     OptionalCount,
+    OptionalHours,
     OptionalPath,
     OptionalSize,
     PathValue,
     PositiveCount,
+    PriorityValue,
+    RateValue,
     Seconds,
     Secret,
     Size,
@@ -56,6 +59,7 @@ from vpe_watcher.adapters.settings.values import (
     unreserved_keys,
 )
 from vpe_watcher.core.notices import TOPICS
+from vpe_watcher.core.priorities import Priority
 
 OLD_VERSIONS = frozenset({"v1", "v2"})
 GIBIBYTE = 1024**3
@@ -156,6 +160,12 @@ class RecipeTable(IntakeSettings):
     ready_marker: MarkerSuffix = ""
     job_json_keys: Annotated[Words, AfterValidator(unreserved_keys)] = ()
     jobs_per_day: OptionalCount = None
+    priority: PriorityValue = Priority.NORMAL
+    off_peak: OptionalHours = None
+    uploads: Count = 0
+    downloads: Count = 0
+    jobs_in_flight: Count = 0
+    upload_rate: RateValue = 0
     job: JobBody = {}
 
 
@@ -185,6 +195,8 @@ class LimitSettings(Section):
 
     uploads: ThreadCount = 2
     downloads: ThreadCount = 4
+    upload_rate: RateValue = 0
+    big_upload: OptionalSize = GIBIBYTE
     jobs_in_flight: PositiveCount = 32
     jobs_per_day: Count = 200
     poll_every_s: Seconds = 10.0

@@ -22,6 +22,7 @@ from vpe_watcher.adapters.settings.model import (
     RecipeTable,
     RetentionSettings,
 )
+from vpe_watcher.core.priorities import DayHours, Priority
 from vpe_watcher.core.wire import merged
 
 DEFAULT = "default"
@@ -32,7 +33,9 @@ class Recipe:
     """Which job to run for what arrives in one inbox.
 
     `job` is the whole job body without `inputFiles`. `ready_marker` is a suffix such as `.done`,
-    or "" for none. `jobs_per_day`: None or 0 = no limit of its own. `intake` is the recipe's own.
+    or "" for none. `jobs_per_day`: None or 0 = no limit of its own, and so are 0 `uploads`,
+    `downloads`, `jobs_in_flight` and `upload_rate` (bytes a second). `off_peak`: when its cases may
+    be submitted; None: at any time. `intake` is the recipe's own.
     """
 
     name: str
@@ -44,6 +47,12 @@ class Recipe:
     ready_marker: str
     job_json_keys: tuple[str, ...]
     jobs_per_day: int | None
+    priority: Priority
+    off_peak: DayHours | None
+    uploads: int
+    downloads: int
+    jobs_in_flight: int
+    upload_rate: int
     job: dict[str, Any]
     intake: IntakeSettings
 
@@ -114,6 +123,12 @@ def recipe_of(name: str, table: RecipeTable, document: Document) -> Recipe:
         ready_marker=table.ready_marker,
         job_json_keys=table.job_json_keys,
         jobs_per_day=table.jobs_per_day,
+        priority=table.priority,
+        off_peak=table.off_peak,
+        uploads=table.uploads,
+        downloads=table.downloads,
+        jobs_in_flight=table.jobs_in_flight,
+        upload_rate=table.upload_rate,
         job=merged(document.job, table.job),
         intake=_intake_of(table, document.intake),
     )

@@ -18,6 +18,7 @@ from vpe_watcher.adapters.settings.mistakes import Finding
 from vpe_watcher.adapters.settings.model import AuthSettings
 from vpe_watcher.adapters.settings.recipes import DEFAULT, Recipe, Settings
 from vpe_watcher.adapters.settings.secrets import fault_of
+from vpe_watcher.core.priorities import Priority
 
 ANSWER_WITHIN_S = 1.0
 NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -64,6 +65,18 @@ def recipe_jobs(settings: Settings) -> Iterator[Finding]:
         reason = "outputFiles is missing: nothing says what the Engine shall make"
         hint = f"write below [{'.'.join((*path, 'outputFiles'))}], for example: {EXAMPLE_OUTPUT}"
         yield Finding((*path, "outputFiles"), reason, hint)
+
+
+def recipe_hours(settings: Settings) -> Iterator[Finding]:
+    """Demand hours of recipes that wait for them, and of no other: they would not be obeyed."""
+    for recipe in settings.recipes.values():
+        path = ("recipes", recipe.name, "off_peak")
+        if recipe.priority is Priority.OFF_PEAK and recipe.off_peak is None:
+            hint = 'say when its scans may be sent, as in off_peak = "20:00-06:00"'
+            yield Finding(path, "is missing, and the recipe's priority is off-peak", hint)
+        elif recipe.off_peak is not None and recipe.priority is not Priority.OFF_PEAK:
+            hint = 'add priority = "off-peak", or remove this key'
+            yield Finding(path, "counts only where the priority is off-peak", hint)
 
 
 def default_inbox(settings: Settings) -> Iterator[Finding]:
@@ -205,6 +218,7 @@ RULES: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     recipe_names,
     default_inbox,
     recipe_jobs,
+    recipe_hours,
     folders,
     state_file,
     receiving_recipe,

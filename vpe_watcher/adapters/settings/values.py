@@ -17,6 +17,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import BeforeValidator, SecretStr
 
 from vpe_watcher.core.model import Modality
+from vpe_watcher.core.priorities import DAY_MINUTES, PRIORITIES, DayHours, Priority
 
 _SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,18})?) *(B|KiB|MiB|GiB)?", re.IGNORECASE | re.ASCII)
 _UNITS = {"": 1, "b": 1, "kib": 1024, "mib": 1024**2, "gib": 1024**3}
@@ -25,6 +26,8 @@ _FLAGS = {"true": True, "1": True, "yes": True, "on": True} | dict.fromkeys(
 )
 _CENTURY_DAYS = 36_525
 _AT_MOST = 1_000_000_000
+_LEAST_RATE = 1024
+_HOURS = re.compile(r"(\d{1,2}):(\d{2}) *- *(\d{1,2}):(\d{2})", re.ASCII)
 _MOST_THREADS = 256  # of one kind: more would help no line, and many machines have no more
 
 
@@ -110,6 +113,45 @@ def size_bytes(value: object) -> int:
 def size_or_none(value: object) -> int | None:
     """Read a size; "" means never."""
     return None if value is None or value == "" else size_bytes(value)
+
+
+def rate_bytes_s(value: object) -> int:
+    """Read a size that may go each second; "" and 0 mean without a limit."""
+    rate = 0 if value == "" else size_bytes(value)
+    if 0 < rate < _LEAST_RATE:
+        raise WrongValueError(
+            "is less than 1 KiB a second", hint='write a size with its unit, as in "10 MiB"'
+        )
+    return rate
+
+
+def day_hours(value: object) -> DayHours | None:
+    """Read a span of the day, such as "20:00-06:00"; "" means none."""
+    if value is None or isinstance(value, DayHours):
+        return value
+    words = text(value).strip()
+    if not words:
+        return None
+    match = _HOURS.fullmatch(words)
+    hint = 'write begin and end, as in "20:00-06:00"'
+    if match is None:
+        raise WrongValueError("is not a span of the day that can be read", hint=hint)
+    start, end = (int(match[one]) * 60 + int(match[one + 1]) for one in (1, 3))
+    if max(start, end) > DAY_MINUTES or int(match[2]) > 59 or int(match[4]) > 59:
+        raise WrongValueError("is not a span of the day that can be read", hint=hint)
+    if start == end or start % DAY_MINUTES == end:
+        raise WrongValueError("must not end when it begins", hint=hint)
+    return DayHours(start % DAY_MINUTES, end)
+
+
+def priority(value: object) -> Priority:
+    """Read how soon a recipe's cases come."""
+    if isinstance(value, Priority):
+        return value
+    found = PRIORITIES.get(value) if isinstance(value, str) else None
+    if found is None:
+        raise WrongValueError("must be " + ", ".join(f'"{name}"' for name in PRIORITIES))
+    return found
 
 
 def text(value: object) -> str:
@@ -308,6 +350,9 @@ ThreadCount = Annotated[int, BeforeValidator(_threads)]
 PositiveCount = Annotated[int, BeforeValidator(_positive)]
 OptionalCount = Annotated[int | None, BeforeValidator(_count_or_none)]
 Size = Annotated[int, BeforeValidator(size_bytes)]
+RateValue = Annotated[int, BeforeValidator(rate_bytes_s)]
+OptionalHours = Annotated[DayHours | None, BeforeValidator(day_hours)]
+PriorityValue = Annotated[Priority, BeforeValidator(priority)]
 OptionalSize = Annotated[int | None, BeforeValidator(size_or_none)]
 String = Annotated[str, BeforeValidator(text)]
 Secret = Annotated[SecretStr, BeforeValidator(secret)]

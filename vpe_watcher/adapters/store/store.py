@@ -73,7 +73,9 @@ class Store(DaemonVerbs, MemoryVerbs, NoticeVerbs, ProgressVerbs, RebuildVerbs, 
     def due(self) -> list[UnderWay]:
         """Return all cases that are not at rest, oldest first."""
         rows = self.database.read(
-            "SELECT case_id, recipe, state, first_submit_at, verdict FROM cases WHERE state IN "  # noqa: S608 - ours
+            "SELECT case_id, recipe, state, first_submit_at, verdict, CASE state "  # noqa: S608 - ours
+            "WHEN 'submitting' THEN (SELECT SUM(size) FROM inputs WHERE inputs.case_id = "
+            "cases.case_id AND download_url IS NULL) END AS unsent FROM cases WHERE state IN "
             "('claiming', 'submitting', 'uploading', 'notifying', 'waiting', 'fetching', "
             "'delivering', 'archiving') "
             f"AND NOT {WAITS_FOR_FAMILY} "
@@ -86,6 +88,7 @@ class Store(DaemonVerbs, MemoryVerbs, NoticeVerbs, ProgressVerbs, RebuildVerbs, 
                 State(row["state"]),
                 row["first_submit_at"] is not None,
                 row["state"] == State.ARCHIVING and row["verdict"] in FAILING,
+                row["unsent"] or 0,
             )
             for row in rows
         ]

@@ -37,7 +37,8 @@ class NewCase:
 class UnderWay:
     """What the schedule needs to know of a case that is not at rest.
 
-    `is_counted`: the budgets have seen its first submit; `is_failing`: `failed` is where it ends.
+    `is_counted`: the budgets have seen its first submit; `is_failing`: `failed` is where it ends;
+    `unsent_bytes`: what is to be uploaded of a case that is not submitted yet.
     """
 
     case_id: str
@@ -45,6 +46,7 @@ class UnderWay:
     state: State
     is_counted: bool
     is_failing: bool = False
+    unsent_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vpe_watcher.app.commands import opened, text
+from vpe_watcher.app.commands import opened, queued, text
 from vpe_watcher.app.result import Result
 from vpe_watcher.core.errors import UsageError
 from vpe_watcher.core.model import Case, State
@@ -51,6 +51,11 @@ def show(config: Path | None, word: str) -> Result:
         row = queries.case_row(case.case_id) if queries else {}
         events = queries.events(case.case_id) if queries else []
         pruned = queries.pruned(case.case_id) if queries else None
+        snapshot = queries.snapshot() if queries else {}
+    is_running = opened.daemon_pid(settings) is not None
+    row["wait_reason"] = row.get("wait_reason") or queued.reason_of(
+        case, snapshot, settings, is_running=is_running
+    )
     below = {"inputs": _inputs(case), "outputs": _outputs(case), "events": events}
     lines = _summary(row, case, pruned) + _file_lines(case) + _event_lines(events)
     return Result(data={"schema": CASE_SCHEMA, **_shown(row), **below}, lines=tuple(lines))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vpe_watcher import __version__
-from vpe_watcher.app.commands import opened, text
+from vpe_watcher.app.commands import opened, queued, text
 from vpe_watcher.app.result import Result
 from vpe_watcher.core.model import State
 
@@ -38,6 +38,7 @@ class Glance:
     total: int
     roots: list[dict[str, Any]]
     transfers: list[dict[str, Any]]
+    queued: list[str]  # why cases wait with which nothing is wrong, in words
 
     @property
     def is_running(self) -> bool:
@@ -93,6 +94,7 @@ def look(settings: Settings) -> Glance:
         total=max(int(snapshot.get("candidates_total") or 0), len(candidates)),
         roots=roots,
         transfers=list(snapshot.get("transfers") or ()) if pid is not None else [],
+        queued=queued.lines(snapshot) if pid is not None else [],
     )
 
 
@@ -115,6 +117,7 @@ def _lines(glance: Glance) -> list[str]:
     lines = _daemon_lines(glance.data["daemon"])
     lines += _breaker_lines(glance.paused)
     lines.append(case_line(glance.data["cases"]))
+    lines += glance.queued
     lines += _held_lines(glance.held)
     lines += _claiming_lines(glance.reasons)
     lines += _candidate_lines(glance)
