@@ -95,7 +95,8 @@ def misfit_of(facts: MeshFacts, expected: Expected | None) -> str:
 
 
 def _bad(mesh: Path, code: str, message: str) -> Result:
-    return Result(lines=(str(mesh),), errors=(ErrorEntry(code, message),), exit_code=EXIT_NO)
+    entry = ErrorEntry(code, message, "Please report it: this is a defect of the program.")
+    return Result(lines=(str(mesh),), errors=(entry,), exit_code=EXIT_NO)
 
 
 def _mesh_of(case: Case) -> Path | None:

@@ -172,7 +172,11 @@ class Pruning:
         if abs(jumped_s) <= JUMP_S:
             return True
         what = f"The clock of this machine was set by {jumped_s:.0f} s: what is too old is judged"
-        self._tell("clock_was_set", f"{what} in an hour.", "Is it right now?")
+        self._tell(
+            "clock_was_set",
+            f"{what} in an hour.",
+            "Check it (`timedatectl`); if it is right, nothing needs doing.",
+        )
         return False
 
     def _is_low(self) -> bool:

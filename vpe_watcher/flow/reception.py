@@ -199,10 +199,16 @@ class Delivery:
             verdict = formats.examine(file, extension=EXTENSION, size=draft.size_bytes)
             facts = formats.read_facts(file)
         if verdict.proof in {Proof.INCOMPLETE, Proof.WRONG}:
-            raise InputFault(f"The instance {verdict.reason}.", code="instance_incomplete")
+            raise InputFault(
+                f"The instance {verdict.reason}.",
+                code="instance_incomplete",
+                hint="Send it again; if that does not help, look at it at the sender.",
+            )
         if facts is None or facts.sop_instance_uid != sop_instance_uid:
             raise InputFault(
-                "The data set is not of the instance that was announced.", code="instance_differs"
+                "The data set is not of the instance that was announced.",
+                code="instance_differs",
+                hint="Look at the sender, or at a gateway in between.",
             )
 
     def _place(self, draft: Path, sop_instance_uid: str) -> bool:

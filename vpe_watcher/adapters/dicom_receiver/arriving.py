@@ -70,7 +70,7 @@ class Arriving(io.BytesIO):
         if self._fault is not None:
             raise self._fault
         if self._draft is None:
-            raise InputFault("The instance has no data set.", code="instance_empty")
+            raise _refused("The instance has no data set.", code="instance_empty")
         return self._draft
 
 
@@ -95,11 +95,11 @@ class Dimse(DIMSEServiceProvider):
 
     def _begin(self, message: DIMSEMessage) -> Draft:
         if not isinstance(message, C_STORE_RQ):
-            raise InputFault("Only instances are taken.", code="not_an_instance")
+            raise _refused("Only instances are taken.", code="not_an_instance")
         contexts = {context.context_id: context for context in self.assoc.accepted_contexts}
         context = contexts.get(message.context_id)
         if context is None:
-            raise InputFault("The presentation context was not accepted.", code="wrong_context")
+            raise _refused("The presentation context was not accepted.", code="wrong_context")
         command: Any = message.command_set
         try:
             header = self._header(
@@ -108,6 +108,10 @@ class Dimse(DIMSEServiceProvider):
                 str(context.transfer_syntax[0]),
             )
         except (AttributeError, ValueError) as error:
-            raise InputFault("The instance has no usable UIDs.", code="instance_uid") from error
+            raise _refused("The instance has no usable UIDs.", code="instance_uid") from error
         draft: Draft = self._delivery.begin(header)
         return draft
+
+
+def _refused(message: str, *, code: str) -> InputFault:
+    return InputFault(message, code=code, hint="Look at the sender: it must send something else.")

@@ -194,7 +194,11 @@ def _check_names(parcel: Parcel, settings: Settings) -> None:
             hint="Rename the folder; to use that recipe's job, submit with --recipe.",
         )
     if parcel.source == parcel.target:
-        raise Refusal(f"{parcel.target} is in the inbox already.", code="name_taken")
+        raise Refusal(
+            f"{parcel.target} is in the inbox already.",
+            code="name_taken",
+            hint=f"`vpe-watcher explain {parcel.target}` says why it waits there.",
+        )
     for target in parcel.targets:
         if os.path.lexists(target):
             raise _name_taken(target)
