@@ -115,6 +115,14 @@ class Clinic:
             self.change_unit(*lines)
         self.start()
 
+    def change_state_file(self, statement: str) -> None:
+        """Change the state file behind the daemon's back."""
+        change = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute(sys.argv[2])"
+        python = [f"{HOME}/bin/python", "-c", change]
+        self.box.run(
+            "runuser", "-u", "vpe-watcher", "--", *python, f"{STATE}/state.sqlite3", statement
+        )
+
     def show(self, name: str) -> str:
         """Return a property of the service."""
         return self.box.show(self.unit, name)
@@ -131,6 +139,10 @@ class Clinic:
         target.write_bytes(scan.read_bytes())
         copy = f"umask 077; cp '/opt/scans/{scan.name}' {self.base}/inbox/"
         self.box.run("runuser", "-u", user, "--", "sh", "-c", copy)
+
+    def may(self, user: str, command: str) -> bool:
+        """Tell whether a command of somebody works."""
+        return self.box.try_("runuser", "-u", user, "--", "sh", "-c", command).returncode == 0
 
     def result(self, name: str) -> Path:
         """Return where the result will lie."""
@@ -213,7 +225,12 @@ def test_from_installation_to_delivery(
     document = clinic.wait_for("scan")
     record_property(MEASURED, f"under systemd a scan took {time.monotonic() - began:.1f} s")
     clinic.box.wait(lambda: clinic.events("case.done"), "it was not archived")
-    clinic.box.run("runuser", "-u", "anna", "--", "rm", "-r", "/srv/vpe/outbox/scan")
+    assert clinic.may(
+        "anna", "cat /srv/vpe/archive/scan/result.json /srv/vpe/archive/scan/scan.nii"
+    )
+    assert clinic.may("anna", "rm -r /srv/vpe/outbox/scan")
+    assert not clinic.may("anna", "rm -r /srv/vpe/archive/scan")
+    assert not clinic.may("anna", "ls /srv/vpe/inbox/.vpe-watcher")
     (event,) = clinic.box.journal(UNIT, f"VPE_CASE_ID={document['case_id']}", "VPE_EVENT=case.done")
     assert json.loads(event["MESSAGE"])["case_id"] == document["case_id"]
     assert (event["PRIORITY"], event["_SYSTEMD_UNIT"]) == ("6", f"{UNIT}.service")
@@ -249,6 +266,21 @@ def test_a_wrong_configuration_waits_for_a_person(clinic: Clinic) -> None:
     ]
     clinic.configure()
     clinic.start()
+
+
+def test_a_start_that_waits_for_its_state_file_is_not_killed(clinic: Clinic) -> None:
+    """It asks for more time than the unit gives, says why, and is ready when the file is."""
+    clinic.set_up("TimeoutStartSec=8")
+    clinic.box.run("systemctl", "stop", UNIT)
+    trouble = "CREATE TRIGGER trouble BEFORE UPDATE ON daemon BEGIN SELECT trouble(); END"
+    clinic.change_state_file(trouble)
+    clinic.box.run("systemctl", "start", "--no-block", UNIT)
+    time.sleep(10)
+    assert clinic.show("ActiveState") == "activating"
+    assert clinic.show("StatusText").startswith("Not started yet: The state file")
+    clinic.change_state_file("DROP TRIGGER trouble")
+    clinic.box.wait(lambda: clinic.show("ActiveState") == "active", "it does not start")
+    assert clinic.show("NRestarts") == "0"
 
 
 def test_a_kill_is_followed_by_a_start_that_goes_on(clinic: Clinic) -> None:
