@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.app.desk import DAEMON_ID, Desk, problem
+from vpe_watcher.adapters.files import Disk
 from vpe_watcher.adapters.lock import removing
 from vpe_watcher.core.model import FailureClass, Label, State
 
@@ -106,6 +107,23 @@ def test_a_folder_that_is_not_ours_is_left_alone(
     assert {path for path in before if "state" not in path.parts} <= tree(old)
 
 
+def test_what_is_set_aside_and_refuses_is_told(old: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing half removed is visible, the answer is "no" each time, and at last it goes."""
+
+    def refuse(_disk: Disk, _folder: Path) -> None:
+        raise PermissionError(1, "immutable")
+
+    with monkeypatch.context() as sick:
+        sick.setattr(Disk, "remove_tree", refuse)
+        assert old.run("prune").code == 1
+        assert not (old.home / "archive/scan").exists()
+        again = old.run("prune")
+        assert again.code == 1
+        assert "it cannot be removed: operation not permitted" in again.err
+    assert old.run("prune").code == 0
+    assert list((old.home / "archive/.vpe-watcher").glob("*.pruned")) == []
+
+
 def test_two_do_not_prune_at_once(old: Desk) -> None:
     """While the daemon is at it, a person is asked to try again."""
     with removing(old.settings.state_file, "archive"):
@@ -119,8 +137,6 @@ def test_a_folder_that_refuses_makes_the_answer_no(
     old: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Exit 1, and the other one is gone."""
-    from vpe_watcher.adapters.files import Disk
-
     rename = Disk.rename
 
     def refuse(disk: Disk, source: Path, target: Path) -> None:

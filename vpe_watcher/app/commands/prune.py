@@ -39,6 +39,7 @@ class Done:
     kept: list[Item] = field(default_factory=list)
     refused: list[Item] = field(default_factory=list)
     is_short: bool = False
+    left: str = ""
 
 
 def prune(config: Path | None, *, dry_run: bool) -> Result:
@@ -59,7 +60,7 @@ def prune(config: Path | None, *, dry_run: bool) -> Result:
         data=_data(done, dry_run=dry_run),
         lines=tuple(_lines(done, dry_run=dry_run)),
         messages=tuple(_messages(settings, done)),
-        exit_code=EXIT_NO if done.refused else 0,
+        exit_code=EXIT_NO if done.refused or done.left else 0,
     )
 
 
@@ -105,7 +106,7 @@ def _prune_root(
             opened.give_to_owner(settings.state_file)
             if not is_alone:
                 raise _busy(root)
-            pruner.clean_up(root)
+            done.left = pruner.clean_up(root) or done.left
             plan = pruner.plan(root)
             for item in plan.due:
                 why_not = pruner.prune(item)
@@ -140,8 +141,10 @@ def _messages(settings: Settings, done: Done) -> Iterator[str]:
     retention = retention_of(settings)
     if not any(map(retention.is_on, RESTS)):
         yield OFF
-    elif not (done.removed or done.kept or done.refused):
+    elif not (done.removed or done.kept or done.refused or done.left):
         yield "There is nothing to remove."
+    if done.left:
+        yield f"What an earlier removal has set aside in .vpe-watcher stays: {done.left}."
     if done.is_short:
         yield "The disk of the archive stays below min_free: nothing more of it may go."
 

@@ -26,7 +26,8 @@ def age(seconds: float) -> str:
     """Say how long something takes or took: `4 s`, `3 min`, `2.5 h`."""
     for unit_s, word in UNITS:
         if seconds >= unit_s:
-            return f"{seconds / unit_s:.3g} {word}"
+            number = seconds / unit_s
+            return f"{number:.3g} {word}" if number < 999.5 else f"{number:.0f} {word}"
     return f"{seconds:.3g} s"
 
 
