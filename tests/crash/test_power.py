@@ -14,9 +14,19 @@ from tests.crash.power import PoweredStage
 from tests.crash.scenarios import SCENARIOS
 from vpe_watcher.core.model import State
 
-CHOSEN = ("file", "far", "far_bad", "held_retry", "far_retry", "deleted", "series", "split")
+CHOSEN = (
+    "file",
+    "far",
+    "far_bad",
+    "held_retry",
+    "far_retry",
+    "deleted",
+    "series",
+    "split",
+    "pruned",
+)
 # Ten to thirty seconds each: with make test-real.
-LONG = ("split", "far_retry", "far", "deleted", "held_retry", "series")
+LONG = ("split", "far_retry", "far", "deleted", "held_retry", "series", "pruned")
 
 
 @contextmanager
