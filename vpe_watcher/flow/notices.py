@@ -35,6 +35,7 @@ from vpe_watcher.flow.breakers import Breakers, Log
 
 CALM_S = 300.0  # a breaker that opens again within this is the same trouble
 DAY_S = 24 * 3600.0
+DROP_FIRST_S = 600.0  # a machine may wake up with a wrong clock, and tries to tell before it drops
 DROP_EVERY_S = 60.0
 STATE_AGAIN_S = 5.0
 SPOKEN_AT_MOST = 8
@@ -196,7 +197,7 @@ class Clerk:
         self._log = log
         self._episodes: dict[str, Episode] | None = None
         self._told_aloud: dict[str, str | None] = {}  # what the state file could not take yet
-        self._drop_at = 0.0
+        self._drop_at = clock.monotonic() + DROP_FIRST_S
 
     def turn(self) -> None:
         """Look once.
@@ -289,7 +290,7 @@ class Clerk:
         if now < self._drop_at:
             return
         older_than = self._clock.now() - self._times.give_up_after_s
-        if self._drop_at == 0.0 or self._store.has_stale_notices(older_than=older_than):
+        if self._store.has_stale_notices(older_than=older_than):
             dropped = self._store.drop_notices(older_than=older_than)
             if dropped:
                 self._log("notice.dropped", count=dropped)

@@ -216,9 +216,12 @@ def test_a_target_that_was_taken_out_keeps_nothing(told: House) -> None:
     fail(told, "c1")
     drained(told)
     assert rows(told) == 1
+    assert not told.store.has_stale_notices(older_than=0.0)
     told.store.notice_policy = Policy(frozenset(TOPICS), ("webhook",))
+    assert told.store.has_stale_notices(older_than=0.0)
     assert told.store.drop_notices(older_than=0.0) == 0
     assert rows(told) == 0
+    assert not told.store.has_stale_notices(older_than=0.0)
 
 
 def die_at(path: Path, statement: int, work: Callable[[House], None]) -> bool:

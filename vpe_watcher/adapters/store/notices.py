@@ -114,22 +114,28 @@ class NoticeVerbs(Verbs):
     def _drop_settled(
         self, connection: sqlite3.Connection, where: str, parameters: tuple[object, ...]
     ) -> None:
+        settled, targets = self._settled()
+        connection.execute(f"DELETE FROM notices WHERE {settled} {where}", (*targets, *parameters))  # noqa: S608
+
+    def _settled(self) -> tuple[str, tuple[object, ...]]:
+        """Return the condition that all present targets were told of a notice."""
         targets = self.notice_policy.targets
         marks = ", ".join("?" * len(targets))
-        connection.execute(
-            "DELETE FROM notices WHERE (SELECT count(*) FROM notices_told AS told "  # noqa: S608
-            f"WHERE told.seq = notices.seq AND target IN ({marks})) = ? {where}",
-            (*targets, len(targets), *parameters),
+        condition = (
+            "(SELECT count(*) FROM notices_told AS told "  # noqa: S608 - marks alone
+            f"WHERE told.seq = notices.seq AND target IN ({marks})) = ?"
         )
+        return condition, (*targets, len(targets))
 
     def has_stale_notices(self, *, older_than: float) -> bool:
-        """Tell whether `drop_notices` would find anything to look at, without writing."""
-        rows = self.database.read("SELECT count(*) AS n, min(time) AS oldest FROM notices")
-        return bool(rows[0]["n"]) and (
-            rows[0]["n"] > KEPT_AT_MOST
-            or rows[0]["oldest"] < iso(older_than)
-            or not self.notice_policy.targets
-        )
+        """Tell whether `drop_notices` would drop anything: an idle daemon writes nothing."""
+        settled, targets = self._settled()
+        row = self.database.read(
+            "SELECT count(*) > ? OR coalesce(min(time) < ?, 0) OR "  # noqa: S608 - ours
+            f"EXISTS (SELECT 1 FROM notices WHERE {settled}) FROM notices",
+            (KEPT_AT_MOST, iso(older_than), *targets),
+        )[0]
+        return bool(row[0])
 
     def notices_waiting(self, targets: tuple[str, ...]) -> dict[str, int]:
         """Count by target the events that it is still to be told of."""
