@@ -29,6 +29,7 @@ from vpe_watcher.adapters.notify import Target
 from vpe_watcher.adapters.settings import Recipe, Settings
 from vpe_watcher.adapters.store import Database, Store
 from vpe_watcher.app.notifying import policy_of, targets_of
+from vpe_watcher.app.transfers import Transfers
 from vpe_watcher.app.wake import Wake
 from vpe_watcher.core.errors import ConfigError
 from vpe_watcher.core.grouping import Rules as CandidateRules
@@ -65,11 +66,15 @@ class Clock:
 
 @dataclass(slots=True)
 class Stopping:
-    """What makes running steps stop: the daemon's end, or a person's cancel of one case."""
+    """What makes running steps stop: the daemon's end, or a person's cancel of one case.
+
+    `spares` tells at the daemon's end for a case id whether its step is let finish.
+    """
 
     event: threading.Event = field(default_factory=threading.Event)
     cancelling: set[str] = field(default_factory=set)
     is_asked_to: Callable[[], bool] = lambda: False
+    spares: Callable[[str], bool] = lambda _: False
 
     def pause(self, seconds: float) -> bool:
         """Wait, and tell whether we are to stop."""
@@ -77,7 +82,9 @@ class Stopping:
 
     def should_stop(self, case_id: str) -> bool:
         """Tell whether this case's step is to be abandoned."""
-        return self.event.is_set() or case_id in self.cancelling
+        if case_id in self.cancelling:
+            return True
+        return self.event.is_set() and not self.spares(case_id)
 
 
 @dataclass(slots=True)
@@ -100,7 +107,7 @@ class Parts:
     words: Words
     wake: Wake
     paces: Paces
-    transfers: dict[str, tuple[str, int, int | None]]
+    transfers: Transfers
     targets: tuple[Target, ...]
     ports_of: Callable[[Settings, Engine], Ports]
     inbox_of: Callable[[Setup], Inbox]
@@ -392,7 +399,7 @@ def assemble(
     store.notice_policy = policy_of(settings, targets)
     daemon_id, _ = store.identity()
     wake = Wake()
-    transfers: dict[str, tuple[str, int, int | None]] = {}
+    transfers = Transfers(clock.monotonic)
     roots = Roots(disk, store, marked_folders_of(settings))
     patience = patiences_of(settings)
     breakers = Breakers(
@@ -402,9 +409,6 @@ def assemble(
         chance=random.random,
         log=log,
     )
-
-    def progress(case_id: str, direction: str, done: int, total: int | None) -> None:
-        transfers[case_id] = (direction, done, total)
 
     paces = Paces(monotonic=clock.monotonic)
     set_rates(settings, paces)
@@ -424,7 +428,7 @@ def assemble(
             now=clock.now,
             guard=lambda name: (exports if exports.holds(name) else roots).guard(name),
             should_stop=stopping.should_stop,
-            progress=progress,
+            progress=transfers.note,
             names_in=names_in or disk.names,
             openness=lambda recipe, path: asked[recipe].openness(path),
             pace_of=paces.of,

@@ -73,6 +73,7 @@ MIND_PERIOD_S = 1.0
 COUNT_PERIOD_S = 60.0
 FIRST_LOOK_AT_MOST_S = 2.0
 AFTER_GRACE_S = 5.0  # for the last words in the state file
+LAST_ROWS_S = 1.0  # of the grace: what was transferred is recorded in it
 WORKER = "worker-"
 SPARE_THREADS = 8
 NO_THREAD = (
@@ -563,7 +564,7 @@ class Daemon:
     def _work(self) -> None:
         while True:
             job = self._jobs.get()
-            if job is None:
+            if job is None or self._stopping.event.is_set():
                 return
             case_id, state = job
             self._steps[case_id] = Turn(self._clock.monotonic(), threading.get_native_id())
@@ -573,7 +574,7 @@ class Daemon:
                 self._log("thread.defect", case_id=case_id, step=str(state), error=error)
             finally:
                 self._steps.pop(case_id, None)
-            self._parts.transfers.pop(case_id, None)
+            self._parts.transfers.forget(case_id)
             self._parts.wake.set()
 
     def _look_after(self, inbox: Inbox) -> None:
@@ -592,10 +593,15 @@ class Daemon:
         self._watching.drop(inbox)
 
     def _stop_threads(self) -> None:
+        grace_s = self._settings.limits.stop_grace_s
+        deadline = time.monotonic() + grace_s
+        # A transfer that is nearly done ends before the deadline, and has time to be recorded.
+        done_by = self._clock.monotonic() + grace_s - min(LAST_ROWS_S, 0.1 * grace_s)
         self._manager.status("Stopping")
-        self._manager.stopping(within_s=self._settings.limits.stop_grace_s + AFTER_GRACE_S)
+        self._manager.stopping(within_s=grace_s + AFTER_GRACE_S)
         with suppress(EnvironmentFault):
             self._parts.store.record_stop()  # first: what is abandoned now is no step's fault
+        self._stopping.spares = lambda case_id: self._parts.transfers.ends_by(case_id, done_by)
         self._stopping.event.set()
         self._listening.begin_stop()
         for _ in self._threads:
@@ -604,7 +610,6 @@ class Daemon:
             inbox.wake.set()
         self._watching.stop()
         self._integrity.stop()
-        deadline = time.monotonic() + self._settings.limits.stop_grace_s
         # Soundings, marks and senders hold nothing: nobody waits for one that hangs.
         threads = self._started(lambda name: not name.startswith((SOUNDING, MARKS, SENDER)))
         _join(threads, until=deadline)

@@ -90,8 +90,13 @@ class Snapshot:
             ],
             "waits": [asdict(wait) for wait in self._parts.schedule.waits()],
             "transfers": [
-                {"case_id": case_id, "direction": direction, "bytes": done, "total": total}
-                for case_id, (direction, done, total) in list(self._parts.transfers.items())
+                {
+                    "case_id": one.case_id,
+                    "direction": one.direction,
+                    "bytes": one.done,
+                    "total": one.total,
+                }
+                for one in self._parts.transfers.all()
             ],
             "roots": [
                 {
