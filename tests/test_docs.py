@@ -26,7 +26,8 @@ SUBJECTS = (
 )
 EVENT = re.compile(rf'"((?:{SUBJECTS})\.\w+)"')
 ROW = re.compile(r"^\| `([a-z]+\.[a-z]+)` \| (\w+) \|", re.MULTILINE)
-LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
+LINK = re.compile(r"\]\(([^)#]*)#?([^)]*)\)")
+HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 BLOCK = re.compile(r"```([a-z]*)\n(.*?)```", re.DOTALL)
 COMMAND = re.compile(r"vpe-watcher ([a-z]+)(?![\w-])")
 
@@ -85,9 +86,9 @@ def test_every_log_event_is_documented_with_its_level() -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_between_documents_lead_somewhere(document: Path) -> None:
-    """A link into the project names a file that is there."""
-    links = [link for link in LINK.findall(document.read_text()) if "://" not in link]
-    assert [link for link in links if not (document.parent / link).exists()] == []
+    """A link into the project names a file that is there, and a heading in it."""
+    links = [link for link in LINK.findall(document.read_text()) if "://" not in link[0]]
+    assert [link for link in links if not _is_there(document, *link)] == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -118,3 +119,11 @@ def test_the_guarantees_name_tests_that_exist() -> None:
     named = re.findall(r"`(tests/[\w/.]+)`", text)
     assert len(named) > 20
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def _is_there(document: Path, name: str, anchor: str) -> bool:
+    target = document.parent / name if name else document
+    if not anchor or not target.is_file():
+        return target.exists()
+    headings = HEADING.findall(target.read_text())
+    return anchor in {re.sub(r"[^\w -]", "", text.lower()).replace(" ", "-") for text in headings}
