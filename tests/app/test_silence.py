@@ -305,3 +305,19 @@ def test_a_thread_that_waits_takes_no_processor() -> None:
     assert worked is not None
     assert after - before < 1_000_000 < worked
     assert busy_ns(-1) is None
+
+
+def test_an_archive_that_hangs_under_retention_stops_nothing_else(
+    build: Callable[..., Silences],
+) -> None:
+    """Who looks whether it has to give way waits for it alone: scans are taken and delivered."""
+    service = build(retention={"min_free": 1, "prune_below": 1})
+    archive = service.house.root / "archive"
+    service.disk.hang(archive)
+    with _running(service):
+        service.wait(lambda: service.disk.waiting)
+        service.drop("scan")
+        service.wait(lambda: service.is_delivered("scan"))
+        service.disk.answer()
+        service.wait(lambda: service.saw("case.done"))
+    assert not service.saw("thread.defect")
