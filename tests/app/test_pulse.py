@@ -40,12 +40,13 @@ class Ward:
     ear: socket.socket
     clock: list[float]
     turns: dict[str, Turn] = field(default_factory=dict)
+    threads: list[threading.Thread] = field(default_factory=list)
     events: list[tuple[str, dict[str, object]]] = field(default_factory=list)
 
     def beat(self, *, after_s: float) -> list[str]:
         """Let time pass and the main thread turn once; return what systemd hears."""
         self.clock[0] += after_s
-        self.pulse.beat(self.turns)
+        self.pulse.beat(self.turns, self.threads)
         heard = []
         with suppress(BlockingIOError):
             while True:
@@ -98,33 +99,32 @@ def _wait(is_so: Callable[[], object]) -> None:
 
 
 @contextmanager
-def _thread(target: Callable[[], object]) -> Iterator[Turn]:
+def _thread(target: Callable[[], object]) -> Iterator[threading.Thread]:
     """Run something beside the test; it must have ended when the block ends."""
     thread = threading.Thread(target=target, daemon=True)
     thread.start()
-    assert thread.native_id is not None
-    yield Turn(0.0, thread.native_id)
+    yield thread
     thread.join(10)
     assert not thread.is_alive()
 
 
 @contextmanager
-def waiting_for_a_lock() -> Iterator[Turn]:
+def waiting_for_a_lock() -> Iterator[threading.Thread]:
     """Have a thread that waits for another one."""
     lock = threading.Lock()
     lock.acquire()
-    with _thread(lock.acquire) as turn:
-        _wait(lambda: waits_for_a_thread(turn.native_id))
-        yield turn
+    with _thread(lock.acquire) as thread:
+        _wait(lambda: waits_for_a_thread(thread.native_id or 0))
+        yield thread
         lock.release()
 
 
 @contextmanager
-def waiting_for_the_system() -> Iterator[Turn]:
+def waiting_for_the_system() -> Iterator[threading.Thread]:
     """Have a thread in a call that does not return, as of a share that hangs."""
     reader, writer = os.pipe()
-    with _thread(lambda: os.read(reader, 1)) as turn:
-        yield turn
+    with _thread(lambda: os.read(reader, 1)) as thread:
+        yield thread
         os.write(writer, b"x")
     os.close(reader)
     os.close(writer)
@@ -149,6 +149,12 @@ def test_the_line_says_what_is_under_way(
 ) -> None:
     """Cases by what is done with them, the Engine, and what is paused by its breakers' names."""
     assert line_of(counts, breakers) == line
+
+
+def test_the_line_says_that_older_settings_count() -> None:
+    """A reload that was refused changes nothing: people have to know."""
+    line = line_of({}, (), is_config_wrong=True)
+    assert line == "Nothing to do, Engine ok, the new configuration is refused"
 
 
 def test_the_line_is_told_when_it_changes_at_most_once_a_second(ward: Ward) -> None:
@@ -196,27 +202,37 @@ def test_a_state_file_that_refuses_is_no_reason_to_be_killed(ward: Ward) -> None
     assert ward.is_fed()
 
 
+def _turn(thread: threading.Thread, *, began: float = 0.0) -> Turn:
+    return Turn(began, thread.native_id or 0)
+
+
 def test_threads_that_wait_for_one_another_end_the_feeding(ward: Ward) -> None:
     """A deadlock among workers and looks heals by a new start alone."""
     with waiting_for_a_lock() as one, waiting_for_a_lock() as other:
-        ward.turns = {"inbox:default": one, "4d5e": other}
+        ward.turns = {"inbox:default": _turn(one), "4d5e": _turn(other)}
+        ward.threads = [one, other]
         assert not ward.is_fed()
         assert [name for name, _ in ward.events] == ["daemon.stuck"]
         ward.turns = {}
         assert ward.is_fed()
 
 
-def test_a_folder_that_hangs_is_no_reason_to_be_killed(ward: Ward) -> None:
-    """Neither for the thread that asks it, nor for those that wait for that one."""
+@pytest.mark.parametrize("is_at_work", [True, False])
+def test_a_folder_that_hangs_is_no_reason_to_be_killed(ward: Ward, *, is_at_work: bool) -> None:
+    """Neither for the thread that asks it, whatever for, nor for those that wait for that one."""
     with waiting_for_the_system() as asking, waiting_for_a_lock() as waiting:
-        ward.turns = {"inbox:default": asking, "4d5e": waiting}
+        ward.turns = {"4d5e": _turn(waiting)}
+        if is_at_work:
+            ward.turns["inbox:default"] = _turn(asking)
+        ward.threads = [asking, waiting]
         assert [ward.is_fed() for _ in range(3)] == [True] * 3
     assert ward.events == []
 
 
 def test_who_has_waited_for_a_moment_is_not_stuck(ward: Ward) -> None:
     """A lock that is held for a while is no deadlock."""
-    with waiting_for_a_lock() as turn:
+    with waiting_for_a_lock() as thread:
         ward.clock[0] += PERIOD_S / 4
-        ward.turns = {"4d5e": Turn(ward.clock[0], turn.native_id)}
+        ward.turns = {"4d5e": _turn(thread, began=ward.clock[0])}
+        ward.threads = [thread]
         assert "WATCHDOG=1" in ward.beat(after_s=STUCK_AFTER_S / 2)

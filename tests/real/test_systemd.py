@@ -21,6 +21,7 @@ ENGINE = "http://127.0.0.1:8089"
 UNIT = "vpe-watcher"
 SECRET = "sandbox"
 PLANTED = "planted-4f1c8a-never-to-be-seen"
+CONFIG_FILE = "/etc/vpe-watcher/config.toml"
 STATE = "/var/lib/vpe-watcher"
 INBOX = "/srv/vpe/inbox"
 # Only a proof and a trusted lease take a scan before an hour has passed.
@@ -157,7 +158,7 @@ class Clinic:
 
     def states(self) -> dict[str, str]:
         """Return the state of each case by its name."""
-        said = self.box.run(COMMAND, "cases", "--json", "--config", "/etc/vpe-watcher/config.toml")
+        said = self.box.run(COMMAND, "cases", "--json", "--config", CONFIG_FILE)
         return {row["case_name"]: row["state"] for row in json.loads(said)["cases"]}
 
     def tell_engine(self, what: str, content: Sequence[Any] | Mapping[str, Any]) -> None:
@@ -283,6 +284,29 @@ def test_a_start_that_waits_for_its_state_file_is_not_killed(clinic: Clinic) -> 
     assert clinic.show("NRestarts") == "0"
 
 
+def test_a_reload_takes_a_good_configuration_and_refuses_a_bad_one(clinic: Clinic) -> None:
+    """What is bad changes nothing and is shown; it is the same process all along."""
+    clinic.set_up()
+    pid = clinic.show("MainPID")
+    clinic.configure(settle_s=2)
+    clinic.box.run("systemctl", "reload", UNIT)
+    clinic.box.wait(lambda: clinic.events("config.reloaded"), "it was not read again")
+    clinic.drop("good lower.obj")  # a format that cannot tell: it takes as long as settle_s says
+    clinic.wait_for("good lower")
+    clinic.configure(settle_s=2, extra="[nonsense]\n")
+    clinic.box.run("systemctl", "reload", UNIT)
+    clinic.box.wait(lambda: clinic.events("config.refused"), "it was not refused")
+    clinic.drop("bad lower.obj")
+    clinic.wait_for("bad lower")
+    assert clinic.show("StatusText").endswith("the new configuration is refused")
+    clinic.configure(settle_s=2)
+    status = clinic.box.run(COMMAND, "status", "--json", "--config", CONFIG_FILE)
+    assert "nonsense" in json.loads(status)["daemon"]["config_error"]
+    clinic.box.run("systemctl", "reload", UNIT)
+    clinic.box.wait(lambda: clinic.events("config.unchanged"), "the error stays")
+    assert (clinic.show("MainPID"), clinic.show("ActiveState")) == (pid, "active")
+
+
 def test_a_kill_is_followed_by_a_start_that_goes_on(clinic: Clinic) -> None:
     """The case that was under way is delivered, and was paid once."""
     clinic.set_up("RestartSec=1")
@@ -358,7 +382,7 @@ def test_the_secret_is_nowhere_to_be_seen(clinic: Clinic) -> None:
             "cat", f"/proc/{pid}/environ", f"/proc/{pid}/cmdline", f"/proc/{pid}/status"
         ),
         clinic.box.run("journalctl", "--no-pager", "-o", "export"),
-        clinic.box.run(COMMAND, "status", "--config", "/etc/vpe-watcher/config.toml"),
+        clinic.box.run(COMMAND, "status", "--config", CONFIG_FILE),
     ]
     assert all(seen)
     assert not [text for text in seen if PLANTED in text]

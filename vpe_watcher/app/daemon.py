@@ -314,7 +314,10 @@ class Daemon:
             while not self._signals.is_stopping:
                 if self._tick(once=once):
                     break
-                self._pulse.beat({**self._turns, **self._steps})
+                turns = {**self._turns, **self._steps}
+                threads = [thread for thread, _ in self._threads.values()]
+                is_config_wrong = self._parts.config_error is not None
+                self._pulse.beat(turns, threads, is_config_wrong=is_config_wrong)
         finally:
             self._stop_threads()
             with suppress(EnvironmentFault):

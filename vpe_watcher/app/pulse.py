@@ -6,6 +6,7 @@ that hangs is a breaker, and no reason to be killed.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
@@ -51,27 +52,41 @@ class Pulse:
         self._next_feed_at = 0.0
         self._reason = ""
 
-    def beat(self, turns: Mapping[str, Turn]) -> None:
-        """Tell what is new; `turns` is the work under way in other threads, by their names."""
+    def beat(
+        self,
+        turns: Mapping[str, Turn],
+        threads: Iterable[threading.Thread] = (),
+        *,
+        is_config_wrong: bool = False,
+    ) -> None:
+        """Tell what is new; `turns` is the work under way in other threads, by its names.
+
+        `threads` are all that may hold what those wait for, themselves among them.
+        `is_config_wrong`: the file was read again and refused, so older settings count.
+        """
         now = self._monotonic()
         if self._manager.watchdog_s is not None:
-            self._feed(now, turns, self._manager.watchdog_s)
+            self._feed(now, turns, threads)
         if self._manager.is_listening and now >= self._next_line_at:
             self._next_line_at = now + SHOWN_EVERY_S
-            self._show()
+            self._show(is_config_wrong=is_config_wrong)
 
-    def _feed(self, now: float, turns: Mapping[str, Turn], period_s: float) -> None:
+    def _feed(
+        self, now: float, turns: Mapping[str, Turn], threads: Iterable[threading.Thread]
+    ) -> None:
         if now < self._next_feed_at:
             return
-        self._next_feed_at = now + period_s / FED_IN_A_PERIOD
-        reason = self._standstill_of_all(turns)
+        self._next_feed_at = now + (self._manager.watchdog_s or 0.0) / FED_IN_A_PERIOD
+        reason = self._standstill_of_all(turns, threads)
         if reason and reason != self._reason:
             self._log("daemon.stuck", reason=reason)
         self._reason = reason
         if not reason:
             self._manager.alive()
 
-    def _standstill_of_all(self, turns: Mapping[str, Turn]) -> str:
+    def _standstill_of_all(
+        self, turns: Mapping[str, Turn], threads: Iterable[threading.Thread]
+    ) -> str:
         """Say what makes no progress that a new start may bring; "" while there is some.
 
         A thread that waits in a call of the system, be it for a folder or a host, is let wait, and
@@ -79,27 +94,29 @@ class Pulse:
         """
         if self._store.database.longest_s() >= self._stuck_after_s:
             return f"the state file has not answered for {self._stuck_after_s:g} s"
-        still = [
-            turn
-            for name, turn in turns.items()
-            if self._standstill.seconds(name, turn) >= self._stuck_after_s
-        ]
-        if still and all(waits_for_a_thread(turn.native_id) for turn in still):
+        waits = [self._standstill.seconds(name, turn) for name, turn in turns.items()]
+        if max(waits, default=0.0) < self._stuck_after_s:
+            return ""
+        alive = [thread.native_id for thread in threads if thread.is_alive()]
+        if all(waits_for_a_thread(one) for one in alive if one is not None):
             return f"threads have waited for one another for {self._stuck_after_s:g} s"
         return ""
 
-    def _show(self) -> None:
+    def _show(self, *, is_config_wrong: bool) -> None:
         # A state file that is out of order has its breaker; what was counted last stands meanwhile.
         if not self._breakers.is_open("state"):
             with suppress(EnvironmentFault):
                 self._counts = self._store.counts_of_open()
-        line = line_of(self._counts, (breaker.name for breaker in self._breakers.all()))
+        names = (breaker.name for breaker in self._breakers.all())
+        line = line_of(self._counts, names, is_config_wrong=is_config_wrong)
         if line != self._line:
             self._line = line
             self._manager.status(line)
 
 
-def line_of(counts: Mapping[State, int], breakers: Iterable[str]) -> str:
+def line_of(
+    counts: Mapping[State, int], breakers: Iterable[str], *, is_config_wrong: bool = False
+) -> str:
     """Say in one line what is under way, held and paused, without a name of a case."""
     is_open = frozenset(breakers)
     words = [f"{count} {WORDS.get(state, state)}" for state, count in counts.items() if count]
@@ -108,5 +125,7 @@ def line_of(counts: Mapping[State, int], breakers: Iterable[str]) -> str:
         words.append("Engine ok")
     if is_open:
         words.append(f"paused: {' '.join(sorted(is_open))}")
+    if is_config_wrong:
+        words.append("the new configuration is refused")
     line = ", ".join(words)
     return line[0].upper() + line[1:]
