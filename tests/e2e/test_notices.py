@@ -12,6 +12,7 @@ from tests.e2e.machine import Machine, stop
 from tests.flow.house import nifti
 from tests.receiver import Receiver
 
+pytestmark = pytest.mark.real
 SECRET = "a webhook's s3cret"
 BAD = b"no scan at all, whatever its name says" * 20
 
@@ -71,7 +72,6 @@ def test_a_receiver_that_hangs_holds_up_neither_scans_nor_the_end(
     assert SECRET not in told.log
 
 
-@pytest.mark.real
 def test_what_was_put_down_before_a_kill_is_told_after_it(
     told: Machine, receiver: Receiver
 ) -> None:
@@ -91,7 +91,6 @@ def test_what_was_put_down_before_a_kill_is_told_after_it(
     assert [one["details"]["case_id"] for one in hooks] == failed
 
 
-@pytest.mark.real
 def test_once_tells_before_it_ends(told: Machine, receiver: Receiver) -> None:
     """A daemon from cron has no other time for it; who does not answer is told later."""
     told.drop("scan.nii", BAD)

@@ -7,6 +7,7 @@ it; `old/version_<n>.json` is what that version read from it.
 from __future__ import annotations
 
 import json
+import os
 import re
 import sqlite3
 import subprocess
@@ -48,28 +49,23 @@ ADDED: dict[int, dict[str, Any]] = {
     4: {},
 }
 
-# Opens a state file, and dies like a machine whose power goes off before its n-th statement.
-DIE_BEFORE = """
-import os, sys
-from pathlib import Path
-from vpe_watcher.adapters.store import Database
 
 class Mortal(Database):
-    def _connect(self):
-        left = int(sys.argv[2])
+    """A state file whose opener dies like a machine whose power goes off before a statement."""
 
-        def count(statement):
-            nonlocal left
-            left -= 1
-            if left == 0:
-                os._exit(9)
+    def __init__(self, path: Path, *, statement: int) -> None:
+        self._left = statement
+        super().__init__(path)
 
+    def _connect(self) -> sqlite3.Connection:
         connection = super()._connect()
-        connection.set_trace_callback(count)
+        connection.set_trace_callback(self._count)
         return connection
 
-Mortal(Path(sys.argv[1])).close()
-"""
+    def _count(self, _: str) -> None:
+        self._left -= 1
+        if self._left == 0:
+            os._exit(9)
 
 
 @pytest.fixture(params=VERSIONS)
@@ -285,10 +281,16 @@ def test_old_cases_go_on(house: House, version: int) -> None:
 
 def die_before(path: Path, statement: int) -> bool:
     """Open a state file in a process that dies before a statement; False if it had done all."""
-    command = [sys.executable, "-c", DIE_BEFORE, str(path), str(statement)]
-    process = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
-    assert process.returncode in {0, 9}, process.stderr
-    return process.returncode == 9
+    process = os.fork()
+    if process == 0:
+        try:
+            Mortal(path, statement=statement).close()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(process, 0)
+    assert os.waitstatus_to_exitcode(status) in {0, 9}
+    return os.waitstatus_to_exitcode(status) == 9
 
 
 @pytest.mark.parametrize("version", VERSIONS[:1])  # passes through all others
