@@ -16,6 +16,7 @@ import pytest
 
 from tests.e2e.machine import Engine, Machine
 from tests.flow.house import nifti
+from tests.receiver import Receiver
 
 Build = Callable[..., Machine]
 ANSWERS = ("config.reloaded", "config.unchanged", "config.refused")
@@ -135,6 +136,29 @@ def test_what_needs_a_restart_is_named_once(machine: Machine) -> None:
     (told,) = [event for event in machine.events() if event["event"] == "config.deferred"]
     assert told["keys"] == ["state_file"]
     assert not (machine.root / "state" / "other.sqlite3").exists()
+
+
+@pytest.mark.real
+def test_who_is_told_may_change(machine: Machine) -> None:
+    """A receiver that comes with a reload is told from then on, and one that goes no more."""
+    receiver = Receiver()
+    try:
+        with machine.daemon() as process:
+            operator = Operator(machine, process)
+            webhook = f'\n[notify.webhook]\nurl = "{receiver.url}"\nsecret = "s"\n'
+            assert operator.reload(operator.first + webhook)["keys"] == [
+                "notify.webhook.url",
+                "notify.webhook.secret",
+            ]
+            machine.drop("bad.nii", b"\x01" * 600)
+            machine.wait(lambda: len(receiver.events()) == 1)
+            assert operator.reload(operator.first)["event"] == "config.reloaded"
+            machine.drop("worse.nii", b"\x02" * 600)
+            machine.wait(lambda: machine.states().get("worse") == "failed")
+            time.sleep(2.0)
+            assert len(receiver.events()) == 1
+    finally:
+        receiver.down()
 
 
 @pytest.mark.real

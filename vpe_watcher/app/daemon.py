@@ -261,9 +261,7 @@ class Daemon:
             monotonic=clock.monotonic,
             after_s=periods.silent_after_s,
         )
-        self._notifying = Notifying(
-            settings, parts, clock=clock, stopping=stopping, chance=SystemRandom().random, log=log
-        )
+        self._notifying = self._notifying_of(settings)
         self._listening = Listening(
             self._receiving_of(settings), log=log, monotonic=clock.monotonic
         )
@@ -409,11 +407,26 @@ class Daemon:
         self._watching.use(wishes_of(settings), ignores_of(settings))
         if not self._listening.goes_by(settings):
             self._listening.use(self._receiving_of(settings))
+        if any(key.startswith("notify.") for key in orders.changed):
+            self._notifying.stop()
+            self._notifying = self._notifying_of(settings)
+            for name, work in self._notifying.threads():
+                self._start(self._numbered(name), work)
         for name, inbox in orders.inboxes.items():
             self._start(self._numbered(f"inbox-{name}"), partial(self._look_after, inbox))
         self._hire()
         for _ in range(self._workers - self._workers_wanted()):
             self._jobs.put(None)
+
+    def _notifying_of(self, settings: Settings) -> Notifying:
+        return Notifying(
+            settings,
+            self._parts,
+            clock=self._clock,
+            stopping=self._stopping,
+            chance=SystemRandom().random,
+            log=self._log,
+        )
 
     def _receiving_of(self, settings: Settings) -> Receiving:
         daemon_id = self._parts.places.daemon_id

@@ -89,6 +89,7 @@ class Notifying:
     ) -> None:
         times = times_of(settings)
         self._stopping = stopping
+        self._is_over = False  # another has taken its place
         self._log = log
         self.senders = tuple(
             Sender(target, parts.store, quiet=times.quiet, clock=clock, chance=chance, log=log)
@@ -119,11 +120,12 @@ class Notifying:
 
     def stop(self) -> None:
         """Let no sender touch the state file any more; returns at once."""
+        self._is_over = True
         for sender in self.senders:
             sender.end()
 
     def _keep(self) -> None:
-        while not self._stopping.event.wait(PERIOD_S):
+        while not self._stopping.event.wait(PERIOD_S) and not self._is_over:
             try:
                 self.clerk.turn()
             except EnvironmentFault:
@@ -133,7 +135,7 @@ class Notifying:
                 self._stopping.event.wait(DEFECT_S)
 
     def _send(self, sender: Sender) -> None:
-        while not self._stopping.event.is_set():
+        while not self._stopping.event.is_set() and not self._is_over:
             try:
                 has_more = sender.turn()
             except EnvironmentFault:

@@ -24,6 +24,7 @@ from vpe_watcher.app.assembly import (
     set_rates,
     setup_of,
 )
+from vpe_watcher.app.notifying import policy_of, targets_of
 from vpe_watcher.core.errors import ConfigError
 from vpe_watcher.core.model import State
 from vpe_watcher.flow.inbox import Inbox
@@ -32,6 +33,7 @@ from vpe_watcher.flow.ports import Engine, Ports
 from vpe_watcher.flow.roots import check_identity
 
 if TYPE_CHECKING:
+    from vpe_watcher.adapters.notify import Target
     from vpe_watcher.adapters.settings import Settings
     from vpe_watcher.adapters.store import Store
 
@@ -52,6 +54,7 @@ class Orders:
     ports: Ports
     setups: Mapping[str, Setup]
     inboxes: Mapping[str, Inbox]
+    targets: tuple[Target, ...]
     unchecked: frozenset[Path]
     changed: tuple[str, ...]
     deferred: tuple[str, ...]
@@ -61,7 +64,8 @@ def prepare(parts: Parts, settings: Settings, *, engine_of: Callable[[Settings],
     """Make of settings what the parts will need; may wait for folders, ten seconds at most.
 
     Raises:
-        ConfigError: a folder that is new here knows more than the state file.
+        ConfigError: a folder that is new here knows more than the state file, or an address of
+            those who are told of things cannot be used.
         EnvironmentFault: the state file cannot be asked now.
     """
     old = parts.settings
@@ -79,6 +83,7 @@ def prepare(parts: Parts, settings: Settings, *, engine_of: Callable[[Settings],
         ports=ports,
         setups={name: setups[name] for name in setups if name in stays},
         inboxes={name: parts.inbox_of(setups[name]) for name in setups if name not in stays},
+        targets=parts.targets if old.notify == settings.notify else targets_of(settings),
         unchecked=unchecked,
         changed=changed_keys(old, settings),
         deferred=deferred,
@@ -116,7 +121,8 @@ def _replace(parts: Parts, orders: Orders) -> None:
     set_rates(settings, parts.paces)
     parts.runner.use(orders.ports, patience)
     parts.words.use(orders.ports)
-    parts.settings, parts.ports = settings, orders.ports
+    parts.settings, parts.ports, parts.targets = settings, orders.ports, orders.targets
+    parts.store.notice_policy = policy_of(settings, orders.targets)
     parts.inboxes = {name: inboxes[name] for name in settings.recipes}
     for name, inbox in kept.items():
         inbox.use(orders.setups[name])

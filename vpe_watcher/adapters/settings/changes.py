@@ -10,9 +10,8 @@ from pydantic import BaseModel
 
 from vpe_watcher.adapters.settings.recipes import Settings
 
-# What a running daemon does not exchange: the file of its lock and rows, and whom it has begun to
-# tell of what (a receiver that is asked anew would hear it twice).
-AT_START = ("state_file", "notify")
+# What a running daemon cannot exchange: its lock, its rows and all that it knows lie there.
+AT_START = ("state_file",)
 _NO_KEYS = frozenset({"config_file", "secrets_in_file"})
 
 
