@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -30,7 +31,13 @@ def in_berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def _backlog(house: House, count: int, *, recipe: str, first: int = 0) -> None:
     for number in range(first, first + count):
-        house.drop(f"{recipe}{number}.nii", nifti(seed=number), recipe=recipe)
+        house.drop(f"{recipe}{number}.nii", _scan(number), recipe=recipe)
+
+
+def _scan(number: int) -> bytes:
+    """Return a volume that no other number has: duplicates would not be sent."""
+    voxels = nifti()
+    return voxels[:-4] + struct.pack("<i", number)
 
 
 def _recipes(house: House) -> dict[str, str]:
@@ -88,7 +95,7 @@ def test_behind_a_backlog_the_urgent_case_is_submitted_next(
     _backlog(house, count, recipe="bulk")
     house.live(30)
     assert house.queries.counts()["submitting"] > count * 0.7
-    house.drop("urgent.nii", nifti(seed=count), recipe="now")
+    house.drop("urgent.nii", _scan(count), recipe="now")
     before, order = _until_urgent(house, count)
     assert order[:before] == ["bulk"] * before
     assert order[before] == "now"
