@@ -131,7 +131,7 @@ class House:
             store=store,
             engine=self.engine,
             disk=self.disk,
-            clock=Clock(self.time.now, self.time.monotonic),
+            clock=Clock(self.time.now, self.time.monotonic, self.time.advance),
             stopping=self.stopping,
             log=self.log,
             random=self.random,

@@ -177,3 +177,25 @@ def test_what_is_paid_is_fetched_outside_the_hours(build: Callable[..., House]) 
     assert house.started() == 1
     house.live(3600, step_s=60)
     assert house.states() == {"scan": State.DONE}
+
+
+def test_a_reload_changes_order_caps_and_rates(build: Callable[..., House]) -> None:
+    """At once, for cases that wait already and for uploads that run."""
+    house = build(
+        recipes={"night": {"priority": "off-peak", "off_peak": "01:00-06:00"}},
+        limits={**LIMITS, "jobs_in_flight": 1},
+        options=Options(processing_s=1000.0),
+    )
+    _backlog(house, 3, recipe="night")
+    house.live(20)
+    assert house.queries.counts()["submitting"] == 3
+    house.reload(recipes={"night": {"priority": "urgent", "off_peak": ""}})
+    house.live(20)
+    assert house.sandbox.ledger.count("submit") == 1
+    pace = house.parts.paces.of("night")
+    house.reload(limits={"jobs_in_flight": 3, "upload_rate": "1 MiB"})
+    house.live(20)
+    assert house.sandbox.ledger.count("submit") == 3
+    assert pace.piece_bytes == 1024**2 // 10
+    house.reload(recipes={"night": {"upload_rate": "10 KiB"}})
+    assert pace.piece_bytes == 1024

@@ -58,10 +58,11 @@ KEEP_INODES = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "tmpfs", "overl
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Time as the daemon sees it: seconds since 1970, and seconds that never jump."""
+    """Time as the daemon sees it: seconds since 1970, seconds that never jump, and a pause."""
 
     now: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], object] = time.sleep
 
 
 @dataclass(slots=True)
@@ -410,7 +411,7 @@ def assemble(
         log=log,
     )
 
-    paces = Paces(monotonic=clock.monotonic)
+    paces = Paces(monotonic=clock.monotonic, sleep=clock.sleep)
     set_rates(settings, paces)
 
     def ports_of(settings: Settings, engine: Engine) -> Ports:
