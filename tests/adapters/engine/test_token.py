@@ -18,6 +18,7 @@ from werkzeug import Request, Response
 from tests.adapters.engine.conftest import NOW_S, Clock, MakeClient
 from tests.adapters.engine.servers import RawServer, unused_port
 from vpe_watcher.adapters.engine import ClientCredentials, EngineClient, ReadyToken
+from vpe_watcher.adapters.settings import AuthSettings
 from vpe_watcher.core.errors import EnvironmentFault
 
 POLL = "/24.06/pollJobResults"
@@ -293,6 +294,23 @@ def test_who_waits_for_a_token_shares_the_failure(httpserver: HTTPServer, make: 
         faults = [future.exception() for future in [first, *others]]
     assert {getattr(fault, "code", None) for fault in faults} == {"token_refused"}
     assert len(httpserver.log) == 1
+
+
+@pytest.mark.parametrize("mode", [0o644, None])
+def test_a_secret_file_that_was_spoilt_since_the_start(
+    make: Make, tmp_path: Path, mode: int | None
+) -> None:
+    """What the settings say of an opened or removed file is the token's trouble, not a defect."""
+    file = tmp_path / "secret"
+    if mode:
+        file.write_text("s3cret")
+        file.chmod(mode)
+    auth = AuthSettings.model_construct(client_secret_file=file)
+    with pytest.raises(EnvironmentFault) as caught:
+        make(client_secret=auth.read_client_secret).poll("j1")
+    assert (caught.value.breaker, caught.value.code) == ("token", "secret_unreadable")
+    assert str(file) not in caught.value.message
+    assert caught.value.hint
 
 
 def test_a_secret_that_cannot_be_read(make: Make, tmp_path: Path) -> None:

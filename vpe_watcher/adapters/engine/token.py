@@ -23,7 +23,7 @@ from vpe_watcher.adapters.engine.answers import message_of, retry_after_s
 from vpe_watcher.adapters.engine.faults import TOKEN, host_of
 from vpe_watcher.adapters.engine.transport import Anonymous, Answer, Call, Transport
 from vpe_watcher.adapters.engine.values import ClientCredentials, ReadyToken
-from vpe_watcher.core.errors import EnvironmentFault
+from vpe_watcher.core.errors import ConfigError, EnvironmentFault
 
 ASSUMED_LIFE_S = 24 * 3600.0
 AHEAD_S = 300.0
@@ -224,6 +224,11 @@ def read_secret(read: Callable[[], str], *, what: str) -> str:
             code="secret_unreadable",
             hint="Check that the file is there and that the service may read it.",
         ) from error
+    except ConfigError as error:  # it has gone, or was opened to others, since the start
+        fault = token_fault(
+            f"The {what} cannot be used.", code="secret_unreadable", hint=error.hint
+        )
+        raise fault from error
     if not secret.strip():
         raise token_fault(f"The {what} is empty.", code="secret_unreadable", hint="Fill it in.")
     return secret
