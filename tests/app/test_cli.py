@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -233,3 +234,20 @@ def test_a_name_that_is_no_text_is_refused(desk: Desk, tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert rb"b\udcfcrger.dcm is no valid text" in done.stderr
+
+
+def test_help_reads_well_in_80_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is cut off or runs over, no path is broken, no Python type is shown."""
+    monkeypatch.setenv("COLUMNS", "80")
+    assert cli.run(["--help"]) == 0
+    listed = capsys.readouterr().out
+    assert "..." not in listed.partition("Commands:")[2]
+    names = re.findall(r"^  ([a-z-]+)  ", listed, re.MULTILINE)
+    assert set(COMMANDS) <= set(names)
+    for name in names:
+        cli.run([name, "--help"])
+        text = capsys.readouterr().out
+        assert not re.search(r"[{}]|\[\[|<\w+[>\[]|\w-\n", text), text
+        assert all(len(line) < 80 for line in text.splitlines()), text

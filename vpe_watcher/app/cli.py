@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vpe_watcher import __version__
+from vpe_watcher.app.usage import Commands, Group
 
 if TYPE_CHECKING:
     from vpe_watcher.app.result import Result
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 PROGRAM = "vpe-watcher"
 INTERRUPTED = 130
 
-app = typer.Typer(
+app = Commands(
     name=PROGRAM,
+    cls=Group,
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -55,12 +57,8 @@ FileSystem = Annotated[
     Path, typer.Option("--root", metavar="DIR", help="The file system of an image, not this one.")
 ]
 Unused = Annotated[Path | None, typer.Option("--config", hidden=True)]
-Cases = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="CASE...", help="A case id, the begin of one, a case's or result folder's name."
-    ),
-]
+CASE = "A case id, the beginning of one, or the name of a case or of its result folder."
+Cases = Annotated[list[str], typer.Argument(metavar="CASE", help=CASE)]
 
 
 def main() -> None:
@@ -128,12 +126,12 @@ def _options(
 
 
 @app.command(
-    epilog="Example:\n\n\b\n  vpe-watcher init /srv/vpe\n  vpe-watcher init  (here)",
+    epilog="Example:\n\n\b\n  vpe-watcher init /srv/vpe\n  vpe-watcher init",
 )
 def init(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where.", show_default=False)] = (
-        Path()
-    ),
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Where (else here).", show_default=False)
+    ] = (Path()),
     config: Annotated[
         Path | None,
         typer.Option("--config", metavar="FILE", help="Write this file, not DIR/vpe-watcher.toml."),
@@ -195,10 +193,10 @@ def status(
     "  vpe-watcher cases --since 2026-11-20 --json",
 )
 def cases(
-    state: Annotated[str | None, typer.Option(metavar="S", help="Only this state.")] = None,
-    recipe: Annotated[str | None, typer.Option(metavar="R", help="Only this recipe.")] = None,
+    state: Annotated[str | None, typer.Option(metavar="STATE", help="Only this state.")] = None,
+    recipe: Annotated[str | None, typer.Option(metavar="RECIPE", help="Only this recipe.")] = None,
     since: Annotated[
-        str | None, typer.Option(metavar="D", help="A date, a time, or an age such as 2d or 3h.")
+        str | None, typer.Option(metavar="WHEN", help="A date, a time, or an age such as 2d or 3h.")
     ] = None,
     json: Json = False,
     config: Config = None,
@@ -215,9 +213,7 @@ def cases(
 def show(
     case: Annotated[
         str,
-        typer.Argument(
-            metavar="CASE", help="A case id, the begin of one, a case's or result folder's name."
-        ),
+        typer.Argument(metavar="CASE", help=CASE),
     ],
     json: Json = False,
     config: Config = None,
@@ -249,8 +245,15 @@ def explain(
     "  vpe-watcher submit --recipe teeth --wait patient-folder/",
 )
 def submit(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files or folders.")],
-    recipe: Annotated[str, typer.Option(metavar="R", help="Into this recipe's inbox.")] = "default",
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Files or folders.")],
+    recipe: Annotated[
+        str,
+        typer.Option(
+            metavar="RECIPE",
+            help="Into the inbox of this recipe (else the inbox itself).",
+            show_default=False,
+        ),
+    ] = "default",
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait for the result and print its folder.")
     ] = False,
@@ -269,10 +272,7 @@ def submit(
 def retry(
     case: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[CASE...]",
-            help="A case id, the begin of one, a case's or result folder's name.",
-        ),
+        typer.Argument(metavar="CASE", help=CASE),
     ] = None,
     failed: Annotated[bool, typer.Option("--failed", help="All failed cases.")] = False,
     held: Annotated[bool, typer.Option("--held", help="All held cases.")] = False,
@@ -357,7 +357,7 @@ def recover(
 
 @app.command(
     epilog="Example:\n\n\b\n  vpe-watcher receive\n"
-    "  vpe-watcher receive --listen :11112     (all addresses; see dicom.addresses)",
+    "  vpe-watcher receive --listen :11112     (all addresses)",
 )
 def receive(
     listen: Annotated[
@@ -433,12 +433,12 @@ def notify(
 def demo(
     folder: Annotated[
         Path | None,
-        typer.Argument(metavar="[DIR]", help="An empty or new folder (else a temporary one)."),
+        typer.Argument(metavar="DIR", help="An empty or new folder (else a temporary one)."),
     ] = None,
     scan: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A scan of yours, not the phantom.")
     ] = None,
-    config: Annotated[Path | None, typer.Option("--config", hidden=True)] = None,
+    config: Unused = None,
 ) -> None:
     """Show it all: a simulated Engine, the daemon, a scan, its mesh."""
     from vpe_watcher.app import render
@@ -454,18 +454,19 @@ def demo(
     "  vpe-watcher sandbox --processing-s 30 --fault-script faults.json",
 )
 def sandbox(
-    port: Annotated[int, typer.Option(metavar="P", help="0: a free one.", min=0, max=65535)] = 0,
+    port: Annotated[int, typer.Option(metavar="PORT", help="0: a free one.", min=0, max=65535)] = 0,
     fault_script: Annotated[
         Path | None,
         typer.Option("--fault-script", metavar="FILE", help="Which calls go wrong, as JSON."),
     ] = None,
     processing_s: Annotated[
-        float, typer.Option("--processing-s", metavar="S", help="How long each job takes.", min=0)
+        float,
+        typer.Option("--processing-s", metavar="SECONDS", help="How long each job takes.", min=0),
     ] = 0.0,
     simple: Annotated[
         bool, typer.Option("--simple", help="The same tetrahedron for all; needs no libraries.")
     ] = False,
-    config: Annotated[Path | None, typer.Option("--config", hidden=True)] = None,
+    config: Unused = None,
 ) -> None:
     """Be the simulated Engine alone, on this machine; its URL is the first line."""
     from vpe_watcher.app import render

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 EXIT_DIFFERS = 1
-HELP_WIDTH = 88
+HELP_WIDTH = 78  # what the help itself leaves of 80 columns
 
 _PART = re.compile(
     r"(?P<begin><!-- printed: (?P<name>[a-z-]+) -->\n).*?(?P<end><!-- end: (?P=name) -->)",
