@@ -14,7 +14,8 @@ TIMED := tests/real/test_latency.py
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-PRINTED := docs/design.md docs/reference/configuration.md docs/reference/commands.md docs/how-to/error-codes.md
+PRINTED := docs/design.md docs/reference/configuration.md docs/reference/commands.md \
+	docs/reference/vpe-watcher.1 docs/how-to/error-codes.md
 LOCK := uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-header
 LOCK_PROJECT := $(LOCK) pyproject.toml

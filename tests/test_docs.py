@@ -11,15 +11,18 @@ import typer
 
 from vpe_watcher.adapters.settings.model import Document
 from vpe_watcher.adapters.telemetry import level_of
-from vpe_watcher.app.cli import app
+from vpe_watcher.app.catalogue import commands
+from vpe_watcher.app.cli import INTERRUPTED, app
 from vpe_watcher.app.diagram import main
+from vpe_watcher.app.manual import roff
 from vpe_watcher.core.model import AT_REST
 from vpe_watcher.core.wire import parse_job_json
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "vpe_watcher"
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
-WITH_PARTS = [path for path in DOCUMENTS if "<!-- printed: " in path.read_text()]
+MANUAL = ROOT / "docs" / "reference" / "vpe-watcher.1"
+WITH_PARTS = [path for path in [*DOCUMENTS, MANUAL] if "<!-- printed: " in path.read_text()]
 SUBJECTS = (
     "association|breaker|candidate|case|config|daemon|instance|prune|receive|scan|state|step"
     "|thread|watch|word|notice"
@@ -34,7 +37,8 @@ COMMAND = re.compile(r"vpe-watcher ([a-z]+)(?![\w-])")
 
 def test_the_make_target_prints_every_document_with_parts() -> None:
     """No document with a printed part is forgotten by `make docs`."""
-    printed = re.search(r"^PRINTED := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    text = (ROOT / "Makefile").read_text().replace("\\\n", " ")
+    printed = re.search(r"^PRINTED := (.*)$", text, re.MULTILINE)
     assert printed
     assert {ROOT / name for name in printed[1].split()} == set(WITH_PARTS)
 
@@ -70,6 +74,24 @@ def test_a_document_without_parts_is_a_mistake(tmp_path: Path) -> None:
     document.write_text("<!-- printed: machine -->\n<!-- end: machin -->\n")
     with pytest.raises(SystemExit):
         main(["--check", str(document)])
+
+
+def test_the_manual_page_tells_the_same_exit_codes() -> None:
+    """Page and reference agree; the page adds what every program answers to Ctrl-C."""
+    documented = (ROOT / "docs" / "reference" / "commands.md").read_text()
+    table = re.findall(r"^\| (\d+) \|", documented, re.MULTILINE)
+    _, _, below = MANUAL.read_text().partition(".SH EXIT STATUS\n")
+    told = re.findall(r"^\.B (\d+)$", below.partition(".SH")[0], re.MULTILINE)
+    assert told == [*table, str(INTERRUPTED)]
+
+
+def test_every_word_of_the_commands_is_roff_that_obeys_nothing() -> None:
+    """A word of an option that begins with a point, or a backslash, is shown as it is."""
+    assert roff(".config \\n of 'a-b'") == r"\&.config \en of \(aqa\-b\(aq"
+    page = MANUAL.read_text()
+    for command in (entry for entry in commands().values() if entry.name):
+        assert f".SS {command.name}\n" in page
+        assert all(roff(option.names[-1]) in page for option in command.options)
 
 
 def test_every_log_event_is_documented_with_its_level() -> None:

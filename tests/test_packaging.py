@@ -180,6 +180,14 @@ def test_the_unit_keeps_leases_possible(unit: Path) -> None:
     assert not [line for line in lines if line.startswith(("PrivateUsers", "RequiresMountsFor"))]
 
 
+def test_the_manual_page_is_shipped(metadata: dict[str, Any]) -> None:
+    """It lies where `man` looks for it beside the command."""
+    wheel = metadata["tool"]["hatch"]["build"]["targets"]["wheel"]
+    page = "docs/reference/vpe-watcher.1"
+    assert wheel["shared-data"] == {page: "share/man/man1/vpe-watcher.1"}
+    assert (ROOT / page).is_file()
+
+
 def test_the_files_for_systemd_are_shipped(metadata: dict[str, Any]) -> None:
     """What people read at the top of the repository is what the installed program puts in place."""
     wheel = metadata["tool"]["hatch"]["build"]["targets"]["wheel"]

@@ -17,7 +17,7 @@ from tests.real.packages import cache_folder, download_missing, unpack
 
 PACKAGES = (
     *("dcmtk", "orthanc", "samba", "smbclient", "fuse3", "libgdcm-tools", "iproute2"),
-    *("fiu-utils", "systemd-container"),
+    *("fiu-utils", "systemd-container", "zsh", "fish", "mandoc", "groff"),
 )
 # Packages of before the merger of / and /usr; the rest (etc, var) is not needed.
 OUTSIDE_USR = ("bin", "sbin", "lib")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "vpe-watcher"
 INTERRUPTED = 130
+ASKED = "__complete"
 
 app = Commands(
     name=PROGRAM,
@@ -71,12 +72,25 @@ def run(arguments: list[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         # A file name that is no text must not end a command, and must leave it as it is.
         getattr(stream, "reconfigure", lambda **_: None)(errors="surrogateescape")
+    if arguments[:1] == [ASKED]:
+        return _complete(arguments[1:3])
     try:
         return int(app(arguments, prog_name=PROGRAM, standalone_mode=False) or 0)
     except typer.TyperException as error:
         return _misused(error, as_json="--json" in arguments)
     except (typer.Abort, KeyboardInterrupt):
         return INTERRUPTED
+
+
+def _complete(words: list[str]) -> int:
+    """Answer a script of `completion` what may come next.
+
+    Not a command: for one Typer loads a library, and a person waits at the key.
+    """
+    from vpe_watcher.app.completion import answer
+
+    typer.echo(answer(*words or ("",)))
+    return 0
 
 
 def _misused(error: typer.TyperException, *, as_json: bool) -> int:
@@ -479,3 +493,24 @@ def sandbox(
             port=port, fault_script=fault_script, processing_s=processing_s, simple=simple
         )
     )
+
+
+@app.command(
+    epilog='Example:\n\n\b\n  eval "$(vpe-watcher completion bash)"     (in ~/.bashrc)\n'
+    "  vpe-watcher completion zsh > ~/.zfunc/_vpe-watcher     (a folder of $fpath)\n"
+    "  vpe-watcher completion fish > ~/.config/fish/completions/vpe-watcher.fish",
+)
+def completion(
+    shell: Annotated[
+        Literal["bash", "zsh", "fish"],
+        typer.Argument(metavar="SHELL", help="bash, zsh or fish.", show_choices=False),
+    ],
+    config: Unused = None,
+) -> None:
+    """Print the script for completion in bash, zsh or fish."""
+    from vpe_watcher.app import render
+    from vpe_watcher.app.completion import script
+
+    if config is not None:
+        render.say("The script is the same for all; --config is not used.")
+    typer.echo(script(shell), nl=False)

@@ -1,7 +1,8 @@
 """What of the documentation is printed from the code: table, configuration, commands, error codes.
 
-A document names a part by a pair of HTML comments; what stands between the two is written here and
-no other line is touched. `python -m vpe_watcher.app.diagram FILE…` writes, `--check` only compares.
+A document names a part by a pair of HTML comments (in the manual page within comments of its own);
+what stands between the two is written here and no other line is touched.
+`python -m vpe_watcher.app.diagram FILE…` writes, `--check` only compares.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ EXIT_DIFFERS = 1
 HELP_WIDTH = 78  # what the help itself leaves of 80 columns
 
 _PART = re.compile(
-    r"(?P<begin><!-- printed: (?P<name>[a-z-]+) -->\n).*?(?P<end><!-- end: (?P=name) -->)",
+    r'(?P<begin>(?P<hide>(?:\.\\" )?)<!-- printed: (?P<name>[a-z-]+) -->\n).*?'
+    r"(?P<end>(?P=hide)<!-- end: (?P=name) -->)",
     re.DOTALL,
 )
 _KEY = re.compile(r"(?:# )?(?P<key>[A-Za-z_]+) = (?P<value>[^#]+?)(?: *# (?P<words>.+))?")
@@ -56,11 +58,21 @@ def printed(document: str) -> str:
         "configuration": configuration,
         "commands": commands,
         "hints": hints,
+        "manual": manual,
     }
-    return _PART.sub(
-        lambda match: f"{match['begin']}\n{parts[match['name']]().strip()}\n\n{match['end']}",
-        document,
-    )
+
+    def anew(match: re.Match[str]) -> str:
+        edge = "" if match["hide"] else "\n"  # in a manual page an empty line would show
+        return f"{match['begin']}{edge}{parts[match['name']]().strip()}\n{edge}{match['end']}"
+
+    return _PART.sub(anew, document)
+
+
+def manual() -> str:
+    """Return options and commands in the language of manual pages."""
+    from vpe_watcher.app.manual import manual
+
+    return manual()
 
 
 def machine() -> str:
