@@ -107,6 +107,25 @@ def test_status_after_the_daemon_has_gone(desk: Desk) -> None:
     assert (body["candidates"], body["breakers"]) == ([CANDIDATE], [])
 
 
+@pytest.mark.parametrize("mistake", ["settle = 5\n", "no TOML at all\n"])
+def test_status_with_a_mistake_in_the_configuration(running: Desk, mistake: str) -> None:
+    """A daemon that runs is shown with what it says of the file; the mistake is told beside it."""
+    config = running.home / "vpe-watcher.toml"
+    config.write_text(config.read_text() + mistake)
+    running.store.put_snapshot(_snapshot(config_error="not taken"))
+    ran = running.run("status", "--json")
+    assert ran.code == 0
+    assert json.loads(ran.out)["daemon"]["config_error"] == "not taken"
+    assert "configuration could not be read now" in ran.err
+
+
+def test_without_a_daemon_a_mistake_is_the_answer(desk: Desk) -> None:
+    """There is nothing else to tell."""
+    config = desk.home / "vpe-watcher.toml"
+    config.write_text(config.read_text() + "settle = 5\n")
+    assert desk.run("status", "--json").code == 78
+
+
 def test_people_see_what_matters_at_a_glance(running: Desk) -> None:
     """Pause, hint, counts, held cases and the reason for waiting, in 80 columns."""
     running.finish(running.add("good"))

@@ -22,7 +22,6 @@ from vpe_watcher.core.errors import UsageError, WatcherError
 from vpe_watcher.core.printable import printable
 
 if TYPE_CHECKING:
-    from vpe_watcher.adapters.settings import Settings
     from vpe_watcher.app.commands.status import Glance
 
 EVERY_S = 1.0
@@ -71,13 +70,13 @@ def watch(config: Path | None, *, as_json: bool) -> Result:
     """Show `status` live on the terminal until Ctrl-C. Prints by itself."""
     if as_json:
         raise UsageError("--watch is for people and --json for programs: choose one.", code="usage")
-    settings = opened.settings_of(config)
+    settings = opened.state_of(config)
     with suppress(KeyboardInterrupt):
         _live(settings)
     return Result()
 
 
-def _live(settings: Settings) -> None:
+def _live(settings: opened.HasState) -> None:
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
@@ -95,7 +94,7 @@ def _live(settings: Settings) -> None:
             never.wait(EVERY_S)
 
 
-def _sections(settings: Settings, speeds: Speeds, columns: int) -> list[Section]:
+def _sections(settings: opened.HasState, speeds: Speeds, columns: int) -> list[Section]:
     """Look now; a state file that cannot be read at the moment is no reason to end."""
     try:
         glance = plain.look(settings)

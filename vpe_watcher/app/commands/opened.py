@@ -8,17 +8,34 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from vpe_watcher.core.errors import Refusal
+from vpe_watcher.core.errors import ConfigError, Refusal
 
 if TYPE_CHECKING:
     from vpe_watcher.adapters.settings import Settings
     from vpe_watcher.adapters.store import Queries
     from vpe_watcher.core.model import Case
     from vpe_watcher.flow.places import Places
+
+
+class HasState(Protocol):
+    """What knows its state file."""
+
+    @property
+    def state_file(self) -> Path:
+        """Return its path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remains:
+    """A configuration with a mistake, by whose earlier text a daemon runs."""
+
+    state_file: Path
+    mistake: ConfigError
 
 
 def settings_of(config: Path | None, *, asks_engine: bool = False) -> Settings:
@@ -31,7 +48,24 @@ def settings_of(config: Path | None, *, asks_engine: bool = False) -> Settings:
     return load_settings(config, asks_engine=asks_engine)
 
 
-def daemon_pid(settings: Settings) -> int | None:
+def state_of(config: Path | None) -> Settings | Remains:
+    """Read the configuration as far as is needed to look at a daemon that runs.
+
+    Raises `ConfigError`: it has a mistake, and no daemon runs.
+    """
+    from vpe_watcher.adapters.settings import state_file_despite
+
+    try:
+        return settings_of(config)
+    except ConfigError as error:
+        remains = Remains(state_file_despite(config), error)
+        with suppress(Refusal):
+            if daemon_pid(remains) is not None:
+                return remains
+        raise
+
+
+def daemon_pid(settings: HasState) -> int | None:
     """Return the process that holds this state file; None: no daemon runs."""
     from vpe_watcher.adapters.lock import lock_holder
 
@@ -40,7 +74,7 @@ def daemon_pid(settings: Settings) -> int | None:
 
 
 @contextmanager
-def reading(settings: Settings) -> Iterator[Queries | None]:
+def reading(settings: HasState) -> Iterator[Queries | None]:
     """Open the state file; None when no daemon has made one yet."""
     if not _is_there(settings.state_file):
         yield None
@@ -50,7 +84,7 @@ def reading(settings: Settings) -> Iterator[Queries | None]:
 
 
 @contextmanager
-def writing(settings: Settings, *, create: bool = False) -> Iterator[Queries]:
+def writing(settings: HasState, *, create: bool = False) -> Iterator[Queries]:
     """Open the state file to leave words in it; `create` makes it, for its folder's owner alone."""
     from vpe_watcher.adapters.store import Database, Queries
 

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vpe_watcher import __version__
 from vpe_watcher.app.commands import opened, queued, text
 from vpe_watcher.app.result import Result
+from vpe_watcher.core.errors import ConfigError
 from vpe_watcher.core.model import State
-
-if TYPE_CHECKING:
-    from vpe_watcher.adapters.settings import Settings
 
 SCHEMA = "vpe-watcher/status/1"
 CANDIDATE = ("path", "recipe", "state", "reason", "age_s")
@@ -53,7 +51,7 @@ class Glance:
 
 def status(config: Path | None) -> Result:
     """Answer how things stand, with or without a daemon."""
-    settings = opened.settings_of(config)
+    settings = opened.state_of(config)
     glance = look(settings)
     lines = _lines(glance)
     if not settings.state_file.exists():
@@ -61,10 +59,16 @@ def status(config: Path | None) -> Result:
             f"state file: none yet at {settings.state_file} (`vpe-watcher run` makes it; if there "
             "was one, see `vpe-watcher recover`)"
         )
-    return Result(data=glance.data, lines=tuple(lines))
+    messages = _warnings(settings.mistake) if isinstance(settings, opened.Remains) else ()
+    return Result(data=glance.data, lines=tuple(lines), messages=messages)
 
 
-def look(settings: Settings) -> Glance:
+def _warnings(mistake: ConfigError) -> tuple[str, ...]:
+    hint = (f"  hint: {mistake.hint}",) if mistake.hint else ()
+    return (f"The configuration could not be read now: {mistake.message}", *hint)
+
+
+def look(settings: opened.HasState) -> Glance:
     """Look at the state file and the lock, and at nothing else."""
     pid = opened.daemon_pid(settings)
     with opened.reading(settings) as queries:
