@@ -607,6 +607,8 @@ class Daemon:
             self._parts.wake.set()
             inbox.wake.wait(min(max(wait_s, 0.02), 5.0))
         self._watching.drop(inbox)
+        if not self._stopping.event.is_set():
+            self._parts.breakers.drop({inbox.name})  # which its last look may have opened
 
     def _stop_threads(self) -> None:
         grace_s = self._settings.limits.stop_grace_s

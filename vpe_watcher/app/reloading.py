@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -48,6 +49,7 @@ class Reloading:
         follow: Callable[[Orders], None],
         manager: Manager,
         log: Log,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Prepare; `follow` is called after the parts have taken over what is new."""
         self._parts = parts
@@ -55,8 +57,10 @@ class Reloading:
         self._follow = follow
         self._manager = manager
         self._log = log
+        self._monotonic = monotonic
         self._is_asked = self._is_reading = False
         self._thread: threading.Thread | None = None
+        self._late_at = float("inf")
         self._answers: queue.SimpleQueue[Orders | WatcherError] = queue.SimpleQueue()
         self._told: tuple[str, ...] = ()  # which keys wait for the next start
 
@@ -69,6 +73,10 @@ class Reloading:
         if self._is_reading and not self._answers.empty():
             self._is_reading = False
             self._end(self._answers.get())
+            self._manager.ready()
+        elif self._is_reading and self._monotonic() >= self._late_at:
+            self._late_at = float("inf")
+            self._refuse(_unread(f"it has not been read within {READ_WITHIN_S:g} s"))
             self._manager.ready()
         if self._is_asked and not self._is_reading:
             self._is_asked = False
@@ -85,6 +93,7 @@ class Reloading:
         self._manager.reloading()
         self._manager.needs_longer(READ_WITHIN_S)
         self._is_reading = True
+        self._late_at = self._monotonic() + READ_WITHIN_S
         try:
             self._thread = threading.Thread(target=self._read, name="reload", daemon=True)
             self._thread.start()
@@ -100,7 +109,7 @@ class Reloading:
             self._answers.put(error)
         except Exception as error:  # noqa: BLE001 - the top of a thread: who asked must hear of it
             self._log("thread.defect", error=error)
-            self._answers.put(_unread(f"the program met a defect of its own ({type(error)})"))
+            self._answers.put(_unread(f"the program met a defect ({type(error).__name__})"))
         finally:
             self._parts.store.database.leave()
             self._parts.wake.set()
@@ -111,8 +120,7 @@ class Reloading:
                 raise answer
             take_over(self._parts, answer)
         except WatcherError as error:
-            self._parts.config_error = " ".join(filter(None, (error.message, error.hint)))
-            self._log("config.refused", reason=error.message, hint=error.hint, code=error.code)
+            self._refuse(error)
             return
         self._parts.config_error = None
         self._means.use_log(answer.settings)
@@ -123,6 +131,10 @@ class Reloading:
             self._told = answer.deferred
             if answer.deferred:
                 self._log("config.deferred", keys=list(answer.deferred), reason=NEXT_START)
+
+    def _refuse(self, error: WatcherError) -> None:
+        self._parts.config_error = " ".join(filter(None, (error.message, error.hint)))
+        self._log("config.refused", reason=error.message, hint=error.hint, code=error.code)
 
 
 NEXT_START = "these keys count from the next start on: restart the service for them"

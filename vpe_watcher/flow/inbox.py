@@ -212,6 +212,8 @@ class Inbox:
         try:
             self._turn()
         except EnvironmentFault as fault:
+            if self._is_closed:
+                return 0.0  # nobody would ever close the breaker of an inbox that is not there
             retry_at = self._breakers.open(fault, kind=SCAN)
             self._has_scanned = False
             self._next_scan_at = self._monotonic()  # what comes meanwhile may give no hint
