@@ -35,6 +35,10 @@ BLOCK = re.compile(r"```([a-z]*)\n(.*?)```", re.DOTALL)
 COMMAND = re.compile(r"vpe-watcher ([a-z]+)(?![\w-])")
 
 
+def _named(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
 def test_the_make_target_prints_every_document_with_parts() -> None:
     """No document with a printed part is forgotten by `make docs`."""
     text = (ROOT / "Makefile").read_text().replace("\\\n", " ")
@@ -43,7 +47,7 @@ def test_the_make_target_prints_every_document_with_parts() -> None:
     assert {ROOT / name for name in printed[1].split()} == set(WITH_PARTS)
 
 
-@pytest.mark.parametrize("document", WITH_PARTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", WITH_PARTS, ids=_named)
 def test_printed_parts_are_those_of_the_code(document: Path) -> None:
     """Table, configuration and commands in the documents are current (else: make docs)."""
     assert main(["--check", str(document)]) == 0
@@ -106,14 +110,14 @@ def test_every_log_event_is_documented_with_its_level() -> None:
     assert dict(documented) == {event: level_of(event) for event in logged}
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=_named)
 def test_links_between_documents_lead_somewhere(document: Path) -> None:
     """A link into the project names a file that is there, and a heading in it."""
     links = [link for link in LINK.findall(document.read_text()) if "://" not in link[0]]
     assert [link for link in links if not _is_there(document, *link)] == []
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=_named)
 def test_commands_in_the_documents_exist(document: Path) -> None:
     """Each `vpe-watcher X` in code is a command of this version."""
     text = document.read_text()
