@@ -101,7 +101,10 @@ def test_every_word_of_the_commands_is_roff_that_obeys_nothing() -> None:
 def test_every_log_event_is_documented_with_its_level() -> None:
     """The reference lists the events that the daemon logs, and no others."""
     names = ("daemon", "watching", "housekeeper", "integrity", "receiving", "listening", "pulse")
-    daemon = [PACKAGE / "app" / f"{name}.py" for name in (*names, "pruning", "reloading")]
+    daemon = [
+        PACKAGE / "app" / f"{name}.py"
+        for name in (*names, "crew", "process", "pruning", "reloading", "workers")
+    ]
     receiver = (PACKAGE / "adapters" / "dicom_receiver").glob("*.py")
     sources = [*(PACKAGE / "flow").glob("*.py"), *daemon, *receiver]
     logged = {name for path in sources for name in EVENT.findall(path.read_text())}

@@ -21,9 +21,10 @@ import pytest
 from tests.flow.house import FakeTime, House, nifti
 from vpe_watcher.adapters.files import Disk, Entry
 from vpe_watcher.app.assembly import Clock
-from vpe_watcher.app.daemon import MIND_PERIOD_S, SPARE_THREADS, Daemon, Periods
+from vpe_watcher.app.daemon import MIND_PERIOD_S, Daemon, Periods
 from vpe_watcher.app.integrity import Integrity
 from vpe_watcher.app.signals import Signals
+from vpe_watcher.app.workers import SPARE_THREADS
 
 LIMITS = {
     "poll_every_s": 0.1,

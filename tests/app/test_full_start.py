@@ -11,7 +11,7 @@ import pytest
 
 from tests.flow.house import House
 from vpe_watcher.adapters.lock import DaemonLock, lock_holder
-from vpe_watcher.app.daemon import run
+from vpe_watcher.app.process import run
 from vpe_watcher.core.errors import TryAgainLater
 
 

@@ -134,7 +134,7 @@ def test_demo_with_a_scan_of_ones_own(tmp_path: Path, phantom: Phantom) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.real
 def test_demo_with_its_phantom(tmp_path: Path) -> None:
     """The mesh fits the phantom of real size, in less than a minute."""
     done = subprocess.run(

@@ -190,7 +190,10 @@ def test_an_inbox_that_hangs_is_named_and_the_others_go_on(build: Callable[..., 
     assert not service.saw("thread.defect")
 
 
-@pytest.mark.parametrize("root", ["outbox", "archive", "failed"])
+@pytest.mark.parametrize(
+    "root",
+    ["outbox", *(pytest.param(name, marks=pytest.mark.real) for name in ("archive", "failed"))],
+)
 def test_another_root_that_hangs_is_named(build: Callable[..., Silences], root: str) -> None:
     """Nobody has to need it for that; it is taken back when it answers."""
     service = build()

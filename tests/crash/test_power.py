@@ -25,8 +25,8 @@ CHOSEN = (
     "split",
     "pruned",
 )
-# Ten to thirty seconds each: with make test-real.
-LONG = ("split", "far_retry", "far", "deleted", "held_retry", "series", "pruned")
+# Six to thirty seconds each: with make test-real.
+LONG = ("far_bad", "split", "far_retry", "far", "deleted", "held_retry", "series", "pruned")
 
 
 @contextmanager

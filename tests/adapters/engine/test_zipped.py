@@ -24,6 +24,7 @@ from vpe_watcher.adapters.engine.zipped import ZippedParts
 GIB = 1024**3
 NAMES = st.text(st.characters(exclude_characters="\0/\\", exclude_categories=["Cs"]), min_size=1)
 MakeParts = Callable[..., tuple[Part, ...]]
+MANY = pytest.mark.real  # ten seconds each
 
 
 @pytest.fixture
@@ -113,7 +114,9 @@ def test_the_date_is_the_same_wherever_it_stands(make_parts: MakeParts) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [1, 300, 65_535, pytest.param(65_536, marks=pytest.mark.real)])
+@pytest.mark.parametrize(
+    "count", [1, 300, pytest.param(65_535, marks=MANY), pytest.param(65_536, marks=MANY)]
+)
 def test_the_size_is_known_for_any_number(make_parts: MakeParts, count: int) -> None:
     """More files than a plain ZIP can count need another end, from exactly 65,535 on."""
     (part,) = make_parts(3)

@@ -23,12 +23,12 @@ NOT_REAL = "This is a simulated Engine: its meshes are iso-surfaces, not a segme
 def run(config: Path | None, *, once: bool) -> Result:
     """Be the daemon until a signal says stop; with `once` until there is no work left."""
     settings = opened.settings_of(config, asks_engine=True)
-    from vpe_watcher.app import daemon
+    from vpe_watcher.app import process
 
     # The same file again, wherever it was found: not another one that came before it since.
     file = config or settings.config_file
     reread = partial(opened.settings_of, file, asks_engine=True)
-    return Result(exit_code=daemon.run(settings, once=once, reread=reread))
+    return Result(exit_code=process.run(settings, once=once, reread=reread))
 
 
 def sandbox(*, port: int, fault_script: Path | None, processing_s: float, simple: bool) -> Result:
