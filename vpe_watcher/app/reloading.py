@@ -133,7 +133,8 @@ class Reloading:
                 self._log("config.deferred", keys=list(answer.deferred), reason=NEXT_START)
 
     def _refuse(self, error: WatcherError) -> None:
-        self._parts.config_error = " ".join(filter(None, (error.message, error.hint)))
+        sentence = error.message if error.message.endswith(".") else f"{error.message}."
+        self._parts.config_error = f"{sentence} {error.hint}".rstrip()
         self._log("config.refused", reason=error.message, hint=error.hint, code=error.code)
 
 
