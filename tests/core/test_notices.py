@@ -25,6 +25,8 @@ NOW = "2026-11-23T07:00:00.000Z"
         ("The scan is not complete.", ["scan.dcm"], "The scan is not complete."),
         ("512 declared, 509 here.", ["512.dcm", "509.dcm"], "512 declared, 509 here."),
         ('Engine: "Mueller\'s scan".', ["scan.dcm"], 'Engine: "…".'),
+        ('Engine: "Value "Mueller^Anna" is bad".', ["scan.dcm"], 'Engine: "…".'),
+        ('Engine: "[{"input":"Mueller"}]". Stop.', ["scan.dcm"], 'Engine: "…". Stop.'),
         ("The file Mueller is bad.", ["Mueller_Anna.dcm"], UNSAID),
         ("The file of MUELLERS is bad.", ["mueller.dcm"], UNSAID),
         ("Patient Li has no scan.", ["Li.dcm"], UNSAID),

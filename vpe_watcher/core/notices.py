@@ -20,7 +20,7 @@ QUEUE_AT_MOST = 200  # which nobody was told yet; more are only counted
 KEPT_AT_MOST = 1000  # in all, for a target that is out of order
 UNSAID = "(the text is left out, for it may hold a name)"
 _SHORT = 4  # a name of fewer letters is looked for as a whole word
-_QUOTED = re.compile(r'"[^"]*"')
+_QUOTED = re.compile(r'".*"', re.DOTALL)  # to the last one: what others said may hold quotes itself
 _WORD = re.compile(r"[^\W_]+")
 _NUMBER = re.compile(r"\d{1,4}$")  # of a slice, as a rule: shorter than what names a patient
 # Parts of file names that stand in our own sentences: they tell nothing of anybody.
