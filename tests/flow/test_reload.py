@@ -326,6 +326,23 @@ def test_delivery_and_retention_count_at_once(build: Build) -> None:
 # --- what is told --------------------------------------------------------------------------------
 
 
+def test_addresses_for_notices_are_read_again(build: Build) -> None:
+    """Of their file the configuration knows the path alone: what stands in it is asked anew."""
+    house = build()
+    file = house.root / "urls"
+    file.write_text("json://127.0.0.1:9/old\n", encoding="utf-8")
+    file.chmod(0o600)
+    house.reload(notify={"urls_file": str(file)})
+    before = house.parts.targets
+    assert house.reload().changed == ()
+    assert house.parts.targets is before
+    file.write_text("json://127.0.0.1:9/new\n", encoding="utf-8")
+    assert house.reload().changed == ("notify.urls_file",)
+    (target,) = house.parts.targets
+    assert target.name != before[0].name
+    assert house.parts.store.notice_policy.targets == (target.name,)
+
+
 def test_the_state_file_waits_for_a_restart(build: Build) -> None:
     """It is named, and all else counts."""
     house = build()

@@ -78,14 +78,15 @@ def prepare(parts: Parts, settings: Settings, *, engine_of: Callable[[Settings],
     ports = parts.ports_of(settings, engine)
     setups = {name: setup_of(settings, one, ports) for name, one in settings.recipes.items()}
     stays = {name for name in setups if name in old.recipes and _stays(name, old, settings)}
+    targets, told_anew = _targets(parts, settings)
     return Orders(
         settings=settings,
         ports=ports,
         setups={name: setups[name] for name in setups if name in stays},
         inboxes={name: parts.inbox_of(setups[name]) for name in setups if name not in stays},
-        targets=parts.targets if old.notify == settings.notify else targets_of(settings),
+        targets=targets,
         unchecked=unchecked,
-        changed=changed_keys(old, settings),
+        changed=(*changed_keys(old, settings), *told_anew),
         deferred=deferred,
     )
 
@@ -129,6 +130,16 @@ def _replace(parts: Parts, orders: Orders) -> None:
     parts.breakers.drop(_breakers_of_gone(old, orders))
     if parts.breakers.hasten(_breakers_of_changed(old, settings)):
         parts.schedule.hasten()
+
+
+def _targets(parts: Parts, settings: Settings) -> tuple[tuple[Target, ...], tuple[str, ...]]:
+    """Return who is told, and the key that says so if only the file that it names has changed."""
+    targets = targets_of(settings)
+    if parts.settings.notify != settings.notify:
+        return targets, ()
+    if [one.name for one in targets] == [one.name for one in parts.targets]:
+        return parts.targets, ()
+    return targets, ("notify.urls_file",)
 
 
 def _check_new_folders(parts: Parts, settings: Settings) -> frozenset[Path]:
