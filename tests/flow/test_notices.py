@@ -12,7 +12,8 @@ from tests.flow.house import House, nifti
 from tests.receiver import Received, Receiver
 from vpe_watcher.adapters.notify import signature
 from vpe_watcher.app.assembly import Clock
-from vpe_watcher.app.notifying import Notifying
+from vpe_watcher.app.crew import Crew
+from vpe_watcher.app.notifying import SENDER, Notifying
 from vpe_watcher.core.errors import EnvironmentFault
 from vpe_watcher.core.model import State
 from vpe_watcher.sandbox.options import Options
@@ -58,6 +59,17 @@ def notifying_of(house: House) -> Notifying:
         chance=lambda: 1.0,
         log=house.log,
     )
+
+
+def test_only_a_sender_bears_a_senders_name(build_told: Building) -> None:
+    """A stop waits for the clerk, who writes rows, also for one that came with a reload."""
+    crew = Crew(leave=lambda: None, log=lambda _event, /, **_fields: None)
+    works = list(notifying_of(build_told()).threads())
+    for name, _ in works:
+        crew.start(name, lambda: None)
+    again = [crew.numbered(name) for name, _ in works]
+    assert [name.startswith(SENDER) for name in again] == [False, True]
+    assert not {name for name, _ in works} & set(again)
 
 
 def live(house: House, notifying: Notifying, seconds: float, *, step_s: float = 5.0) -> None:

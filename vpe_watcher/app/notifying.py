@@ -102,7 +102,7 @@ class Notifying:
     def threads(self) -> Iterator[tuple[str, Callable[[], None]]]:
         """Yield name and work of each thread."""
         if self.senders:
-            yield "notices", self._keep
+            yield "clerk", self._keep
         for sender in self.senders:
             yield f"{SENDER}{sender.name}", partial(self._send, sender)
 
