@@ -17,6 +17,7 @@ from vpe_watcher.core.errors import ConfigError
 from vpe_watcher.core.model import State
 
 Build = Callable[..., House]
+Patch = pytest.MonkeyPatch
 OBJ = b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n"  # which cannot prove that it is complete
 OTHER_JOB = {"outputFiles": {"meshes": [{"extension": ".stl", "structures": ["maxilla"]}]}}
 
@@ -227,6 +228,21 @@ def test_nothing_is_judged_by_old_rules_after_a_reload(build: Build) -> None:
         inbox.turn()
         house.time.advance(60)
     assert reloads
+    assert house.cases() == []
+
+
+def test_the_turn_that_adopts_rules_judges_by_them(build: Build, monkeypatch: Patch) -> None:
+    """Also where the word to look anew comes behind it, or is lost in a look that just began."""
+    house = build(intake={"settle_s": 5, "scan_every_s": 600})
+    house.drop("bowl_upper.obj", OBJ)
+    house.live(4)
+    inbox = house.parts.inboxes["default"]
+    monkeypatch.setattr(inbox, "look_anew", lambda: None)
+    house.reload(intake={"ignore": ["bowl*"]})
+    house.time.advance(10)
+    for _ in range(3):
+        inbox.turn()
+        house.time.advance(2)
     assert house.cases() == []
 
 

@@ -138,6 +138,7 @@ class Inbox:
         self._taken.use(setup.ports)
         if self._memory is not None:
             self._memory.use(setup.options, setup.ports)
+        self._is_to_look_anew = True  # in this very turn: by the old rules nothing is judged now
 
     # --- what other threads say and ask -----------------------------------------------------------
 
