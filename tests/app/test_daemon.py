@@ -25,6 +25,7 @@ from vpe_watcher.app.daemon import MIND_PERIOD_S, Daemon, Periods
 from vpe_watcher.app.integrity import Integrity
 from vpe_watcher.app.signals import Signals
 from vpe_watcher.app.workers import SPARE_THREADS
+from vpe_watcher.core.errors import EnvironmentFault
 
 LIMITS = {
     "poll_every_s": 0.1,
@@ -199,6 +200,23 @@ def test_an_inbox_that_denies_itself_stops_no_thread(service: Service) -> None:
     assert not service.saw("thread.defect")
     assert service.saw("watch.started", recipe="default")
     assert inbox.is_dir()
+
+
+def test_a_late_thread_closes_no_breaker_of_the_inbox_that_came(service: Service) -> None:
+    """A share that hung and went with a reload answers at last: that says nothing of the new."""
+    house = service.house
+    old, other = house.root / "inbox", EnvironmentFault("Gone.", code="x", breaker="inbox:default")
+    with service.running():
+        service.wait(lambda: service.saw("watch.started", recipe="default"))
+        service.disk.hanging = old
+        house.parts.inboxes["default"].look_anew()
+        service.wait(lambda: "inbox-default" in service.disk.hung)
+        house.reload(inbox=str(house.root / "elsewhere"))
+        house.parts.breakers.open(other, kind="scan")
+        service.disk.hanging = None
+        service.disk.is_released.set()
+        service.wait(lambda: "inbox-default" not in {one.name for one in threading.enumerate()})
+        assert house.parts.breakers.is_open("inbox:default")
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

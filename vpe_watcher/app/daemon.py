@@ -410,7 +410,7 @@ class Daemon:
             self._parts.wake.set()
             inbox.wake.wait(min(max(wait_s, 0.02), 5.0))
         self._watching.drop(inbox)
-        if not self._stopping.event.is_set():
+        if not self._stopping.event.is_set() and recipe not in self._parts.inboxes:
             self._parts.breakers.drop({inbox.name})  # which its last look may have opened
 
     def _stop_threads(self) -> None:

@@ -219,6 +219,8 @@ class Inbox:
             self._has_scanned = False
             self._next_scan_at = self._monotonic()  # what comes meanwhile may give no hint
             return max(0.05, min(retry_at - self._monotonic(), self.options.scan_every_s or 1.0))
+        if self._is_closed:
+            return 0.0  # that this folder is well says nothing of the one in its place
         for name in (self.name, "state", "disk"):
             self._breakers.close(name, kind=SCAN)
         return self._seconds_to_next_turn()
