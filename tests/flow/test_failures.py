@@ -33,6 +33,20 @@ def test_a_refused_submit_fails_as_input(house: House, status: int) -> None:
     assert house.sandbox.ledger.count("upload") == 0
 
 
+@pytest.mark.parametrize(("on", "status"), [("submit", 422), ("poll", 418)])
+def test_what_the_engine_said_is_not_logged(house: House, on: str, status: int) -> None:
+    """It may name a patient, whatever it is about; error.txt and `show` have it."""
+    body = json.dumps({"message": 'no volume in "Mueller^Anna", born "1970"'})
+    house.sandbox.set_faults([{"on": on, "do": {"status": status, "body": body}}])
+    house.drop("scan.nii")
+    house.live(60)
+    told = [fields["reason"] for _, fields in house.events if fields.get("reason")]
+    assert any(str(status) in str(reason) for reason in told)
+    assert "Mueller" not in repr(house.events)
+    problems = [case.problem for case in house.cases() if case.problem]
+    assert any("Mueller^Anna" in problem.message for problem in problems)
+
+
 def test_success_false_without_output_fails_with_the_job_id(build: Build) -> None:
     """What the vendor needs is in error.txt; only a person's yes makes a new job."""
     house = build(options=Options(success=False))

@@ -450,7 +450,8 @@ def assemble(
         )
 
     def returned(case: Case, problem: Problem | None) -> None:
-        parts.inboxes[case.recipe].returned(case, problem)
+        if inbox := parts.inboxes.get(case.recipe):  # its recipe may have gone meanwhile
+            inbox.returned(case, problem)
 
     def take(path: str) -> None:
         for inbox in parts.inboxes.values():

@@ -13,14 +13,13 @@ from enum import StrEnum
 from typing import Any
 
 from vpe_watcher.core.model import Case, Problem, State
-from vpe_watcher.core.printable import printable
+from vpe_watcher.core.printable import printable, unquoted
 
 SCHEMA = "vpe-watcher/notice/1"
 QUEUE_AT_MOST = 200  # which nobody was told yet; more are only counted
 KEPT_AT_MOST = 1000  # in all, for a target that is out of order
 UNSAID = "(the text is left out, for it may hold a name)"
 _SHORT = 4  # a name of fewer letters is looked for as a whole word
-_QUOTED = re.compile(r'".*"', re.DOTALL)  # to the last one: what others said may hold quotes itself
 _WORD = re.compile(r"[^\W_]+")
 _NUMBER = re.compile(r"\d{1,4}$")  # of a slice, as a rule: shorter than what names a patient
 # Parts of file names that stand in our own sentences: they tell nothing of anybody.
@@ -136,7 +135,7 @@ def nameless(text: str, names: Iterable[str]) -> str:
 
     Not at all, if anything of a name is in it that is not everybody's word.
     """
-    kept = _QUOTED.sub('"…"', text)
+    kept = unquoted(text)
     spoken = kept.casefold()
     words = set(_WORD.findall(spoken))
     for part in {part for name in names for part in _WORD.findall(name.casefold())}:

@@ -22,6 +22,7 @@ from vpe_watcher.core.errors import EnvironmentFault
 from vpe_watcher.core.machine import Patience
 from vpe_watcher.core.model import State
 from vpe_watcher.core.moments import iso
+from vpe_watcher.core.printable import unquoted
 
 COMES_AGAIN = ("recipe:", "budget")
 SPANS_KEPT = 256
@@ -86,11 +87,6 @@ class Breakers:
         with self._lock:
             return any(name in self._open for name in names)
 
-    def is_any_open(self, prefix: str) -> bool:
-        """Tell whether a breaker is open whose name begins so."""
-        with self._lock:
-            return any(name.startswith(prefix) for name in self._open)
-
     def failures(self, name: str) -> int:
         """Return how often in a row an open breaker's fault was met."""
         with self._lock:
@@ -128,7 +124,7 @@ class Breakers:
             self._log(
                 "breaker.opened",
                 breaker=fault.breaker,
-                reason=fault.message,
+                reason=unquoted(fault.message),
                 hint=fault.hint,
                 code=fault.code,
             )

@@ -24,6 +24,7 @@ from vpe_watcher.core.model import (
     State,
 )
 from vpe_watcher.core.poison import is_one_at_a_time
+from vpe_watcher.core.printable import unquoted
 from vpe_watcher.flow.agenda import Due, Line
 from vpe_watcher.flow.breakers import Breakers, Log
 from vpe_watcher.flow.duplicates import WAITS_FOR_SAME
@@ -268,7 +269,7 @@ class Runner:
             "outcome": str(decision.label),
             "duration_s": round(outcome.duration_s, 3),
             "bytes": outcome.bytes,
-            "reason": problem.message if problem else None,
+            "reason": unquoted(problem.message) if problem else None,
             "code": problem.code if problem else None,
         }
         moved_on = decision.state is not case.state

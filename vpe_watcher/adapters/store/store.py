@@ -401,9 +401,9 @@ class Store(DaemonVerbs, MemoryVerbs, NoticeVerbs, ProgressVerbs, RebuildVerbs, 
         self, connection: sqlite3.Connection, case: Case, decision: Decision
     ) -> None:
         """Let people be told, by the transaction that makes it true."""
-        if decision.state not in {State.FAILED, State.HELD}:
-            return
         policy, problem = self.notice_policy, decision.problem or case.problem
+        if decision.state not in {State.FAILED, State.HELD} or not policy.targets:
+            return
         draft = of_case(case, decision.state, problem, names=policy.names)
         put_notice(connection, policy, draft, iso(self._now()))
 
