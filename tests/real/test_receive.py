@@ -13,7 +13,7 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from tests.real.house import COMMAND, CONFIG
+from tests.real.house import COMMAND, Plan
 from tests.real.series import SLICES, Series, write_series
 from tests.real.servers import STORESCU
 from vpe_watcher.adapters.store import Database, Store
@@ -77,9 +77,7 @@ def running_receiver(root: Path) -> Iterator[Receiver]:
         (root / name).mkdir(parents=True, exist_ok=True, mode=0o700)
     config = root / "vpe-watcher.toml"
     config.touch(mode=0o600)
-    config.write_text(
-        CONFIG.format(archive="archive", url="http://127.0.0.1:9", intake="", limits="", recipes="")
-    )
+    config.write_text(Plan().config("http://127.0.0.1:9"))
     _adopt(root)
     command = [COMMAND, "receive", "--listen", "127.0.0.1:0", "--config", str(config)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
