@@ -12,6 +12,7 @@ import pytest
 from tests.flow.house import House
 from vpe_watcher.adapters.lock import DaemonLock, lock_holder
 from vpe_watcher.app.process import run
+from vpe_watcher.app.signals import Signals
 from vpe_watcher.core.errors import TryAgainLater
 
 
@@ -44,6 +45,6 @@ def test_a_state_file_without_room_is_tried_later(tmp_path: Path) -> None:
     house.overrides["state_file"] = str(tmp_path / "state" / "new.sqlite3")
     settings = house.read_settings()
     with _files_of_at_most(1024), pytest.raises(TryAgainLater) as caught:
-        run(settings, once=True, reread=house.read_settings)
+        run(settings, once=True, reread=house.read_settings, signals=Signals())
     assert (caught.value.code, caught.value.exit_code) == ("state_full", 75)
     assert "full" in caught.value.hint

@@ -75,6 +75,9 @@ def test_what_was_removed_is_told_by_show_and_refused_by_retry(old: Desk) -> Non
     assert ran.code == 1
     assert "was removed on " in ran.err
     assert "once more" in ran.err
+    ran = old.run("retry", "--failed")
+    assert ran.code == 0, "what nobody can retry is no reason to say no"
+    assert "left out: its input was removed" in ran.err
     assert old.words() == []
     assert old.run("prune").err == "There is nothing to remove.\n"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,9 +15,12 @@ from pathlib import Path
 import pytest
 
 from tests.app.desk import make_home
+from vpe_watcher.adapters.settings import Settings
 from vpe_watcher.app import cli
+from vpe_watcher.app.commands import opened, serve
 from vpe_watcher.app.demo import plain_words
 from vpe_watcher.app.demo_mesh import Expected, expected_of, misfit_of
+from vpe_watcher.core.errors import ConfigError
 from vpe_watcher.sandbox.phantom import MeshFacts, Phantom, check_mesh, make_phantom
 
 VPE_WATCHER = [sys.executable, "-m", "vpe_watcher"]
@@ -197,3 +201,28 @@ def test_a_mesh_that_is_not_the_phantoms_is_told(facts: MeshFacts, words: str) -
 def test_log_lines_become_plain_words(line: str, words: str) -> None:
     """A visitor reads sentences, and whatever is no log line as it is."""
     assert plain_words(line) == words
+
+
+def test_signals_count_from_the_first_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGHUP and SIGTERM while the configuration is read: it ends with 0, and nothing was begun."""
+    home = make_home(tmp_path)
+    read = opened.settings_of
+
+    def read_slowly(config: Path | None, *, asks_engine: bool = False) -> Settings:
+        os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return read(config, asks_engine=asks_engine)
+
+    monkeypatch.setattr(opened, "settings_of", read_slowly)
+    assert serve.run(home, once=False).exit_code == 0
+    assert not list(tmp_path.glob("**/marker.json"))
+
+
+def test_what_is_no_file_is_not_waited_for_at_a_reload(tmp_path: Path) -> None:
+    """A FIFO in the place of the configuration would keep every later reload waiting."""
+    os.mkfifo(tmp_path / "vpe-watcher.toml")
+    with pytest.raises(ConfigError) as caught:
+        serve.reread(tmp_path / "vpe-watcher.toml")
+    assert caught.value.code == "config_unreadable"

@@ -22,7 +22,7 @@ from vpe_watcher.app.integrity import Integrity
 from vpe_watcher.app.listings import Listings
 from vpe_watcher.app.receiving import check_receiving
 from vpe_watcher.app.reloading import Means
-from vpe_watcher.app.signals import Signals, taken_signals
+from vpe_watcher.app.signals import Signals
 from vpe_watcher.app.start import check_nothing_is_lost, counted_start
 from vpe_watcher.core.errors import ConfigError, EnvironmentFault, TryAgainLater
 from vpe_watcher.flow.breakers import Log
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from vpe_watcher.adapters.settings import Settings
 
 
-def run(settings: Settings, *, once: bool, reread: Callable[[], Settings]) -> int:
+def run(settings: Settings, *, once: bool, reread: Callable[[], Settings], signals: Signals) -> int:
     """Run the daemon in the foreground until a signal, or with `once` until nothing is due.
 
-    `reread` reads the configuration again, for SIGHUP.
+    `reread` reads the configuration again, for SIGHUP; `signals` has what came before.
     Returns 0, or 75 when `once` ended with work that an open breaker keeps waiting.
 
     Raises:
@@ -51,7 +51,7 @@ def run(settings: Settings, *, once: bool, reread: Callable[[], Settings]) -> in
     lock = DaemonLock(settings.state_file)
     lock.acquire()
     try:
-        with taken_signals() as signals, foreign_words_taken_over(log):
+        with foreign_words_taken_over(log):
             means = Means(
                 reread,
                 partial(build_engine, now=time.time),

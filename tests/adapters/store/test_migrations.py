@@ -25,7 +25,7 @@ from tests.adapters.store.builders import House
 from vpe_watcher.adapters.store import Database, Queries
 from vpe_watcher.adapters.store.database import SCHEMA_VERSION
 from vpe_watcher.core.content import KnownSeries
-from vpe_watcher.core.errors import ConfigError
+from vpe_watcher.core.errors import ConfigError, TryAgainLater
 from vpe_watcher.core.model import Modality, Slice, State
 
 OLD = Path(__file__).parent / "old"
@@ -217,6 +217,17 @@ def test_a_reader_may_be_the_first(old_file: Path, version: int) -> None:
     found = [row["case_id"] for row in Queries(database, now=float).cases()]
     database.close()
     assert sorted(found) == sorted(AS_BEFORE[version])
+
+
+def test_a_file_that_a_daemon_uses_is_left_as_it_is(old_file: Path) -> None:
+    """A command of the new program beside the old daemon changes nothing, and says what to do."""
+    before = rows_of(old_file), shape_of(old_file)
+    with pytest.raises(TryAgainLater) as caught:
+        Database(old_file, create=False, migrates=False)
+    assert (caught.value.code, caught.value.exit_code) == ("state_too_old", 75)
+    assert "restart" in caught.value.hint
+    assert (rows_of(old_file), shape_of(old_file)) == before
+    assert list(old_file.parent.glob("*.before-*")) == []
 
 
 def test_two_that_come_first_at_once(old_file: Path) -> None:

@@ -58,6 +58,8 @@ def keep_before_migration(path: Path, version: int) -> Path:
         target = path.with_name(f"{path.name}.before-{version}.{number}")
     try:
         copy_state(path, target)
+        if os.geteuid() == 0:  # a command of root's: whoever owns the file may need the copy
+            os.chown(target, path.stat().st_uid, path.stat().st_gid)
     except (OSError, Refusal) as error:
         raise ConfigError(
             "The state file is of an earlier version, and no copy of it can be kept.",

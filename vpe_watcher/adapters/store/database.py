@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from vpe_watcher.adapters.store.copies import keep_before_migration, newest_copy_of
-from vpe_watcher.core.errors import ConfigError, EnvironmentFault
+from vpe_watcher.core.errors import ConfigError, EnvironmentFault, TryAgainLater
 
 SCHEMA_VERSION = 4
 APPLICATION_ID = int.from_bytes(b"vpew")
@@ -63,15 +63,22 @@ class Connection(sqlite3.Connection):
 class Database:
     """The state file, opened by each thread for itself at its first use.
 
-    `on_full` is called when its disk turns out to be full.
+    `on_full` is called when its disk turns out to be full. Nobody but its own next start
+    `migrates` an older file on which a daemon runs: that one is older, too.
 
     Raises at construction:
         ConfigError: the file is no state file of ours, or of a newer version.
+        TryAgainLater: it is of an older version, and not to be changed.
         EnvironmentFault: the file cannot be opened or written now (breaker `state`).
     """
 
     def __init__(
-        self, path: Path, *, create: bool = True, on_full: Callable[[], None] = lambda: None
+        self,
+        path: Path,
+        *,
+        create: bool = True,
+        migrates: bool = True,
+        on_full: Callable[[], None] = lambda: None,
     ) -> None:
         self.path = path
         self._on_full = on_full
@@ -81,7 +88,7 @@ class Database:
         self._lock = threading.Lock()
         self._asked_at: dict[int, float] = {}  # by thread: since when it waits for the file
         try:
-            self._migrate()
+            self._prepare(migrates=migrates)
         except EnvironmentFault as fault:
             self.close()
             if fault.code == DAMAGED:
@@ -193,13 +200,16 @@ class Database:
             connection.close()
         self._local = threading.local()
 
-    def _migrate(self) -> None:
+    def _prepare(self, *, migrates: bool) -> None:
+        """Make the file if it is new, and see that it has the schema of this version."""
         version = self.read("PRAGMA user_version")[0][0]
         if version > SCHEMA_VERSION:
             raise too_new(self.path, version)
         if version:
             if self.read("PRAGMA application_id")[0][0] != APPLICATION_ID:
                 raise not_a_state_file(self.path)
+            if version < SCHEMA_VERSION and not migrates:
+                raise too_old(version)
             self._use_wal()  # a backup that was put in its place uses none
             self._bring_up_to_date(version)
             return
@@ -267,6 +277,17 @@ def too_new(path: Path, version: int) -> ConfigError:
         code="state_too_new",
         hint="It was written by a newer vpe-watcher: install that version again. The way back to "
         f"this one, with the daemon stopped: {back}",
+    )
+
+
+def too_old(version: int) -> TryAgainLater:
+    """Return the error for a state file of an earlier version that is not to be changed now."""
+    return TryAgainLater(
+        f"The state file is of an earlier version of vpe-watcher (schema {version}, this program "
+        f"has {SCHEMA_VERSION}).",
+        code="state_too_old",
+        hint="Restart the service (`systemctl restart vpe-watcher`), which changes it and keeps a "
+        "copy; then repeat the command.",
     )
 
 

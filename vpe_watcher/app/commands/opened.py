@@ -89,9 +89,10 @@ def writing(settings: HasState, *, create: bool = False) -> Iterator[Queries]:
     from vpe_watcher.adapters.store import Database, Queries
 
     is_new = create and not _is_there(settings.state_file)
+    has_daemon = daemon_pid(settings) is not None  # of an earlier version, if the file is
     mask = os.umask(0o077)
     try:
-        database = Database(settings.state_file, create=create)
+        database = Database(settings.state_file, create=create, migrates=not has_daemon)
     finally:
         os.umask(mask)
     try:

@@ -81,7 +81,7 @@ def _daemon_id_of(settings: Settings) -> Callable[[], str]:
 
     def daemon_id() -> str:
         if not known[0] and settings.state_file.exists():
-            database = Database(settings.state_file, create=False)
+            database = Database(settings.state_file, create=False, migrates=False)
             try:
                 known[0], _ = Store(database, now=time.time).identity()
             finally:

@@ -69,7 +69,7 @@ def _resumed(settings: Settings, recipe: str) -> Result:
     """Resume a recipe beside a running daemon, which needs nothing else."""
     from vpe_watcher.adapters.store import Database, Store
 
-    with closing(Database(settings.state_file, create=False)) as database:
+    with closing(Database(settings.state_file, create=False, migrates=False)) as database:
         is_new = Store(database, now=time.time).resume(recipe)
     return Result(lines=tuple(_resume_lines(settings, recipe, is_new=is_new)))
 

@@ -10,25 +10,40 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vpe_watcher.app import render
 from vpe_watcher.app.commands import opened
 from vpe_watcher.app.result import Result
+from vpe_watcher.app.signals import taken_signals
 from vpe_watcher.core.errors import ConfigError, Refusal, UsageError
+
+if TYPE_CHECKING:
+    from vpe_watcher.adapters.settings import Settings
 
 NOT_REAL = "This is a simulated Engine: its meshes are iso-surfaces, not a segmentation."
 
 
 def run(config: Path | None, *, once: bool) -> Result:
     """Be the daemon until a signal says stop; with `once` until there is no work left."""
-    settings = opened.settings_of(config, asks_engine=True)
-    from vpe_watcher.app import process
+    with taken_signals() as signals:  # from now on: a signal may come while all this is loaded
+        settings = opened.settings_of(config, asks_engine=True)
+        from vpe_watcher.app import process
 
-    # The same file again, wherever it was found: not another one that came before it since.
-    file = config or settings.config_file
-    reread = partial(opened.settings_of, file, asks_engine=True)
-    return Result(exit_code=process.run(settings, once=once, reread=reread))
+        # The same file again, wherever it was found: not another one that came before it since.
+        again = partial(reread, config or settings.config_file)
+        return Result(exit_code=process.run(settings, once=once, reread=again, signals=signals))
+
+
+def reread(file: Path | None) -> Settings:
+    """Read the configuration again. Raises `ConfigError`, also for what could be waited for."""
+    if file is not None and file.exists() and not file.is_file():
+        raise ConfigError(
+            f"the configuration {file} is no regular file",
+            code="config_unreadable",
+            hint="put a file in its place, and reload again",
+        )
+    return opened.settings_of(file, asks_engine=True)
 
 
 def sandbox(*, port: int, fault_script: Path | None, processing_s: float, simple: bool) -> Result:

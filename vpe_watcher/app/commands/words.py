@@ -28,6 +28,7 @@ MEANING = {
     Label.RETRY_SAME_JOB: "the same job goes on; that costs nothing",
     Label.RETRY_NEW_JOB: "a new job, which may cost again",
 }
+PRUNED = "input_pruned"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +124,12 @@ def _plan_one_of_many(plan: Plan, case: Case, places: Places, queries: Queries) 
         plan.skipped.append(f"{case.case_id} left out: it is {case.state}")
         return
     gone = _input_gone(case, places, queries)
-    if gone:
-        plan.errors.append(gone)
-    else:
+    if gone is None:
         plan.labels[case.case_id] = label
+    elif gone.code == PRUNED:
+        plan.skipped.append(f"{case.case_id} left out: its input was removed by [retention]")
+    else:
+        plan.errors.append(gone)
 
 
 def _named(queries: Queries | None, words: Iterable[str], errors: list[ErrorEntry]) -> list[Case]:
@@ -179,7 +182,7 @@ def _files_gone(case: Case, places: Places, queries: Queries) -> ErrorEntry | No
     pruned = queries.pruned(case.case_id)
     if pruned and not places.is_in_place(case.recipe):
         return ErrorEntry(
-            "input_pruned",
+            PRUNED,
             f"The input of case {case.case_id} was removed on {text.moment(pruned.time)}"
             f"{f': {pruned.reason}' if pruned.reason else ''}.",
             "Drop the scan into the inbox once more: that makes a new case.",
