@@ -186,14 +186,14 @@ def test_a_working_daemon_takes_another_configuration(build: Build, engine: Engi
         _drop(machine.root / "pacs", "another.nii", 7)
         machine.wait(lambda: machine.is_delivered("another"))
         machine.config.write_text(faster)
-        assert "uploads" in machine.json("status")["daemon"]["config_error"]
+        machine.wait(lambda: "uploads" in str(machine.json("status")["daemon"]["config_error"]))
         machine.wait(lambda: set(machine.states().values()) == {"done"})
         assert operator.reload(operator.first)["event"] == "config.reloaded"
         _drop(machine.root / "pacs", "left.nii", 8)
         _drop(machine.root / "inbox", "last.nii", 9)
         machine.wait(lambda: machine.is_delivered("last"))
         assert (machine.root / "pacs" / "left.nii").exists()
-        assert machine.json("status")["daemon"]["config_error"] is None
+        machine.wait(lambda: machine.json("status")["daemon"]["config_error"] is None)
     jobs = [job for job in engine.ledger()["jobs"] if job["id"] not in before]
     assert [job["started"] for job in jobs] == [1] * 8
     assert _bodies(engine, before) == 8

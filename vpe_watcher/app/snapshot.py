@@ -17,7 +17,8 @@ REFRESH_S = 10.0
 class Snapshot:
     """Writes at most once a second, and only what has changed (ages at least every ten).
 
-    A breaker that opens or closes is shown at once: people look when work stands still.
+    A breaker that opens or closes is shown at once, and so is what became of a reload: people look
+    when work stands still, or has changed.
     """
 
     def __init__(self, parts: Parts, *, since: float, version: str) -> None:
@@ -27,7 +28,7 @@ class Snapshot:
         self._next_at = 0.0
         self._refresh_at = 0.0
         self._last: object = None
-        self._breakers: object = None
+        self._urgent: object = None
 
     def show(
         self,
@@ -35,15 +36,15 @@ class Snapshot:
         watch_modes: Mapping[str, tuple[str, str]],
         receiver: Mapping[str, str] | None = None,
     ) -> None:
-        """Write the snapshot if it is time to; `now` is monotonic.
-
-        A breaker that opens or closes is shown at once: people look when work stands still.
-        """
-        breakers = {(one.name, one.reason) for one in self._parts.breakers.all()}
-        if breakers == self._breakers and now < self._next_at:
+        """Write the snapshot if it is time to; `now` is monotonic."""
+        urgent = (
+            self._parts.config_error,
+            {(one.name, one.reason) for one in self._parts.breakers.all()},
+        )
+        if urgent == self._urgent and now < self._next_at:
             return
         self._next_at = now + PERIOD_S
-        self._breakers = breakers
+        self._urgent = urgent
         self._write(now, watch_modes, receiver)
 
     def _write(

@@ -367,7 +367,7 @@ def _lost(name: str) -> EnvironmentFault:
         f"The folder of {name} has lost its marker: it may be an empty mount point.",
         code="folder_without_marker",
         hint="Mount the share again; work goes on by itself. If the folder was emptied on "
-        "purpose, stop the daemon, restore the hidden folder .vpe-watcher in it, start again.",
+        "purpose, put the hidden folder .vpe-watcher back into it (docs/how-to/breakers.md).",
         breaker=name,
     )
 
