@@ -83,7 +83,7 @@ class Soundings:
         """Return what is free in those of some folders that say so, and said so lately."""
         with self._lock:
             now = self._monotonic()
-            asked = [self._folders[folder] for folder in folders]
+            asked = [self._folders[folder] for folder in folders if folder in self._folders]
             found = [one for one in asked if not one.is_late(now)]
         return tuple(one.free_bytes for one in found if one.free_bytes is not None)
 
