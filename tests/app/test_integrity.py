@@ -216,6 +216,7 @@ def test_a_start_leaves_the_mark_of_a_death(house: House) -> None:
     assert not house.parts.store.was_stopped_cleanly()
 
 
+@pytest.mark.real
 def test_a_daemon_reads_after_a_death(tmp_path: Path) -> None:
     """On a thread of its own, beside its work; then it may say that it stopped well."""
     disk = OddDisk()

@@ -257,6 +257,7 @@ def test_free_space_is_judged_beside_a_folder_that_hangs(build: Callable[..., Si
         service.wait(lambda: service.saw("breaker.opened", breaker="disk"))
 
 
+@pytest.mark.real
 def test_a_root_that_hangs_does_not_hold_up_the_end(build: Callable[..., Silences]) -> None:
     """A signal ends the daemon within its grace, and says that something was left."""
     service = build()
@@ -270,6 +271,7 @@ def test_a_root_that_hangs_does_not_hold_up_the_end(build: Callable[..., Silence
         assert service.daemon.has_abandoned
 
 
+@pytest.mark.real
 def test_a_run_once_ends_beside_a_root_that_hangs(build: Callable[..., Silences]) -> None:
     """With 75: something was left; what could be done is done."""
     service = build()
@@ -310,6 +312,7 @@ def test_a_thread_that_waits_takes_no_processor() -> None:
     assert busy_ns(-1) is None
 
 
+@pytest.mark.real
 def test_an_archive_that_hangs_under_retention_stops_nothing_else(
     build: Callable[..., Silences],
 ) -> None:

@@ -14,7 +14,7 @@ import pytest
 from tests.crash.trials import MEMORY, Graveyard
 
 PAIRS = 30
-SHARE = 0.05  # of the points of the scenarios that are sampled
+SHARE = 0.03  # of the points of the scenarios that are sampled
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -122,6 +122,7 @@ def test_a_flood_of_hangups_stops_nothing(machine: Machine) -> None:
         assert stop(process, signal.SIGTERM, within_s=10) == 0
 
 
+@pytest.mark.real
 def test_it_waits_at_start_for_its_state_file(machine: Machine) -> None:
     """A state file that cannot be used yet ends nothing, and a signal ends the wait with 0."""
     assert machine.run("run", "--once").returncode == 0

@@ -25,7 +25,7 @@ def test_an_empty_inbox_ends_within_two_seconds(machine: Machine) -> None:
     assert min(took_s) < 2.0
 
 
-@pytest.mark.slow
+@pytest.mark.real
 def test_fifty_scans_are_delivered(machine: Machine, engine: Engine) -> None:
     """Each once, each complete, with one token, and nothing is left where it does not belong."""
     before = engine.ledger()

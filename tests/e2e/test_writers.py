@@ -37,7 +37,7 @@ class Played:
     is_kept: bool
 
 
-@pytest.mark.slow
+@pytest.mark.real
 def test_twenty_writers_at_once_are_waited_for(
     machine: Machine, engine: Engine, record_property: Callable[[str, object], None]
 ) -> None:

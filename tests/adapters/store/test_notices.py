@@ -271,6 +271,7 @@ def test_a_death_at_any_statement_loses_and_doubles_no_notice(told: House, tmp_p
     assert outcomes == {("archiving", 0), ("failed", 1)}
 
 
+@pytest.mark.real
 def test_a_death_at_any_statement_of_telling(told: House, tmp_path: Path) -> None:
     """Each is told; what is told twice bears the same id, and nothing else comes twice."""
     for case_id in ("c1", "c2", "c3"):
