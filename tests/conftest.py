@@ -1,7 +1,7 @@
 """What holds for every test: the summary says what was left out, and what was counted.
 
-Owns no fixtures: they stand beside the tests that use them. Stands here, because with several
-workers the process that writes the summary reads no other conftest.
+Owns no fixtures: they stand beside the tests that use them, or in a module that is named here. Stands
+here, because with several workers the process that writes the summary reads no other conftest.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pytest
 
+pytest_plugins = ("tests.receiver",)
 DEATHS = "deaths of the daemon"
 SCHEDULES = "schedules of writers"
 MEASURED = "measured"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+import pytest
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,3 +98,11 @@ class Receiver:
     def events(self) -> list[str]:
         """Return what it was told of, in order."""
         return [one.document["event"] for one in self.received]
+
+
+@pytest.fixture(name="receiver")
+def open_receiver() -> Iterator[Receiver]:
+    """Return somebody who listens on this machine."""
+    receiver = Receiver()
+    yield receiver
+    receiver.down()

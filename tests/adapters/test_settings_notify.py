@@ -9,6 +9,7 @@ import pytest
 
 from vpe_watcher.adapters.settings import Settings, SettingsError, load_settings, warnings
 from vpe_watcher.core.errors import ConfigError
+from vpe_watcher.core.priorities import DayHours
 
 BASE: dict[str, Any] = {
     "engine": {"auth": {"access_token": "t"}},
@@ -36,7 +37,7 @@ def test_nobody_is_told_by_default(tmp_path: Path) -> None:
     notify = load(tmp_path).notify
     assert notify.read_urls() == ()
     assert notify.webhook.url.get_secret_value() == ""
-    assert notify.quiet is None
+    assert notify.quiet_hours is None
     assert notify.digest_minute == 420
 
 
@@ -44,8 +45,8 @@ def test_nobody_is_told_by_default(tmp_path: Path) -> None:
     ("key", "value", "words"),
     [
         ("on", ["failed", "everything"], "must be a list of"),
-        ("quiet_hours", "22-6", "must be a span"),
-        ("quiet_hours", "22:00-24:00", "must be a span"),
+        ("quiet_hours", "22-6", "not a span of the day"),
+        ("quiet_hours", "22:00-24:01", "not a span of the day"),
         ("digest_at", "7", "must be a time"),
         ("urls", ["json://127.0.0.1/"] * 11, "10 addresses at most"),
         ("urls", [""], "none of them empty"),
@@ -68,7 +69,15 @@ def test_what_is_refused(tmp_path: Path, key: str, value: object, words: str) ->
 def test_quiet_hours_and_digest_are_minutes_of_the_day(tmp_path: Path) -> None:
     """As the rules want them."""
     notify = load(tmp_path, quiet_hours="22:00-6:30", digest_at="").notify
-    assert (notify.quiet, notify.digest_minute) == ((1320, 390), None)
+    assert (notify.quiet_hours, notify.digest_minute) == (DayHours(1320, 390), None)
+
+
+@pytest.mark.parametrize("empty", ["06:30-06:30", "24:00-00:00", "24:00-24:00"])
+def test_quiet_hours_that_end_when_they_begin_are_none(tmp_path: Path, empty: str) -> None:
+    """They keep nobody from being told: too much is told rather than nothing, ever."""
+    quiet = load(tmp_path, quiet_hours=empty).notify.quiet_hours
+    assert quiet is not None
+    assert not any(map(quiet.holds, range(24 * 60)))
 
 
 def test_secrets_come_from_files_and_credentials(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
@@ -11,14 +10,6 @@ from tests.app.desk import Desk, problem
 from tests.receiver import Receiver
 from vpe_watcher.core.model import Label
 from vpe_watcher.core.notices import TOPICS, Policy
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    """Return somebody who listens on this machine."""
-    receiver = Receiver()
-    yield receiver
-    receiver.down()
 
 
 @pytest.fixture(name="told")

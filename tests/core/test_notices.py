@@ -8,7 +8,6 @@ from vpe_watcher.core.notices import (
     UNSAID,
     Episode,
     Notice,
-    Span,
     document,
     judge,
     nameless,
@@ -39,20 +38,6 @@ NOW = "2026-11-23T07:00:00.000Z"
 def test_nothing_of_a_name_is_told(text: str, names: list[str], told: str) -> None:
     """What others said is cut out; a sentence with anything of a name is left out as a whole."""
     assert nameless(text, names) == told
-
-
-@pytest.mark.parametrize(
-    ("span", "held", "free"),
-    [
-        (Span(), (), (0, 720)),
-        (Span(60, 120), (60, 119), (59, 120)),
-        (Span(22 * 60, 6 * 60), (22 * 60, 1439, 0, 359), (360, 720, 22 * 60 - 1)),
-    ],
-)
-def test_a_span_of_the_day(span: Span, held: tuple[int, ...], free: tuple[int, ...]) -> None:
-    """It may go over midnight; an empty one holds nothing."""
-    assert all(span.holds(minute) for minute in held)
-    assert not any(span.holds(minute) for minute in free)
 
 
 def lived(name: str, *spans: tuple[float, float], until: float) -> list[tuple[float, str]]:

@@ -42,6 +42,8 @@ def moment(text: str) -> float:
         (NIGHT, 6 * 60, False),
         (DayHours(12 * 60, 13 * 60), 12 * 60, True),
         (DayHours(12 * 60, 13 * 60), 13 * 60, False),
+        (DayHours(0, 0), 0, False),
+        (DayHours(60, 60), 60, False),
         (DayHours(0, DAY_MINUTES), 0, True),
         (DayHours(0, DAY_MINUTES), DAY_MINUTES - 1, True),
     ],
@@ -49,7 +51,7 @@ def moment(text: str) -> float:
 def test_hours_hold_from_their_begin_to_before_their_end(
     hours: DayHours, minute: int, *, holds: bool
 ) -> None:
-    """Those that end before they begin go on past midnight."""
+    """Those that end before they begin go on past midnight; empty ones hold nothing."""
     assert hours.holds(minute) is holds
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -15,14 +14,6 @@ from tests.receiver import Receiver
 pytestmark = pytest.mark.real
 SECRET = "a webhook's s3cret"
 BAD = b"no scan at all, whatever its name says" * 20
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    """Return somebody who listens on this machine."""
-    receiver = Receiver()
-    yield receiver
-    receiver.down()
 
 
 @pytest.fixture(name="told")

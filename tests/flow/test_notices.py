@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -20,14 +20,6 @@ from vpe_watcher.sandbox.options import Options
 
 SECRET = "a webhook's secret"
 NAMES = ("Mueller", "Huber", "Sánchez")
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    """Return somebody who listens on this machine."""
-    receiver = Receiver()
-    yield receiver
-    receiver.down()
 
 
 def notify_settings(receiver: Receiver, **more: object) -> dict[str, object]:

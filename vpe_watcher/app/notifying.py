@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from vpe_watcher import __version__
 from vpe_watcher.core.errors import EnvironmentFault
-from vpe_watcher.core.notices import Policy, Span, Topic
-from vpe_watcher.flow.notices import Clerk, Clock, Sender, Times
+from vpe_watcher.core.notices import Policy, Topic
+from vpe_watcher.flow.notices import NEVER, Clerk, Clock, Sender, Times
 
 if TYPE_CHECKING:
     from vpe_watcher.adapters.notify import Target
@@ -67,7 +67,7 @@ def times_of(settings: Settings) -> Times:
     """Return when people are told."""
     notify = settings.notify
     return Times(
-        quiet=Span(*notify.quiet) if notify.quiet else Span(),
+        quiet=notify.quiet_hours or NEVER,
         digest_at=notify.digest_minute,
         breaker_after_s=notify.breaker_after_s,
         give_up_after_s=notify.give_up_after_h * 3600.0,

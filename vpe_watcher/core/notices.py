@@ -208,20 +208,6 @@ def _digest_lines(facts: Mapping[str, Any]) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """A time of day in minutes from midnight, also over midnight; an empty one holds nothing."""
-
-    begin: int = 0
-    end: int = 0
-
-    def holds(self, minute: int) -> bool:
-        """Tell whether a minute of the day lies in it."""
-        if self.begin <= self.end:
-            return self.begin <= minute < self.end
-        return minute >= self.begin or minute < self.end
-
-
-@dataclass(frozen=True, slots=True)
 class Episode:
     """A time of trouble with one resource, in monotonic seconds; short calms are part of it."""
 

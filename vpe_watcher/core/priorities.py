@@ -29,7 +29,8 @@ PRIORITIES: Mapping[str, Priority] = {
 class DayHours:
     """A span of every day, in minutes since midnight by the clock on the wall.
 
-    One that ends before it begins goes on past midnight. `end` itself is outside.
+    One that ends before it begins goes on past midnight. `end` itself is outside, so one that ends
+    when it begins holds nothing.
     """
 
     start: int

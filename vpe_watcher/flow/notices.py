@@ -26,12 +26,13 @@ from vpe_watcher.core.notices import (
     Episode,
     Notice,
     Receipt,
-    Span,
     Topic,
     judge,
     of_breaker,
 )
+from vpe_watcher.core.priorities import DayHours
 from vpe_watcher.flow.breakers import Breakers, Log
+from vpe_watcher.flow.room import local_minute
 
 CALM_S = 300.0  # a breaker that opens again within this is the same trouble
 DAY_S = 24 * 3600.0
@@ -40,7 +41,7 @@ DROP_EVERY_S = 60.0
 STATE_AGAIN_S = 5.0
 SPOKEN_AT_MOST = 8
 PATIENCE = Patience(retry_first_s=2.0, retry_at_most_s=300.0)
-NEVER = Span()
+NEVER = DayHours(0, 0)
 _BREAKER = "breaker:"
 _DIGEST = "digest"
 
@@ -61,7 +62,7 @@ class Clock(Protocol):
 class Times:
     """When people are told. `digest_at` is a minute of the day; None: no digest."""
 
-    quiet: Span = NEVER
+    quiet: DayHours = NEVER
     digest_at: int | None = None
     breaker_after_s: float = 60.0
     give_up_after_s: float = 48 * 3600.0
@@ -75,7 +76,7 @@ class Sender:
         target: Target,
         store: Store,
         *,
-        quiet: Span,
+        quiet: DayHours,
         clock: Clock,
         chance: Callable[[], float],
         log: Log,
@@ -173,7 +174,7 @@ class Sender:
         self._reason = receipt.reason
 
     def _is_quiet(self) -> bool:
-        return self._quiet.holds(_minute(_local(self._clock.now())))
+        return self._quiet.holds(local_minute(self._clock.now()))
 
 
 class Clerk:
@@ -275,13 +276,13 @@ class Clerk:
         at = self._times.digest_at
         if at is None or not self._store.notice_policy.wants(Topic.DIGEST):
             return
-        here = _local(self._clock.now())
-        today = here.date().isoformat()
+        now = self._clock.now()
+        today, minute = _local_date(now), local_minute(now)
         last = self._told().get(_DIGEST)
         if last is None:  # the first start says nothing of a day that it has not seen
-            self._store.set_told(_DIGEST, today if _minute(here) >= at else "")
-        elif last < today and _minute(here) >= at:
-            facts = self._store.digest(since=self._clock.now() - DAY_S)
+            self._store.set_told(_DIGEST, today if minute >= at else "")
+        elif last < today and minute >= at:
+            facts = self._store.digest(since=now - DAY_S)
             draft = Draft(_DIGEST, _DIGEST, Topic.DIGEST, {**facts, "breakers": list(broken)})
             self._store.put_notice(draft, key=_DIGEST, value=today)
 
@@ -297,9 +298,5 @@ class Clerk:
         self._drop_at = now + DROP_EVERY_S
 
 
-def _local(epoch_s: float) -> datetime:
-    return datetime.fromtimestamp(epoch_s, UTC).astimezone()
-
-
-def _minute(here: datetime) -> int:
-    return here.hour * 60 + here.minute
+def _local_date(epoch_s: float) -> str:
+    return datetime.fromtimestamp(epoch_s, UTC).astimezone().date().isoformat()

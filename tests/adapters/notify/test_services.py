@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
 
 import pytest
 
@@ -19,14 +18,6 @@ NOTICE = Notice(
     "2026-11-23T07:00:00.000Z",
     {"case_id": "c1", "recipe": "default", "case_name": "M\udcfcller"},
 )
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    """Return somebody who listens on this machine."""
-    receiver = Receiver()
-    yield receiver
-    receiver.down()
 
 
 def service(receiver: Receiver) -> Service:

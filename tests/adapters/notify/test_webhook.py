@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,6 @@ NOTICE = Notice(
     3, "5f1c", "case.failed", "2026-11-23T07:00:00.000Z", {"case_id": "c1", "recipe": "default"}
 )
 SECRET = "s3cret"
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    """Return somebody who listens on this machine."""
-    receiver = Receiver()
-    yield receiver
-    receiver.down()
 
 
 def webhook(receiver: Receiver, secret: Callable[[], str] = lambda: SECRET) -> Webhook:

@@ -23,7 +23,6 @@ from vpe_watcher.adapters.settings.network import (
 )
 from vpe_watcher.adapters.settings.notify_values import (
     addresses,
-    hours_of_day,
     listed,
     minute_of,
     time_of_day,
@@ -43,6 +42,7 @@ from vpe_watcher.adapters.settings.values import (
     OptionalHours,
     OptionalPath,
     OptionalSize,
+    OptionalSpan,
     PathValue,
     PositiveCount,
     PriorityValue,
@@ -247,18 +247,11 @@ class NotifySettings(Section):
     urls: Annotated[tuple[SecretStr, ...], BeforeValidator(addresses)] = ()
     urls_file: OptionalPath = None
     names: Flag = False
-    quiet_hours: Annotated[String, AfterValidator(hours_of_day)] = ""
+    quiet_hours: OptionalSpan = None
     digest_at: Annotated[String, AfterValidator(time_of_day)] = "07:00"
     breaker_after_s: Seconds = 60.0
     give_up_after_h: Hours = 48.0
     webhook: WebhookSettings = WebhookSettings()
-
-    @property
-    def quiet(self) -> tuple[int, int] | None:
-        """Return begin and end of the quiet hours in minutes of the day; None: there are none."""
-        begin, _, end = self.quiet_hours.partition("-")
-        first, last = minute_of(begin), minute_of(end)
-        return None if first is None or last is None else (first, last)
 
     @property
     def digest_minute(self) -> int | None:

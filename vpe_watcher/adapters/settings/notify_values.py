@@ -35,14 +35,6 @@ def time_of_day(found: str) -> str:
     return found
 
 
-def hours_of_day(found: str) -> str:
-    """Check a span of the day."""
-    begin, _, end = found.partition("-")
-    if found and (minute_of(begin) is None or minute_of(end) is None):
-        raise WrongValueError('must be a span such as "22:00-06:30", or "" for none')
-    return found
-
-
 def webhook_address(value: object) -> SecretStr:
     """Read an https:// address (http:// for loopback only) that may hold a token."""
     address = value.get_secret_value() if isinstance(value, SecretStr) else text(value)

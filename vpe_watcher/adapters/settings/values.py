@@ -28,6 +28,7 @@ _CENTURY_DAYS = 36_525
 _AT_MOST = 1_000_000_000
 _LEAST_RATE = 1024
 _HOURS = re.compile(r"(\d{1,2}):(\d{2}) *- *(\d{1,2}):(\d{2})", re.ASCII)
+_SPAN_HINT = 'write begin and end, as in "20:00-06:00"'
 _MOST_THREADS = 256  # of one kind: more would help no line, and many machines have no more
 
 
@@ -125,23 +126,31 @@ def rate_bytes_s(value: object) -> int:
     return rate
 
 
-def day_hours(value: object) -> DayHours | None:
-    """Read a span of the day, such as "20:00-06:00"; "" means none."""
+def day_span(value: object) -> DayHours | None:
+    """Read a span of the day, such as "20:00-06:00"; "" means none, "06:00-06:00" an empty one."""
     if value is None or isinstance(value, DayHours):
         return value
     words = text(value).strip()
     if not words:
         return None
     match = _HOURS.fullmatch(words)
-    hint = 'write begin and end, as in "20:00-06:00"'
     if match is None:
-        raise WrongValueError("is not a span of the day that can be read", hint=hint)
+        raise WrongValueError("is not a span of the day that can be read", hint=_SPAN_HINT)
     start, end = (int(match[one]) * 60 + int(match[one + 1]) for one in (1, 3))
     if max(start, end) > DAY_MINUTES or int(match[2]) > 59 or int(match[4]) > 59:
-        raise WrongValueError("is not a span of the day that can be read", hint=hint)
-    if start == end or start % DAY_MINUTES == end:
-        raise WrongValueError("must not end when it begins", hint=hint)
-    return DayHours(start % DAY_MINUTES, end)
+        raise WrongValueError("is not a span of the day that can be read", hint=_SPAN_HINT)
+    return DayHours(start % DAY_MINUTES, end % DAY_MINUTES if start == end else end)
+
+
+def day_hours(value: object) -> DayHours | None:
+    """Read a span of the day in which something may be done; "" means none, an empty one is none.
+
+    Nothing would ever be done in it, and whoever wrote it may have meant all day.
+    """
+    hours = day_span(value)
+    if hours is not None and hours.start == hours.end:
+        raise WrongValueError("must not end when it begins", hint=_SPAN_HINT)
+    return hours
 
 
 def priority(value: object) -> Priority:
@@ -352,6 +361,7 @@ OptionalCount = Annotated[int | None, BeforeValidator(_count_or_none)]
 Size = Annotated[int, BeforeValidator(size_bytes)]
 RateValue = Annotated[int, BeforeValidator(rate_bytes_s)]
 OptionalHours = Annotated[DayHours | None, BeforeValidator(day_hours)]
+OptionalSpan = Annotated[DayHours | None, BeforeValidator(day_span)]
 PriorityValue = Annotated[Priority, BeforeValidator(priority)]
 OptionalSize = Annotated[int | None, BeforeValidator(size_or_none)]
 String = Annotated[str, BeforeValidator(text)]
