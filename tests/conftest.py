@@ -1,7 +1,7 @@
 """What holds for every test: the summary says what was left out, and what was counted.
 
-Owns no fixtures: they stand beside the tests that use them, or in a module that is named here. Stands
-here, because with several workers the process that writes the summary reads no other conftest.
+Owns no fixtures: they stand beside the tests that use them, or in a module that is named here.
+Stands here, because with several workers the process that writes the summary reads no other one.
 """
 
 from __future__ import annotations
