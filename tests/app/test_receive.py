@@ -29,6 +29,7 @@ from tests.app.desk import DAEMON_ID, Desk
 from tests.pacs import PATIENT, associated, fresh_instance, instance, status_of
 from vpe_watcher.adapters.files import Disk
 from vpe_watcher.adapters.settings import load_settings
+from vpe_watcher.app.listening import LEAVING, Listening
 from vpe_watcher.app.receiving import REQUIREMENTS, Receiving
 
 VPE_WATCHER = [sys.executable, "-m", "vpe_watcher"]
@@ -269,6 +270,66 @@ def test_a_disk_that_hangs_does_not_hold_up_the_end(desk: Desk, inbox: Path) -> 
         sender.join(20)
     assert status == [-1]
     until(lambda: [thread for thread in threading.enumerate() if "Acceptor" in thread.name] == [])
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_after_a_receiver_that_hung_the_next_one_starts(
+    desk: Desk, inbox: Path, *, is_there: bool
+) -> None:
+    """When the disk of an inbox goes on that a reload has taken away, the new receiver begins.
+
+    Nothing is acknowledged into the old one any more, and what lies there is told.
+    """
+    hang, is_hanging = threading.Event(), threading.Event()
+
+    class Hanging(Disk):
+        def rename(self, source: Path, target: Path) -> None:
+            if is_there:
+                super().rename(source, target)
+            is_hanging.set()
+            hang.wait(30)
+            if not is_there:
+                super().rename(source, target)
+
+    log: list[tuple[str, dict[str, Any]]] = []
+
+    def take_note(event: str, /, **fields: object) -> None:
+        log.append((event, fields))
+
+    def of(name: str, disk: Disk | None = None) -> Receiving:
+        return Receiving(settings[name], daemon_id=lambda: DAEMON_ID, log=take_note, disk=disk)
+
+    base = {"dicom.listen": "127.0.0.1:0", "limits.stop_grace_s": 0.2}
+    moved = {**base, "inbox": str(desk.home / "elsewhere")}
+    settings = {
+        "old": load_settings(desk.config, overrides=base, environ={}),
+        "new": load_settings(desk.config, overrides=moved, environ={}),
+    }
+    here = Listening(of("old", Hanging()), log=take_note)
+    here.keep()
+    port = int(log[0][1]["listen"].rpartition(":")[2])
+    with associated(port) as association:
+        sender = threading.Thread(target=status_of, args=(association, instance()))
+        sender.start()
+        assert is_hanging.wait(20)
+        here.use(of("new"), settings["new"])
+        until(lambda: ("receive.stopped", {}) in log)
+        here.keep()
+        assert (here.shown() or {})["reason"] == LEAVING
+        hang.set()
+        sender.join(20)
+
+    def has_started_again() -> bool:
+        here.keep()
+        return [event for event, _ in log].count("receive.started") == 2
+
+    until(has_started_again)
+    assert len(visible(inbox)) == is_there
+    if is_there:
+        until(lambda: "receive.left" in [event for event, _ in log])
+    codes = [fields["code"] for event, fields in log if event == "instance.refused"]
+    assert codes == (["inbox_left"] if is_there else ["folder_enoent"])
+    assert here.stop() is True
 
 
 @pytest.mark.slow

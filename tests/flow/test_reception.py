@@ -318,6 +318,20 @@ def test_what_a_dead_receiver_left_goes_once(inbox: Path) -> None:
     assert first.keep(draft, str(instance().SOPInstanceUID)) is True
 
 
+def test_an_inbox_that_nobody_looks_after_takes_nothing(inbox: Path) -> None:
+    """Its sender would believe that the instance is safe; what lay there before is counted."""
+    here = reception(inbox)
+    delivery = here.open()
+    assert keep(delivery, instance()) is True
+    assert here.left_behind() == 0
+    here.leave()
+    with pytest.raises(EnvironmentFault) as refusal:
+        keep(delivery, instance(number=2))
+    assert refusal.value.code == "inbox_left"
+    (inbox / "scan.dcm").touch()
+    assert here.left_behind() == 1
+
+
 def test_after_its_end_a_delivery_takes_nothing(inbox: Path) -> None:
     """The network's thread may still have something to say when an association was aborted."""
     delivery = reception(inbox).open()

@@ -41,6 +41,7 @@ WARNINGS = frozenset(
         "step.interrupted",
         "library.warning",
         "prune.waiting",
+        "receive.left",
         "receive.waiting",
         "state.unread",
         "config.refused",

@@ -288,7 +288,7 @@ class Daemon:
             pruning.use(pruner)
         self._watching.use(wishes_of(settings), ignores_of(settings))
         if not self._listening.goes_by(settings):
-            self._listening.use(self._receiving_of(settings))
+            self._listening.use(self._receiving_of(settings), settings)
         if any(key.startswith("notify.") for key in orders.changed):
             self._notifying.stop()
             self._notifying = self._notifying_of(settings)

@@ -39,9 +39,9 @@ class Listening:
         """Go by other settings where the network side is the same; false: `use` another."""
         return self._receiving.use(settings)
 
-    def use(self, receiving: Receiving) -> None:
-        """Let another take its place, as soon as those who send now have gone."""
-        self._receiving.begin_stop()
+    def use(self, receiving: Receiving, settings: Settings) -> None:
+        """Let another of these settings take its place, as soon as those who send now have gone."""
+        self._receiving.give_way(settings)
         self._leaving.append(self._receiving)
         self._receiving = receiving
         self._is_on, self._next_at, self._trouble = False, 0.0, ""

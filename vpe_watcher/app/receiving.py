@@ -10,12 +10,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vpe_watcher.adapters.files import Disk
 from vpe_watcher.adapters.lock import DaemonLock, lock_holder, lock_path
-from vpe_watcher.core.errors import ConfigError, TryAgainLater
+from vpe_watcher.core.errors import ConfigError, EnvironmentFault, TryAgainLater
 from vpe_watcher.flow.breakers import Log
 from vpe_watcher.flow.reception import Reception
 from vpe_watcher.formats.file_meta import file_meta
@@ -28,6 +29,12 @@ LOCK_NAME = "receiver"
 REQUIREMENTS = ("pydicom>=3.0", "pynetdicom>=3.0,<4")
 SHORTEST_WAIT_S = 1.0
 LAST_WORDS_S = 3.0  # to abort who stays, and to see its threads end
+GONE_CHECK_S = 1.0
+
+LEFT_BEHIND = (
+    "They lie in the inbox of the earlier configuration, which is looked after no more: move them "
+    "into the inbox that counts now."
+)
 
 
 class Receiving:
@@ -52,6 +59,7 @@ class Receiving:
         self._lock = DaemonLock(self._lock_file)
         self._receiver: Receiver | None = None
         self._stopping: threading.Thread | None = None
+        self._has_stopped = threading.Event()  # but a thread may hang
         self._is_over = False
         recipe = settings.recipes[settings.dicom.recipe]
         self._reception = Reception(
@@ -111,19 +119,35 @@ class Receiving:
             )
             self._stopping.start()
 
+    def give_way(self, settings: Settings) -> None:
+        """Do the same, and take nothing more for an inbox that these settings do not look after."""
+        if all(recipe.inbox != self._reception.inbox for recipe in settings.recipes.values()):
+            self._reception.leave()
+        self.begin_stop()
+
     def stop(self) -> bool:
         """Do the same and wait for it; false: a thread hangs, and so does what it holds."""
         self.begin_stop()
         if self._stopping is None:
             return True
-        self._stopping.join(self._settings.limits.stop_grace_s + LAST_WORDS_S)
+        self._has_stopped.wait(self._settings.limits.stop_grace_s + LAST_WORDS_S)
         return self._is_over
 
     def _stop(self, receiver: Receiver) -> None:
-        if receiver.stop(self._settings.limits.stop_grace_s):
-            self._is_over = True
-            self._lock.release()
+        self._is_over = receiver.stop(self._settings.limits.stop_grace_s)
         self._log("receive.stopped")
+        self._has_stopped.set()
+        while not self._is_over:  # another waits for its place, for as long as a disk may hang
+            time.sleep(GONE_CHECK_S)
+            self._is_over = receiver.has_gone()
+        self._lock.release()
+        self._tell_left()
+
+    def _tell_left(self) -> None:
+        with suppress(EnvironmentFault):
+            count = self._reception.left_behind()
+            if count:
+                self._log("receive.left", count=count, hint=LEFT_BEHIND)
 
     def _acquire(self) -> None:
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 import threading
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from vpe_watcher.flow.roots import read_marker
 RECEIVING = "receiving"
 EXTENSION = ".dcm"
 SPACE_CHECK_BYTES = 64 * 1024 * 1024
+_OURS = re.compile(r"[0-9a-f]{16}(-\d+)?\.dcm")
 
 
 class Reception:
@@ -49,12 +51,23 @@ class Reception:
         self.breaker = f"inbox:{recipe}"
         self._daemon_id = daemon_id
         self._min_free = min_free
-        self._is_swept = False
+        self._is_swept = self._has_left = False
         self._lock = threading.Lock()
 
     def use(self, *, min_free: int) -> None:
         """Refuse at another limit of free space (bytes) from now on."""
         self._min_free = min_free
+
+    def leave(self) -> None:
+        """Take nothing more: nobody looks into this inbox from now on."""
+        self._has_left = True
+
+    def left_behind(self) -> int:
+        """Count what lies in an inbox that was left, named as here. Raises `EnvironmentFault`."""
+        if not self._has_left:
+            return 0
+        with blamed(self.breaker):
+            return sum(bool(_OURS.fullmatch(name)) for name in self.disk.names(self.inbox))
 
     @property
     def drafts(self) -> Path:
@@ -69,8 +82,9 @@ class Reception:
         """Check that the inbox can take something now.
 
         Raises:
-            EnvironmentFault: it is missing, not mounted, not this daemon's, or nearly full.
+            EnvironmentFault: it is missing, not mounted, not this daemon's, nearly full, or left.
         """
+        self.check_stays()
         daemon_id = self._daemon_id()
         with blamed(self.breaker):
             entry = self.disk.look(self.inbox)
@@ -82,6 +96,16 @@ class Reception:
         if not daemon_id or marker.daemon_id != daemon_id:
             raise self._refused("of another daemon", "folder_of_another")
         self.check_space()
+
+    def check_stays(self) -> None:
+        """Refuse what nobody would find. Raises `EnvironmentFault` (`inbox_left`)."""
+        if self._has_left:
+            raise EnvironmentFault(
+                "The configuration has changed: this inbox is looked after no more.",
+                code="inbox_left",
+                hint="Nothing; the sender can send again as soon as `receive.started` is logged.",
+                breaker=self.breaker,
+            )
 
     def check_space(self) -> None:
         """Refuse to fill the disk up. Raises `EnvironmentFault` (`disk_low`)."""
@@ -167,7 +191,9 @@ class Delivery:
             self._check(draft, sop_instance_uid)
             self._reception.guard()
             with blamed(self._reception.breaker):
-                return self._place(draft.path, sop_instance_uid)
+                is_new = self._place(draft.path, sop_instance_uid)
+            self._reception.check_stays()  # a rename may hang until nobody looks there any more
+            return is_new
         finally:
             self._forget(draft)
 
@@ -192,7 +218,8 @@ class Delivery:
             draft.close()
         with suppress(OSError):
             draft.path.unlink()
-        self._drafts.remove(draft)
+        with suppress(ValueError):  # the association may have ended meanwhile, and with it all
+            self._drafts.remove(draft)
 
     def _check(self, draft: Draft, sop_instance_uid: str) -> None:
         with blamed(self._reception.breaker), self._disk.open(draft.path) as file:

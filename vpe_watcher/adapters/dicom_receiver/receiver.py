@@ -93,6 +93,7 @@ class Receiver:
         self._monotonic = monotonic
         self._sessions: dict[Association, _Session] = {}
         self._server: Server | None = None
+        self._last: list[Association] = []  # who was in when it stopped
 
     def start(self) -> tuple[str, int]:
         """Listen; return the address and port.
@@ -116,7 +117,7 @@ class Receiver:
         if self._server is None:
             return True
         self._server.end()
-        associations = self._server.active_associations
+        self._last = associations = self._server.active_associations
         deadline = self._monotonic() + grace_s
         for association in associations:
             association.join(max(0.0, deadline - self._monotonic()))
@@ -126,8 +127,12 @@ class Receiver:
         deadline = self._monotonic() + ABORT_S
         for association in associations:
             association.join(max(0.0, deadline - self._monotonic()))
+        return self.has_gone()
+
+    def has_gone(self) -> bool:
+        """Tell, after `stop`, whether the last thread has ended by now."""
         self._sweep()
-        return not any(one.is_alive() or one.dul.is_alive() for one in associations)
+        return not any(one.is_alive() or one.dul.is_alive() for one in self._last)
 
     def _entity(self) -> AE:
         entity = AE(self._options.ae_title)
