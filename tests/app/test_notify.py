@@ -8,6 +8,7 @@ import pytest
 
 from tests.app.desk import Desk, problem
 from tests.receiver import Receiver
+from vpe_watcher.adapters.notify import Prompt
 from vpe_watcher.core.model import Label
 from vpe_watcher.core.notices import TOPICS, Policy
 
@@ -53,6 +54,17 @@ def test_a_target_that_does_not_work_is_named(told: Desk, receiver: Receiver) ->
         {"target": "address 1 (json)", "told": True, "reason": ""},
     ]
     assert "t0ken" not in ran.out + ran.err
+
+
+def test_a_receiver_that_trickles_is_given_up(
+    told: Desk, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is told has a time for the whole of the answer."""
+    monkeypatch.setattr(Prompt.__init__, "__kwdefaults__", {"within_s": 0.3})
+    receiver.status = lambda one: None if one.path.startswith("/hook") else 200
+    ran = told.run("notify", "--test")
+    assert ran.code == 1
+    assert "failed: webhook at 127.0.0.1: no complete answer within 0.3 s" in ran.out
 
 
 def test_what_waits_is_counted(told: Desk) -> None:

@@ -33,7 +33,7 @@ def targets_of(settings: Settings, *, now: Callable[[], float] = time.time) -> t
     Raises:
         ConfigError: an address cannot be used, or the extra is not installed.
     """
-    from vpe_watcher.adapters.notify import Webhook
+    from vpe_watcher.adapters.notify import Prompt, Webhook
 
     notify, host = settings.notify, socket.gethostname()
     found: list[Target] = []
@@ -51,7 +51,7 @@ def targets_of(settings: Settings, *, now: Callable[[], float] = time.time) -> t
         from vpe_watcher.adapters.notify.services import Service
 
         found += [Service(url, number=number, host=host) for number, url in enumerate(urls, 1)]
-    return tuple({target.name: target for target in found}.values())
+    return tuple({target.name: Prompt(target) for target in found}.values())
 
 
 def policy_of(settings: Settings, targets: tuple[Target, ...]) -> Policy:

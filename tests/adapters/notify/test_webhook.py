@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import socket
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from tests.adapters.engine.servers import RawServer, read_head
 from tests.receiver import Receiver
-from vpe_watcher.adapters.notify import Webhook
+from vpe_watcher.adapters.notify import Prompt, Webhook
 from vpe_watcher.core.errors import ConfigError
 from vpe_watcher.core.notices import Answer, Notice, Receipt
 
@@ -22,10 +25,12 @@ NOTICE = Notice(
 SECRET = "s3cret"
 
 
-def webhook(receiver: Receiver, secret: Callable[[], str] = lambda: SECRET) -> Webhook:
+def webhook(
+    receiver: Receiver, secret: Callable[[], str] = lambda: SECRET, *, url: str = ""
+) -> Webhook:
     """Return the webhook that leads there."""
     return Webhook(
-        f"{receiver.url}/hook?key=t0ken",
+        f"{url or receiver.url}/hook?key=t0ken",
         secret=secret,
         host="pc1",
         now=lambda: 1_790_000_000.5,
@@ -114,6 +119,59 @@ def test_a_receiver_that_never_answers_is_given_up(receiver: Receiver) -> None:
     receipt = webhook(receiver).tell(NOTICE)
     assert time.monotonic() - started < 5
     assert receipt == Receipt(Answer.TROUBLE, "no complete answer (ReadTimeout)")
+
+
+HEAD = b"HTTP/1.1 307 Go\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 99999999999\r\n\r\n"
+
+
+def test_a_header_that_trickles_is_given_up(receiver: Receiver) -> None:
+    """Each byte comes in time, the answer never; and nobody is told twice meanwhile."""
+    is_over = threading.Event()
+
+    def trickle(connection: socket.socket) -> None:
+        read_head(connection)
+        while not is_over.wait(0.05):
+            connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    with RawServer(trickle) as server:
+        hook = Prompt(webhook(receiver, url=server.url), within_s=0.5)
+        started = time.monotonic()
+        assert hook.tell(NOTICE).reason == "no complete answer within 0.5 s"
+        assert hook.tell(NOTICE).reason == "an earlier answer has not ended yet"
+        assert time.monotonic() - started < 3
+        assert server.connections == 1
+        is_over.set()
+    while "ended yet" in (receipt := hook.tell(NOTICE)).reason:
+        time.sleep(0.01)
+    assert receipt.reason == "no complete answer (ConnectionError)"
+
+
+def test_the_body_of_an_answer_is_not_waited_for(receiver: Receiver) -> None:
+    """Only the status counts, also of a redirect: a body may trickle, or never end."""
+    is_over = threading.Event()
+
+    def trickle(connection: socket.socket) -> None:
+        read_head(connection)
+        connection.sendall(HEAD)
+        while not is_over.wait(0.05):
+            connection.sendall(b"x" * 1000)
+
+    with RawServer(trickle) as server:
+        started = time.monotonic()
+        receipt = Prompt(webhook(receiver, url=server.url), within_s=5).tell(NOTICE)
+        is_over.set()
+    assert receipt == Receipt(Answer.TROUBLE, "status 307")
+    assert time.monotonic() - started < 2
+
+
+def test_a_defect_of_a_target_is_not_hidden(receiver: Receiver) -> None:
+    """It comes out where it was asked, as without a thread in between."""
+
+    def broken() -> str:
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        Prompt(webhook(receiver, broken)).tell(NOTICE)
 
 
 def test_nobody_there_is_trouble(receiver: Receiver) -> None:

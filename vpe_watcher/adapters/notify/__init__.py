@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from vpe_watcher.adapters.notify.prompt import Prompt
 from vpe_watcher.adapters.notify.webhook import Webhook, signature
 from vpe_watcher.core.notices import Notice, Receipt
 
-__all__ = ["Target", "Webhook", "signature"]
+__all__ = ["Prompt", "Target", "Webhook", "signature"]
 
 
 class Target(Protocol):
@@ -26,4 +27,4 @@ class Target(Protocol):
         """Return what people see of it."""
 
     def tell(self, notice: Notice) -> Receipt:
-        """Send one notice, once; returns within a minute."""
+        """Send one notice, once; a receiver that trickles may hold it up: see `Prompt`."""

@@ -72,7 +72,7 @@ class Webhook:
     def _posted(self, body: bytes, headers: dict[str, str]) -> Receipt:
         try:
             with (
-                requests.Session() as session,
+                _Session() as session,
                 session.post(
                     self._url,
                     data=body,
@@ -86,6 +86,12 @@ class Webhook:
                 return _receipt(answer.status_code, answer.headers.get("Retry-After", ""))
         except (requests.RequestException, OSError) as error:
             return Receipt(Answer.TROUBLE, f"no complete answer ({type(error).__name__})")
+
+
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
+        """Return None: to look where a redirect leads, the library would read all of its body."""
+        return None
 
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
