@@ -104,6 +104,27 @@ def test_an_input_that_is_gone_is_told(running: Desk) -> None:
     assert "hint:" in ran.err
 
 
+@pytest.mark.parametrize(
+    ("root", "way"), [("inbox", "held by refused poll"), ("failed", "failed unpaid")]
+)
+def test_an_input_in_a_folder_of_before_is_found(running: Desk, root: str, way: str) -> None:
+    """A restart with another folder leaves it there: it is said where, and what to do."""
+    case_id = _case(running, FREE[way])
+    recipe = running.case(case_id).recipe
+    old = running.settings.recipes[recipe].inbox if root == "inbox" else running.settings.failed
+    kind = f"inbox:{recipe}" if root == "inbox" else root
+    running.store.add_root(f"{kind} {old}", str(old))
+    other = running.home / "other"
+    other.mkdir()
+    before = running.config.read_text()
+    running.config.write_text(before.replace(f'{root} = "{root}"', f'{root} = "{other}"'))
+    ran = running.run("retry", case_id)
+    assert (ran.code, running.words()) == (1, [])
+    assert f"lies in {old}, which was configured before" in " ".join(ran.err.split())
+    running.config.write_text(before)
+    assert running.run("retry", case_id).code == 0
+
+
 def test_one_bad_name_stops_all(running: Desk) -> None:
     """All named cases are checked before a word is said; every reason is told."""
     good = _case(running, FREE["failed unpaid"], "good")

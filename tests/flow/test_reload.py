@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from tests.flow.house import STL_JOB, House, nifti
+from tests.flow.house import STL_JOB, House, merged, nifti
+from tests.flow.test_poison import die_in, poisoned
 from vpe_watcher.adapters.leases import Openness
 from vpe_watcher.app.assembly import setup_of
-from vpe_watcher.app.reload import Orders
+from vpe_watcher.app.reload import Orders, prepare, take_over
 from vpe_watcher.core.errors import ConfigError
-from vpe_watcher.core.model import State
+from vpe_watcher.core.model import Case, State
 
 Build = Callable[..., House]
 Patch = pytest.MonkeyPatch
@@ -140,6 +141,96 @@ def test_a_folder_may_change_when_nothing_needs_the_old_one(build: Build, key: s
     assert house.case("late").state is State.DONE
     outbox = other if key == "outbox" else house.root / "outbox"
     assert (outbox / "late" / "result.json").exists()
+
+
+def _hold(house: House) -> Case:
+    """Hold the case of a scan in the recipe `teeth`, by a poll that is refused."""
+    house.sandbox.set_faults([{"on": "poll", "times": 1, "do": {"status": 403}}])
+    house.drop("scan.nii", recipe="teeth")
+    return house.live_until("scan", State.HELD)
+
+
+def _change(house: House, way: str) -> dict[str, Any]:
+    """Return what takes the inbox of `teeth` away, or exchanges it."""
+    (house.root / "other").mkdir(exist_ok=True)
+    if way == "removed":
+        house.overrides = {**house.overrides, "recipes": {}}
+        return {}
+    if way == "left in place":
+        return {"recipes": {"teeth": {"leave_in_place": True}}}
+    return {"recipes": {"teeth": {"inbox": str(house.root / "other")}}}
+
+
+@pytest.mark.parametrize("way", ["removed", "exchanged", "left in place"])
+def test_an_inbox_with_held_scans_may_not_go(build: Build, way: str) -> None:
+    """Their scans lie in its hidden folder, where `retry` would not find them any more."""
+    house = build(recipes={"teeth": {}})
+    case = _hold(house)
+    kept = house.overrides
+    change = _change(house, way)
+    _refused(house, "folder_in_use", r"the inbox of teeth \(1\)", **change)
+    house.overrides = kept
+    house.say("retry", case)
+    house.live_until("scan", State.DONE)
+    house.reload(**_change(house, way))
+
+
+@pytest.mark.parametrize("is_taken_along", [True, False])
+def test_a_held_scan_that_is_not_there_keeps_no_inbox(
+    build: Build, *, is_taken_along: bool
+) -> None:
+    """Taken along with the whole inbox it is found there; taken out by hand it is a person's."""
+    house = build(recipes={"teeth": {}})
+    case = _hold(house)
+    inbox = house.root / "inbox/teeth"
+    if is_taken_along:
+        inbox.rename(house.root / "other")
+    else:
+        (house.root / "other").mkdir()
+        house.claimed(case).parent.rename(house.root / "kept")
+    house.reload(recipes={"teeth": {"inbox": str(house.root / "other")}})
+    if is_taken_along:
+        house.say("retry", case)
+        house.live_until("scan", State.DONE)
+    assert house.parts.inboxes["teeth"].options.folder == house.root / "other"
+
+
+def test_an_inbox_that_says_nothing_may_hold_held_scans(build: Build) -> None:
+    """An unmounted share looks like an inbox in which nothing is claimed."""
+    house = build(recipes={"teeth": {}})
+    _hold(house)
+    inbox = house.root / "inbox/teeth"
+    inbox.rename(house.root / "share")
+    inbox.mkdir()
+    change = _change(house, "exchanged")
+    _refused(house, "folder_in_use", r"the inbox of teeth \(1\)", **change)
+
+
+def test_a_case_that_is_held_while_a_reload_is_read_counts(build: Build) -> None:
+    """What was asked of the folder before says nothing of it."""
+    house = build(recipes={"teeth": {}})
+    house.sandbox.set_faults([{"on": "poll", "times": 1, "do": {"status": 403}}])
+    house.drop("scan.nii", recipe="teeth")
+    house.live_until("scan", State.WAITING)
+    house.overrides = merged(house.overrides, _change(house, "exchanged"))
+    orders = prepare(house.parts, house.read_settings(), engine_of=lambda _: house.engine)
+    house.live_until("scan", State.HELD)
+    with pytest.raises(ConfigError, match=r"the inbox of teeth \(1\)"):
+        take_over(house.parts, orders)
+
+
+def test_the_outbox_of_a_step_that_is_held_stays(build: Build) -> None:
+    """A retry goes on there: without its results it would take them for published."""
+    house = build(recipes={"teeth": {}})
+    house.drop("scan.nii", recipe="teeth")
+    house.live_until("scan", State.DELIVERING)
+    for _ in range(5):
+        die_in(house, "scan")
+    poisoned(house, "scan")
+    other = house.root / "other"
+    other.mkdir()
+    recipes = {"teeth": {"outbox": str(other)}}
+    _refused(house, "folder_in_use", r"the outbox of teeth \(1\)", recipes=recipes)
 
 
 @pytest.mark.parametrize("key", ["archive", "failed"])

@@ -6,7 +6,7 @@ whether it may, and from then on only hands over values: there is no half-change
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -29,8 +29,9 @@ from vpe_watcher.core.errors import ConfigError
 from vpe_watcher.core.model import State
 from vpe_watcher.flow.inbox import Inbox
 from vpe_watcher.flow.options import Setup
+from vpe_watcher.flow.places import HIDDEN, Places
 from vpe_watcher.flow.ports import Engine, Ports
-from vpe_watcher.flow.roots import check_identity
+from vpe_watcher.flow.roots import MARKER, check_identity
 
 if TYPE_CHECKING:
     from vpe_watcher.adapters.notify import Target
@@ -47,6 +48,7 @@ CALLING = ("connect_timeout_s", "stall_timeout_s")
 class Orders:
     """What settings make of the parts. `setups` are those of inboxes that stay, by recipe.
 
+    `emptied` are held cases of which nothing lies hidden in an inbox that goes.
     `deferred` names the keys that count from the next start on; `changed` those that count now.
     """
 
@@ -56,6 +58,7 @@ class Orders:
     inboxes: Mapping[str, Inbox]
     targets: tuple[Target, ...]
     unchecked: frozenset[Path]
+    emptied: frozenset[str]
     changed: tuple[str, ...]
     deferred: tuple[str, ...]
 
@@ -86,6 +89,7 @@ def prepare(parts: Parts, settings: Settings, *, engine_of: Callable[[Settings],
         inboxes={name: parts.inbox_of(setups[name]) for name in setups if name not in stays},
         targets=targets,
         unchecked=unchecked,
+        emptied=_emptied(parts, settings, ports.places),
         changed=(*changed_keys(old, settings), *told_anew),
         deferred=deferred,
     )
@@ -95,14 +99,14 @@ def take_over(parts: Parts, orders: Orders) -> None:
     """Let everything that begins from now on go by other settings; what runs is let be.
 
     Raises, and then nothing has changed:
-        ConfigError: cases are under way that need a recipe or a folder which would go.
+        ConfigError: cases under way or held need a recipe or a folder which would go.
         EnvironmentFault: the state file cannot be asked now.
     """
     leaving = [one for name, one in parts.inboxes.items() if name not in orders.setups]
     for inbox in leaving:
         inbox.close()  # before the question: no case must come after the answer
     try:
-        _check_use(parts.settings, orders.settings, parts.store)
+        _check_use(parts.settings, orders, parts.store)
     except BaseException:
         for inbox in leaving:
             inbox.reopen()
@@ -155,34 +159,76 @@ def _check_new_folders(parts: Parts, settings: Settings) -> frozenset[Path]:
     return check_identity(parts.disk, parts.store, folders, inboxes)
 
 
-def _check_use(old: Settings, new: Settings, store: Store) -> None:
-    """Refuse to take away what cases under way need. Raises `ConfigError`."""
+def _emptied(parts: Parts, new: Settings, places: Places) -> frozenset[str]:
+    """Name the held cases of inboxes that go of which nothing lies hidden there."""
+    held: dict[str, set[str]] = defaultdict(set)
+    for case in parts.store.unsettled():
+        if case.state is State.HELD and case.recipe in parts.settings.recipes:
+            held[case.recipe].add(case.case_id)
+    return frozenset(
+        chain.from_iterable(
+            case_ids - _left_behind(parts, places, recipe, case_ids)
+            for recipe, case_ids in held.items()
+            if not _stays(recipe, parts.settings, new)
+        )
+    )
+
+
+def _left_behind(parts: Parts, places: Places, recipe: str, case_ids: set[str]) -> set[str]:
+    """Return the cases whose scans lie, or may lie, in the old inbox and not in the new one."""
+    if parts.places.is_in_place(recipe):
+        return set()
+    has_claims = recipe in places.inboxes and not places.is_in_place(recipe)
+    taken_along = _claims_in(parts, places, recipe) if has_claims else None
+    here = _claims_in(parts, parts.places, recipe)
+    left = case_ids if here is None else case_ids & here
+    return left - (taken_along or set())
+
+
+def _claims_in(parts: Parts, places: Places, recipe: str) -> frozenset[str] | None:
+    """Name the claims in an inbox; None: it says nothing, or is an empty mount point."""
+    try:
+        hidden = parts.ports.names_in(places.inboxes[recipe] / HIDDEN)
+        if MARKER not in hidden:
+            return None
+        has_any = places.daemon_id in hidden
+        return frozenset(parts.ports.names_in(places.claims(recipe)) if has_any else ())
+    except OSError:
+        return None
+
+
+def _check_use(old: Settings, orders: Orders, store: Store) -> None:
+    """Refuse to take away what cases under way or held need. Raises `ConfigError`."""
+    new = orders.settings
     check_recipes(new, store)
     missed: Counter[str] = Counter()
-    for case in store.due():
-        before, after = old.recipes.get(case.recipe), new.recipes[case.recipe]
+    for case in store.unsettled():
+        before, after = old.recipes.get(case.recipe), new.recipes.get(case.recipe)
         if before is None:
             continue
-        if not _stays(case.recipe, old, new):
+        if case.case_id not in orders.emptied and not _stays(case.recipe, old, new):
             missed[f"the inbox of {case.recipe}"] += 1
-        if case.state in NEEDS_OUTBOX and before.outbox != after.outbox:
+        if case.step in NEEDS_OUTBOX and after is not None and before.outbox != after.outbox:
             missed[f"the outbox of {case.recipe}"] += 1
-        if case.state is State.ARCHIVING:
+        if case.step is State.ARCHIVING:
             missed.update(key for key in ("archive", "failed") if _differs(key, old, new))
     if missed:
         named = ", ".join(f"{name} ({count})" for name, count in sorted(missed.items()))
         raise ConfigError(
-            f"Cases under way need folders that would be others: {named}.",
+            f"Cases that are under way or held need folders that would be others: {named}.",
             code="folder_in_use",
-            hint="Put the old value back, or reload again when they are at rest "
-            "(`vpe-watcher cases` shows them).",
+            hint="Put the old value back, or reload again when none is under way or held there "
+            "(`vpe-watcher cases --recipe NAME`): `vpe-watcher retry` takes up a held one. Nobody "
+            "wants it any more? Then move its folder out of .vpe-watcher of the old inbox.",
         )
 
 
 def _stays(name: str, old: Settings, new: Settings) -> bool:
     """Tell whether a recipe's inbox is the same folder, and treated alike."""
-    before, after = old.recipes[name], new.recipes[name]
-    return (before.inbox, before.leave_in_place) == (after.inbox, after.leave_in_place)
+    before, after = old.recipes[name], new.recipes.get(name)
+    return after is not None and (
+        (before.inbox, before.leave_in_place) == (after.inbox, after.leave_in_place)
+    )
 
 
 def _has_same_engine(old: Settings, new: Settings) -> bool:

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from vpe_watcher.adapters.store.statements import Verbs
-from vpe_watcher.adapters.store.values import Word
+from vpe_watcher.adapters.store.values import Unsettled, Word
+from vpe_watcher.core.model import State
 from vpe_watcher.core.moments import iso
 from vpe_watcher.core.poison import remembered
 
@@ -83,6 +84,19 @@ class DaemonVerbs(Verbs):
         """Record that a daemon was told to stop: however it ends now is no death."""
         with self.database.transaction() as connection:
             connection.execute("UPDATE daemon SET is_working = 0")
+
+    def unsettled(self) -> list[Unsettled]:
+        """Return the cases that are under way or held: those that need folders, oldest first."""
+        asked = [str(state) for state in State if not state.is_at_rest or state is State.HELD]
+        rows = self.database.read(
+            "SELECT case_id, recipe, state, COALESCE(due_step, state) AS step FROM cases "  # noqa: S608 - question marks
+            f"WHERE state IN ({', '.join('?' * len(asked))}) ORDER BY seq",
+            tuple(asked),
+        )
+        return [
+            Unsettled(row["case_id"], row["recipe"], State(row["state"]), State(row["step"]))
+            for row in rows
+        ]
 
     def known_roots(self) -> dict[str, str]:
         """Return the path of each root that bears our marker, by its name."""

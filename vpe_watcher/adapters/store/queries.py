@@ -114,6 +114,11 @@ class Queries:
         )
         return str(rows[0]["case_id"]) if rows else None
 
+    def roots_of(self, kind: str) -> list[str]:
+        """Return the paths of all roots of a kind (`inbox:<recipe>`, `archive`, …) ever used."""
+        rows = self.database.read("SELECT path FROM roots WHERE name = ? || ' ' || path", (kind,))
+        return [row["path"] for row in rows]
+
     def known_series(self, recipe: str, series_uids: Iterable[str]) -> dict[str, KnownSeries]:
         """Return what of some series was claimed before, by series UID."""
         return known_series(self.database, recipe, series_uids)

@@ -50,6 +50,16 @@ class UnderWay:
 
 
 @dataclass(frozen=True, slots=True)
+class Unsettled:
+    """A case that is under way or held; `step` is where it goes on: of a poisoned one its own."""
+
+    case_id: str
+    recipe: str
+    state: State
+    step: State
+
+
+@dataclass(frozen=True, slots=True)
 class Remembered:
     """A file of a root where nothing is moved, as it was when it was seen; `case_id` "" if unsent.
 

@@ -7,7 +7,7 @@ table again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from vpe_watcher.app.result import ErrorEntry, Result, refused
 from vpe_watcher.core.errors import Refusal, UsageError, WatcherError
 from vpe_watcher.core.machine import TABLE, retry_label
 from vpe_watcher.core.model import Case, Label, State
+from vpe_watcher.core.retention import root_of
 
 if TYPE_CHECKING:
     from vpe_watcher.adapters.settings import Settings
@@ -188,14 +189,36 @@ def _files_gone(case: Case, places: Places, queries: Queries) -> ErrorEntry | No
             "Drop the scan into the inbox once more: that makes a new case.",
         )
     folder = places.input_folder(case)
-    names = [name for entry in case.inputs for name, _ in entry.files]
-    if folder.is_dir() and all(_lies_in(folder, case, name) for name in names):
+    if _has_files(folder, case):
         return None
+    if former := _former_root(case, places, queries):
+        return ErrorEntry(
+            "input_elsewhere",
+            f"The input of case {case.case_id} lies in {former}, which was configured before.",
+            "Configure that folder again, until the case has been retried and is at rest.",
+        )
     return ErrorEntry(
         "input_gone",
         f"The input of case {case.case_id} is not in {folder} any more.",
         "Put it back there, or drop the scan into the inbox once more: that makes a new case.",
     )
+
+
+def _former_root(case: Case, places: Places, queries: Queries) -> Path | None:
+    """Return the inbox, archive or failed of an earlier configuration in which the files lie."""
+    is_held = case.state is State.HELD
+    kind = f"inbox:{case.recipe}" if is_held else root_of(case.state)
+    for root in map(Path, queries.roots_of(kind)):
+        inboxes = {case.recipe: root} if is_held else places.inboxes
+        then = replace(places, inboxes=inboxes, archive=root, failed=root)
+        if _has_files(then.input_folder(case), case):
+            return root
+    return None
+
+
+def _has_files(folder: Path, case: Case) -> bool:
+    names = [name for entry in case.inputs for name, _ in entry.files]
+    return folder.is_dir() and all(_lies_in(folder, case, name) for name in names)
 
 
 def _lies_in(folder: Path, case: Case, name: str) -> bool:
