@@ -97,9 +97,9 @@ class Agenda:
         """Count the cases whose due step is one of these."""
         return sum(len(places) for line, places in self._lines.items() if line.state in states)
 
-    def is_any_due(self, moment: float) -> bool:
-        """Tell whether a case is due by a moment."""
-        return any(places[0][0] <= moment for places in self._lines.values())
+    def due_lines(self, moment: float) -> list[Line]:
+        """Return the lines in which a case is due by a moment."""
+        return [line for line, places in self._lines.items() if places[0][0] <= moment]
 
     def standing_in(self, line: Line, *, after: float = float("-inf")) -> Iterator[str]:
         """Walk the ids of a line, longest due first, of those due after a moment."""

@@ -192,8 +192,13 @@ def inspect(disk: Disk, store: Store, name: str, folder: Path) -> None:
 
 def read_marker(disk: Disk, folder: Path) -> Marker | None:
     """Return a root's marker; None when there is none, a foreign one when it makes no sense."""
-    path = folder.joinpath(HIDDEN, MARKER)
+    path = _marker_in(folder)
     return _parsed(disk.read(path)) if disk.exists(path) else None
+
+
+@lru_cache(maxsize=64)
+def _marker_in(folder: Path) -> Path:
+    return folder.joinpath(HIDDEN, MARKER)
 
 
 @lru_cache(maxsize=16)

@@ -179,17 +179,19 @@ class Schedule:
             kinds = frozenset(str(line.state) for line in self._agenda.lines())
             self._breakers.close_orphans(kinds | OUTSIDE_KINDS)
             self._taken_at = now
-            if not self._agenda.is_any_due(now):
+            due = self._agenda.due_lines(now)
+            if not due:
                 return []
             room = self._room(now)
             if (alone := self._take_alone(now, room)) is not None:
                 return alone
             by_lane: dict[str, list[Line]] = {lane: [] for lane in LANES.values()}
-            for line in self._agenda.lines():
+            for line in due:
                 by_lane[LANES[line.state]].append(line)
             return [
                 taken
                 for lane, lines in by_lane.items()
+                if lines
                 for taken in self._take_from(lane, lines, now, room)
             ]
 

@@ -129,7 +129,7 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Open a write transaction; commit at the end, roll back on any error."""
-        with self._asking(), mapped_errors(self._on_full):
+        with _Asking(self._asked_at, self._on_full):
             connection = self.connection()
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -143,7 +143,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """Open a read transaction: all queries in it see the same moment."""
-        with self._asking(), mapped_errors(self._on_full):
+        with _Asking(self._asked_at, self._on_full):
             connection = self.connection()
             connection.execute("BEGIN")
             try:
@@ -153,7 +153,7 @@ class Database:
 
     def read(self, sql: str, parameters: tuple[object, ...] = ()) -> list[sqlite3.Row]:
         """Run one query outside a transaction."""
-        with self._asking(), mapped_errors(self._on_full):
+        with _Asking(self._asked_at, self._on_full):
             return self.connection().execute(sql, parameters).fetchall()
 
     def data_version(self) -> int:
@@ -168,19 +168,6 @@ class Database:
         return max(
             0.0, time.monotonic() - min(self._asked_at.copy().values(), default=float("inf"))
         )
-
-    @contextmanager
-    def _asking(self) -> Iterator[None]:
-        """Take note that this thread waits for the file from now on, until the block ends."""
-        thread = threading.get_ident()
-        if thread in self._asked_at:  # within a transaction
-            yield
-            return
-        self._asked_at[thread] = time.monotonic()
-        try:
-            yield
-        finally:
-            del self._asked_at[thread]
 
     def leave(self) -> None:
         """Close this thread's connection, which no other could use: the thread ends."""
@@ -300,14 +287,43 @@ def not_a_state_file(path: Path) -> ConfigError:
     )
 
 
+class _Asking:
+    """Note since when this thread waits for the file, and translate the error that ends it."""
+
+    __slots__ = ("_asked_at", "_is_within", "_on_full")
+
+    def __init__(self, asked_at: dict[int, float], on_full: Callable[[], None]) -> None:
+        self._asked_at = asked_at
+        self._on_full = on_full
+
+    def __enter__(self) -> None:
+        thread = threading.get_ident()
+        self._is_within = thread in self._asked_at  # a transaction
+        if not self._is_within:
+            self._asked_at[thread] = time.monotonic()
+
+    def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
+        if not self._is_within:
+            del self._asked_at[threading.get_ident()]
+        if isinstance(error, sqlite3.Error):
+            _translate(error, self._on_full)
+
+
 @contextmanager
 def mapped_errors(on_full: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Translate SQLite's errors: trouble with the disk is environment, and so is a broken file."""
     try:
         yield
-    except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
-        raise  # a defect of ours: the schema forbids what the code tried
-    except sqlite3.OperationalError as error:
+    except sqlite3.Error as error:
+        _translate(error, on_full)
+        raise
+
+
+def _translate(error: sqlite3.Error, on_full: Callable[[], None]) -> None:
+    """Raise what SQLite's error means; return when it is a defect of ours."""
+    if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
+        return  # the schema forbids what the code tried
+    if isinstance(error, sqlite3.OperationalError):
         name = getattr(error, "sqlite_errorname", None) or "SQLITE_ERROR"
         is_full = name in FULL
         if is_full:
@@ -318,7 +334,7 @@ def mapped_errors(on_full: Callable[[], None] = lambda: None) -> Iterator[None]:
             hint="Look at the disk of the state file: is it full, read-only or gone?",
             breaker="state",
         ) from error
-    except sqlite3.DatabaseError as error:
+    if isinstance(error, sqlite3.DatabaseError):
         raise damaged("The state file is damaged or no SQLite database") from error
 
 

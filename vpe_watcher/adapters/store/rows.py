@@ -44,8 +44,8 @@ def load_case(connection: sqlite3.Connection, case_id: str) -> Case | None:
         folder=row["folder"],
         content=row["content"],
         sight=row["sight"],
-        job=json.loads(row["job"]),
-        job_json=tuple(json.loads(row["job_json"])),
+        job=_document(row["job"]),
+        job_json=_list(row["job_json"]),
         engine_version=row["engine_version"],
         job_id=row["job_id"],
         paid=bool(row["paid"]),
@@ -55,7 +55,7 @@ def load_case(connection: sqlite3.Connection, case_id: str) -> Case | None:
         is_rerun=bool(row["is_rerun"]),
         is_settling=bool(row["is_settling"]),
         publishing=bool(row["publishing"]),
-        skipped=tuple(json.loads(row["skipped"])),
+        skipped=_list(row["skipped"]),
         doom=load_problem(row["doom"]),
         hold=load_problem(row["hold"]),
         hold_retries=row["hold_retries"],
@@ -65,7 +65,7 @@ def load_case(connection: sqlite3.Connection, case_id: str) -> Case | None:
         due_problem=load_problem(row["due_problem"]),
         problem=load_problem(row["problem"]),
         tally=_tally(row["tally"]),
-        engine_result=json.loads(row["engine_result"]) if row["engine_result"] else None,
+        engine_result=_document(row["engine_result"]) if row["engine_result"] else None,
         result_status=row["result_status"],
         duplicate_of=row["duplicate_of"],
         outbox=row["outbox"],
@@ -159,6 +159,18 @@ def _output(names: tuple[str, ...], values: tuple[Any, ...]) -> Output:
         size=row["size"],
         sha256=row["sha256"],
     )
+
+
+@lru_cache(maxsize=64)
+def _document(text: str) -> dict[str, Any]:
+    """Read an object, which nobody changes: the same cases are read again and again."""
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+@lru_cache(maxsize=64)
+def _list(text: str) -> tuple[Any, ...]:
+    return tuple(json.loads(text))
 
 
 @lru_cache(maxsize=64)
