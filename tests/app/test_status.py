@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.app.desk import Desk, problem
+from tests.app.desk import DAEMON_ID, Desk, problem
 from vpe_watcher import __version__
 from vpe_watcher.core.model import FailureClass, Label, Problem, State
 
@@ -211,3 +214,39 @@ def test_a_state_folder_of_somebody_else_is_told(desk: Desk) -> None:
         desk.settings.state_file.parent.chmod(0o700)
     assert ran.code == 1
     assert "service's user" in ran.err
+
+
+def emptied(state_file: Path) -> None:
+    """Leave what lies in a state file whose WAL is gone before it was ever written back."""
+    for name in ("", "-wal", "-shm"):
+        state_file.with_name(state_file.name + name).unlink(missing_ok=True)
+    with closing(sqlite3.connect(state_file)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+
+
+@pytest.mark.parametrize("command", [("status",), ("prune",), ("prune", "--dry-run"), ("cases",)])
+def test_a_state_file_that_lost_everything_is_told(desk: Desk, command: tuple[str, ...]) -> None:
+    """It is a sound database without a case; but a folder knows of a daemon, as `run` says."""
+    desk.finish(desk.add())
+    desk.store.database.close()
+    emptied(desk.settings.state_file)
+    assert desk.run(*command).code == 0
+    hidden = desk.settings.archive / ".vpe-watcher"
+    hidden.mkdir()
+    (hidden / "marker.json").write_text(json.dumps({"daemon_id": DAEMON_ID, "starts": 1}))
+    ran = desk.run(*command, "--json")
+    assert ran.code == 78
+    (told,) = json.loads(ran.out)["errors"]
+    assert told["code"] == "state_outdated"
+    assert "recover" in told["hint"]
+
+
+@pytest.mark.parametrize("command", [("status",), ("prune",), ("cases",)])
+def test_a_state_file_without_a_table_is_told(desk: Desk, command: tuple[str, ...]) -> None:
+    """What `run` refuses at its start, no command takes for an answer."""
+    desk.store.database.close()
+    with closing(sqlite3.connect(desk.settings.state_file)) as connection:
+        connection.execute("DROP TABLE notices")
+    ran = desk.run(*command)
+    assert ran.code == 78
+    assert "The state file is damaged: it has no" in ran.err

@@ -22,6 +22,7 @@ from vpe_watcher.core.errors import UsageError, WatcherError
 from vpe_watcher.core.printable import printable
 
 if TYPE_CHECKING:
+    from vpe_watcher.adapters.settings import Settings
     from vpe_watcher.app.commands.status import Glance
 
 EVERY_S = 1.0
@@ -76,7 +77,7 @@ def watch(config: Path | None, *, as_json: bool) -> Result:
     return Result()
 
 
-def _live(settings: opened.HasState) -> None:
+def _live(settings: Settings | opened.Remains) -> None:
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
@@ -94,7 +95,7 @@ def _live(settings: opened.HasState) -> None:
             never.wait(EVERY_S)
 
 
-def _sections(settings: opened.HasState, speeds: Speeds, columns: int) -> list[Section]:
+def _sections(settings: Settings | opened.Remains, speeds: Speeds, columns: int) -> list[Section]:
     """Look now; a state file that cannot be read at the moment is no reason to end."""
     try:
         glance = plain.look(settings)

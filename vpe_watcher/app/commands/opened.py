@@ -17,7 +17,7 @@ from vpe_watcher.core.errors import ConfigError, Refusal
 
 if TYPE_CHECKING:
     from vpe_watcher.adapters.settings import Settings
-    from vpe_watcher.adapters.store import Queries
+    from vpe_watcher.adapters.store import Database, Queries
     from vpe_watcher.core.model import Case
     from vpe_watcher.flow.places import Places
 
@@ -74,7 +74,7 @@ def daemon_pid(settings: HasState) -> int | None:
 
 
 @contextmanager
-def reading(settings: HasState) -> Iterator[Queries | None]:
+def reading(settings: Settings | Remains) -> Iterator[Queries | None]:
     """Open the state file; None when no daemon has made one yet."""
     if not _is_there(settings.state_file):
         yield None
@@ -84,8 +84,11 @@ def reading(settings: HasState) -> Iterator[Queries | None]:
 
 
 @contextmanager
-def writing(settings: HasState, *, create: bool = False) -> Iterator[Queries]:
-    """Open the state file to leave words in it; `create` makes it, for its folder's owner alone."""
+def writing(settings: Settings | Remains, *, create: bool = False) -> Iterator[Queries]:
+    """Open the state file to leave words in it; `create` makes it, for its folder's owner alone.
+
+    Raises `ConfigError`: no daemon runs, and none would start on it.
+    """
     from vpe_watcher.adapters.store import Database, Queries
 
     is_new = create and not _is_there(settings.state_file)
@@ -98,9 +101,31 @@ def writing(settings: HasState, *, create: bool = False) -> Iterator[Queries]:
     try:
         if is_new:
             give_to_owner(settings.state_file)
+        if not has_daemon and not isinstance(settings, Remains):
+            _check(settings, database)
         yield Queries(database, now=time.time)
     finally:
         database.close()
+
+
+def _check(settings: Settings, database: Database) -> None:
+    """Look at a state file as a start would that asks no folder, in milliseconds.
+
+    Folders are asked only if it knows of no start: nothing in it says then whose it is.
+    """
+    from vpe_watcher.adapters.store import Store
+    from vpe_watcher.adapters.store.soundness import check_at_start
+
+    check_at_start(database)
+    daemon_id, _ = Store(database, now=time.time).identity()
+    if not daemon_id:
+        from itertools import chain
+
+        from vpe_watcher.adapters.files import Disk
+        from vpe_watcher.app.assembly import folders_of
+        from vpe_watcher.flow.roots import check_unmarked
+
+        check_unmarked(Disk(), chain.from_iterable(folders_of(settings).values()))
 
 
 def case_of(queries: Queries | None, word: str) -> Case:

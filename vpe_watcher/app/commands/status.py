@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vpe_watcher import __version__
 from vpe_watcher.app.commands import opened, queued, text
 from vpe_watcher.app.result import Result
 from vpe_watcher.core.errors import ConfigError
 from vpe_watcher.core.model import State
+
+if TYPE_CHECKING:
+    from vpe_watcher.adapters.settings import Settings
 
 SCHEMA = "vpe-watcher/status/1"
 CANDIDATE = ("path", "recipe", "state", "reason", "age_s")
@@ -68,7 +71,7 @@ def _warnings(mistake: ConfigError) -> tuple[str, ...]:
     return (f"The configuration could not be read now: {mistake.message}", *hint)
 
 
-def look(settings: opened.HasState) -> Glance:
+def look(settings: Settings | opened.Remains) -> Glance:
     """Look at the state file and the lock, and at nothing else."""
     pid = opened.daemon_pid(settings)
     with opened.reading(settings) as queries:
