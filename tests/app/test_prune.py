@@ -10,6 +10,7 @@ import pytest
 from tests.app.desk import DAEMON_ID, Desk, problem
 from vpe_watcher.adapters.files import Disk
 from vpe_watcher.adapters.lock import removing
+from vpe_watcher.adapters.store import Limits
 from vpe_watcher.core.model import FailureClass, Label, State
 
 LONG_AGO = "2020-01-01T00:00:00.000Z"
@@ -63,6 +64,17 @@ def test_json_has_a_row_for_each_folder(old: Desk) -> None:
     assert shown["removed"][0]["path"] == str(old.home / "archive/scan")
     assert shown["kept"][0]["reason"] == "it holds no document of its case"
     assert shown["refused"] == []
+
+
+def test_a_retry_during_a_removal_is_told(old: Desk) -> None:
+    """No word is left that could only be struck out; `prune` says what it takes back."""
+    rest = old.store.rest_in("bad")
+    assert rest is not None
+    assert old.store.begin_pruning(rest, "old", Limits())
+    ran = old.run("retry", "bad")
+    assert (ran.code, old.words()) == (1, [])
+    assert "is just being removed" in ran.err
+    assert f"case {rest.case_id} is taken back: nothing was removed yet." in old.run("prune").err
 
 
 def test_what_was_removed_is_told_by_show_and_refused_by_retry(old: Desk) -> None:

@@ -379,6 +379,27 @@ def test_a_word_waits_for_a_removal_that_has_begun(house: House) -> None:
     house.live_until("scan", State.DONE)
 
 
+def test_a_word_that_a_removal_has_overtaken_is_answered(house: House) -> None:
+    """Said after its begin and read after its end: the log and the trail of the case say so."""
+    case_id = ended(house, "scan", State.FAILED)
+    house.time.advance(21 * DAY_S)
+    (item,) = house.pruner.plan("failed").due
+    store = house.parts.store
+    assert store.begin_pruning(item.rest, item.why, Limits())
+    item.path.rename(house.root / f"failed/.vpe-watcher/{case_id}.pruned")
+    house.queries.say("retry", [case_id])
+    assert house.pruner.clean_up("failed") == ""
+    assert house.parts.words.obey()
+    assert store.words() == []
+    assert house.case("scan").state is State.FAILED
+    reason = "its input was removed by [retention]"
+    told = {"word": "retry", "case_id": case_id, "reason": reason}
+    assert ("word.refused", told) in house.events
+    last = house.queries.events(case_id)[-1]
+    assert (last["event"], last["outcome"], last["reason"]) == ("word.refused", "retry", reason)
+    assert store.pruned(case_id) is not None
+
+
 # --- crashes and lost state files ----------------------------------------------------------------
 
 
@@ -429,6 +450,45 @@ def test_what_was_not_yet_set_aside_is_judged_anew(house: House) -> None:
     assert resting(house, "failed") == ["scan"]
     house.say("retry", house.case("scan"))
     house.live_until("scan", State.DONE)
+
+
+@pytest.mark.parametrize("is_aside", [False, True])
+def test_a_removal_does_not_end_in_another_folder(house: House, *, is_aside: bool) -> None:
+    """What lies in the archive of before is not removed there, so nobody says that it was."""
+    case_id = ended(house, "scan")
+    house.prune()  # with this the archive is known
+    house.time.advance(11 * DAY_S)
+    (item,) = house.pruner.plan("archive").due
+    old, other = house.root / "archive", house.root / "other"
+    other.mkdir()
+    assert house.parts.store.begin_pruning(item.rest, item.why, Limits())
+    if is_aside:
+        item.path.rename(old / f".vpe-watcher/{case_id}.pruned")
+    house.reconfigure(archive=str(other))
+    assert house.prune() == []
+    assert house.parts.store.pruned(case_id) is None
+    assert house.parts.store.open_prunings() == []
+    told = [fields["reason"] for event, fields in house.events if event == "prune.withdrawn"]
+    assert told == ["archive was another folder when it was begun"]
+    house.reconfigure(archive=str(old))
+    assert house.prune() == []
+    assert house.parts.store.pruned(case_id) is not None
+    assert house.leftovers() == resting(house, "archive") == []
+
+
+def test_a_removal_that_ended_here_is_told_though_there_was_another_folder(house: House) -> None:
+    """The record of the case still lies here: so did its folder."""
+    (house.root / "other").mkdir()
+    house.reconfigure(archive=str(house.root / "other"))
+    ended(house, "before")
+    house.reconfigure(archive=str(house.root / "archive"))
+    case_id = ended(house, "scan", seed=2)
+    house.time.advance(11 * DAY_S)
+    (item,) = house.pruner.plan("archive").due
+    assert house.parts.store.begin_pruning(item.rest, item.why, Limits())
+    shutil.rmtree(item.path)
+    assert house.prune() == []
+    assert house.parts.store.pruned(case_id) is not None
 
 
 def test_a_state_file_is_rebuilt_after_a_removal(house: House) -> None:

@@ -41,10 +41,12 @@ WARNINGS = frozenset(
         "step.interrupted",
         "library.warning",
         "prune.waiting",
+        "prune.withdrawn",
         "receive.left",
         "receive.waiting",
         "state.unread",
         "config.refused",
+        "word.refused",
     }
     | {"association.rejected", "instance.refused"}
     | {"notice.waiting", "notice.refused", "notice.dropped"}

@@ -131,7 +131,8 @@ class Pruner:
     def clean_up(self, root: str) -> str:
         """End the removals that a crash, or a folder that refused, has left; return why not.
 
-        What was not yet renamed is not removed: it is judged anew.
+        What was not yet renamed is not removed: it is judged anew. Neither is what may lie in a
+        folder that was configured before, where nobody looks now.
         """
         self.guard(root)
         folder = self._folder(root)
@@ -142,7 +143,10 @@ class Pruner:
                 if self.disk.exists(self._aside(root, rest.case_id)):
                     continue
                 if self.disk.exists(folder / rest.folder):
-                    self.store.take_back_pruning(rest.case_id)
+                    self._take_back(root, rest, "nothing was removed yet")
+                    continue
+                if self._may_lie_elsewhere(root, rest):
+                    self._take_back(root, rest, f"{root} was another folder when it was begun")
                     continue
                 self.disk.sync_folder(folder)
             self._end(root, rest.case_id, "", size=0)
@@ -288,6 +292,24 @@ class Pruner:
                 return f"it cannot be removed: {os.strerror(error.errno).lower()}"
         self._end(root, case_id, why, size=size)
         return ""
+
+    def _may_lie_elsewhere(self, root: str, rest: Rest) -> bool:
+        """Tell whether a removal may have begun in another folder; its record shows where."""
+        folder = self._folder(root)
+        if self.disk.exists(record_in(folder, rest.case_id)):
+            return False
+        known = self.store.known_roots().items()
+        return any(name == f"{root} {path}" and Path(path) != folder for name, path in known)
+
+    def _take_back(self, root: str, rest: Rest, reason: str) -> None:
+        self.store.take_back_pruning(rest.case_id)
+        self.log(
+            "prune.withdrawn",
+            case_id=rest.case_id,
+            recipe=rest.recipe,
+            root=root,
+            reason=reason,
+        )
 
     def _end(self, root: str, case_id: str, why: str, *, size: int) -> None:
         with blamed(root):

@@ -49,29 +49,45 @@ class Words:
             self._on_take(word.subject)
         else:
             case = self._ports.store.load(word.subject)
-            if case is not None and not self._apply(case, word):
+            why_not = self._why_not(case, word)
+            if case is not None and not why_not and not self._apply(case, word):
                 return False
             self._cancelling.discard(word.subject)
+            if why_not:
+                self._ports.store.refuse_word(word, why_not)
+                self._log("word.refused", word=word.word, case_id=word.subject, reason=why_not)
+                return True
         self._ports.store.forget_word(word.word_id)
         self._log(
             "word.done", word=word.word, case_id=None if word.word == "take" else word.subject
         )
         return True
 
+    def _why_not(self, case: Case | None, word: Word) -> str:
+        """Say why a word means nothing any more: much may have happened since; "" if it does."""
+        if case is None:
+            return "the case is not known any more"
+        label = _label_of(case, word)
+        if _waits_for_answer(case, label):
+            return ""
+        if label is None or label not in TABLE.get((case.state, case.paid), {}):
+            return f"the case is {case.state} now"
+        if label is Label.RETRY_NEW_JOB and not word.may_cost:
+            return "it needs a new job, which may cost again, and that was not agreed to"
+        if case.recipe not in self._ports.rules.recipes:
+            return "its recipe is not configured any more"
+        if label is not Label.CANCEL and self._is_pruned(case):
+            return "its input was removed by [retention]"
+        return ""
+
     def _apply(self, case: Case, word: Word) -> bool:
-        """Move the case as the table says; true also when the word means nothing any more."""
-        label = Label.CANCEL if word.word == "cancel" else retry_label(case)
-        if label is Label.CANCEL and case.state is State.SUBMITTING and case.paid:
+        """Move the case as the table says; false while a running step is in the way."""
+        label = _label_of(case, word)
+        if label is None:
+            return True
+        if _waits_for_answer(case, label):
             self._cancelling.add(case.case_id)  # the answer decides what can be cancelled
             return False
-        if label is None or label not in TABLE.get((case.state, case.paid), {}):
-            return True
-        if label is Label.RETRY_NEW_JOB and not word.may_cost:
-            return True
-        if case.recipe not in self._ports.rules.recipes:
-            return True  # it was taken out of the configuration since the word was said
-        if label is not Label.CANCEL and self._is_pruned(case):
-            return True  # its input went since the word was said
         if self._schedule.is_in_hand(case.case_id):
             if label is Label.CANCEL:
                 self._cancelling.add(case.case_id)
@@ -91,3 +107,12 @@ class Words:
     @staticmethod
     def _decided(case: Case, outcome: Outcome) -> Decision:
         return decide(case, outcome, Patience(), chance=lambda: 0.0)
+
+
+def _label_of(case: Case, word: Word) -> Label | None:
+    return Label.CANCEL if word.word == "cancel" else retry_label(case)
+
+
+def _waits_for_answer(case: Case, label: Label | None) -> bool:
+    """Tell whether a submit that starts the Engine at once may be under way."""
+    return label is Label.CANCEL and case.state is State.SUBMITTING and case.paid

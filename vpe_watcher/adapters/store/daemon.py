@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
-from vpe_watcher.adapters.store.statements import Verbs
+from vpe_watcher.adapters.store.statements import Verbs, add_event
 from vpe_watcher.adapters.store.values import Unsettled, Word
 from vpe_watcher.core.model import State
 from vpe_watcher.core.moments import iso
@@ -186,3 +186,14 @@ class DaemonVerbs(Verbs):
         """Strike out a word that was acted on."""
         with self.database.transaction() as connection:
             connection.execute("DELETE FROM words WHERE id = ?", (word_id,))
+
+    def refuse_word(self, word: Word, why: str) -> None:
+        """Strike out a word that cannot be acted on, and say why in the trail of its case."""
+        with self.database.transaction() as connection:
+            connection.execute("DELETE FROM words WHERE id = ?", (word.word_id,))
+            sql = "SELECT 1 FROM cases WHERE case_id = ?"
+            if connection.execute(sql, (word.subject,)).fetchone():
+                now = iso(self._now())
+                add_event(
+                    connection, word.subject, now, "word.refused", outcome=word.word, reason=why
+                )

@@ -14,6 +14,7 @@ from vpe_watcher.adapters.store.database import Database
 from vpe_watcher.adapters.store.retention import pruned
 from vpe_watcher.adapters.store.rows import load_case, load_problem, problem_row
 from vpe_watcher.adapters.store.series import known_series
+from vpe_watcher.adapters.store.statements import is_in_step
 from vpe_watcher.adapters.store.values import Pruned, Remembered
 from vpe_watcher.core.content import KnownSeries
 from vpe_watcher.core.model import Case, State
@@ -99,6 +100,11 @@ class Queries:
     def pruned(self, case_id: str) -> Pruned | None:
         """Return when and why a case's files were removed; None while they were not."""
         return pruned(self.database, case_id)
+
+    def is_in_step(self, case_id: str) -> bool:
+        """Tell whether an attempt or a removal is under way, or was cut short."""
+        with self.database.reading() as connection:
+            return is_in_step(connection, case_id)
 
     def case_by_source(self, source: str) -> str | None:
         """Return the newest case that took this inbox path, a folder above it, or files below it.

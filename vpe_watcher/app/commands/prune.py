@@ -40,6 +40,13 @@ class Done:
     refused: list[Item] = field(default_factory=list)
     is_short: bool = False
     left: str = ""
+    messages: list[str] = field(default_factory=list)
+
+    def hear(self, event: str, /, **fields: object) -> None:
+        """Take a log event: what was removed stands in the lists, the rest is said."""
+        if event == "prune.withdrawn":
+            why = f"{fields['reason']}"
+            self.messages.append(f"The removal of case {fields['case_id']} is taken back: {why}.")
 
 
 def prune(config: Path | None, *, dry_run: bool) -> Result:
@@ -53,7 +60,7 @@ def prune(config: Path | None, *, dry_run: bool) -> Result:
     done = Done()
     with opened.reading(settings) as queries, _later():
         if queries is not None:
-            pruner = _pruner(settings, queries)
+            pruner = _pruner(settings, queries, done)
             for root in RESTS:
                 _prune_root(root, pruner, settings, done, dry_run=dry_run)
     return Result(
@@ -64,7 +71,7 @@ def prune(config: Path | None, *, dry_run: bool) -> Result:
     )
 
 
-def _pruner(settings: Settings, queries: Queries) -> Pruner:
+def _pruner(settings: Settings, queries: Queries, done: Done) -> Pruner:
     from vpe_watcher.adapters.files import Disk
     from vpe_watcher.adapters.mounts import MountTable
     from vpe_watcher.adapters.store import Store
@@ -83,12 +90,8 @@ def _pruner(settings: Settings, queries: Queries) -> Pruner:
         now=time.time,
         guard=lambda root: inspect(disk, store, root, folders[root]),
         mounts_below=MountTable().below,
-        log=_unheard,
+        log=done.hear,
     )
-
-
-def _unheard(_event: str, /, **_fields: object) -> None:
-    """Take a log event: what a command has done it says itself."""
 
 
 def _prune_root(
@@ -139,6 +142,7 @@ def _messages(settings: Settings, done: Done) -> Iterator[str]:
     from vpe_watcher.app.assembly import retention_of
 
     retention = retention_of(settings)
+    yield from done.messages
     if not any(map(retention.is_on, RESTS)):
         yield OFF
     elif not (done.removed or done.kept or done.refused or done.left):

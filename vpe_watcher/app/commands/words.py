@@ -188,6 +188,13 @@ def _files_gone(case: Case, places: Places, queries: Queries) -> ErrorEntry | No
             f"{f': {pruned.reason}' if pruned.reason else ''}.",
             "Drop the scan into the inbox once more: that makes a new case.",
         )
+    is_put_away = root_of(case.state) and not places.is_in_place(case.recipe)
+    if is_put_away and queries.is_in_step(case.case_id):  # at rest that is a removal
+        return ErrorEntry(
+            "input_going",
+            f"The input of case {case.case_id} is just being removed by [retention].",
+            "`vpe-watcher show` says when it is gone: then drop the scan once more.",
+        )
     folder = places.input_folder(case)
     if _has_files(folder, case):
         return None
