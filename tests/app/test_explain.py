@@ -13,7 +13,7 @@ import pytest
 from tests.app.desk import Desk
 from tests.flow.house import NOBODY
 from vpe_watcher.adapters.store import Queries
-from vpe_watcher.app.assembly import candidate_rules
+from vpe_watcher.app.terms import candidate_rules
 from vpe_watcher.flow.explain import Place, explain
 
 DICOM = b"\0" * 128 + b"DICM" + b"\0" * 400

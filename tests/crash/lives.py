@@ -31,7 +31,8 @@ from tests.flow.house import FakeTime, House
 from vpe_watcher.adapters.files import Disk
 from vpe_watcher.adapters.settings import Settings
 from vpe_watcher.adapters.store import Database, Queries, Store
-from vpe_watcher.app.assembly import Clock, Parts, Stopping, assemble, folders_of
+from vpe_watcher.app.assembly import Clock, Parts, Stopping, assemble
+from vpe_watcher.app.terms import folders_of
 from vpe_watcher.core.model import Case
 from vpe_watcher.flow.roots import check_identity
 from vpe_watcher.sandbox.adapter import SandboxAdapter

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.flow.house import House
-from vpe_watcher.app.assembly import candidate_rules
+from vpe_watcher.app.terms import candidate_rules
 from vpe_watcher.core.model import Case, State
 from vpe_watcher.flow.explain import Place, explain
 

@@ -23,16 +23,9 @@ from vpe_watcher.adapters.files import Disk
 from vpe_watcher.adapters.mounts import MountTable
 from vpe_watcher.adapters.settings import Settings, load_settings
 from vpe_watcher.adapters.store import Queries
-from vpe_watcher.app.assembly import (
-    Clock,
-    Parts,
-    Stopping,
-    assemble,
-    folders_of,
-    open_store,
-    retention_of,
-)
+from vpe_watcher.app.assembly import Clock, Parts, Stopping, assemble, open_store
 from vpe_watcher.app.reload import Orders, prepare, take_over
+from vpe_watcher.app.terms import folders_of, retention_of
 from vpe_watcher.core.breakers import Breaker
 from vpe_watcher.core.model import Case, State
 from vpe_watcher.core.retention import RESTS

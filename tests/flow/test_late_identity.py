@@ -14,7 +14,7 @@ import pytest
 
 from tests.flow.house import House, nifti
 from vpe_watcher.adapters.files import Disk, Entry
-from vpe_watcher.app.assembly import folders_of
+from vpe_watcher.app.terms import folders_of
 from vpe_watcher.core.errors import ConfigError, EnvironmentFault
 from vpe_watcher.core.model import State
 from vpe_watcher.flow.roots import check_identity

@@ -16,7 +16,7 @@ from tests.flow.endings import all_is_delivered
 from tests.flow.house import House, nifti, unprivileged
 from vpe_watcher import formats
 from vpe_watcher.adapters.files import Disk
-from vpe_watcher.app.assembly import candidate_rules
+from vpe_watcher.app.terms import candidate_rules
 from vpe_watcher.core.model import State
 from vpe_watcher.flow.explain import Place, explain
 from vpe_watcher.flow.looks import PATH_AT_MOST

@@ -12,8 +12,8 @@ import pytest
 from tests.flow.house import STL_JOB, House, merged, nifti
 from tests.flow.test_poison import die_in, poisoned
 from vpe_watcher.adapters.leases import Openness
-from vpe_watcher.app.assembly import setup_of
 from vpe_watcher.app.reload import Orders, prepare, take_over
+from vpe_watcher.app.terms import setup_of
 from vpe_watcher.core.errors import ConfigError
 from vpe_watcher.core.model import Case, State
 

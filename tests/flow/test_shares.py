@@ -10,7 +10,7 @@ import pytest
 
 from tests.flow.house import House, nifti
 from vpe_watcher.adapters.files import Disk, Entry
-from vpe_watcher.app import assembly
+from vpe_watcher.app import terms
 from vpe_watcher.core.model import State
 
 Build = Callable[..., House]
@@ -44,7 +44,7 @@ class RenumberingDisk(Disk):
 @pytest.fixture
 def on_share(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every folder be on a file system that does not keep inode numbers."""
-    monkeypatch.setattr(assembly, "KEEP_INODES", frozenset())
+    monkeypatch.setattr(terms, "KEEP_INODES", frozenset())
 
 
 @pytest.mark.usefixtures("on_share")
@@ -97,7 +97,7 @@ def test_what_lay_there_stays_existing_over_a_remount(
 ) -> None:
     """Years of old scans are not bought because their numbers, or their disk, are others."""
     if is_share:
-        monkeypatch.setattr(assembly, "KEEP_INODES", frozenset())
+        monkeypatch.setattr(terms, "KEEP_INODES", frozenset())
     disk = RenumberingDisk(each_look=False)
     house = build(intake={"existing": "ignore"}, disk=disk)
     for seed in range(3):

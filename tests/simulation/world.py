@@ -39,7 +39,8 @@ from vpe_watcher.adapters.leases import Openness
 from vpe_watcher.adapters.reserve import Reserve
 from vpe_watcher.adapters.settings import Settings, load_settings
 from vpe_watcher.adapters.store import Begun, Database, Queries, Store, database
-from vpe_watcher.app.assembly import Clock, Parts, Stopping, assemble, folders_of
+from vpe_watcher.app.assembly import Clock, Parts, Stopping, assemble
+from vpe_watcher.app.terms import folders_of
 from vpe_watcher.core.errors import EnvironmentFault
 from vpe_watcher.core.machine import Decision
 from vpe_watcher.core.model import Case, Outcome

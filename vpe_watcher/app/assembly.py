@@ -13,47 +13,44 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-from vpe_watcher import __version__, formats
-from vpe_watcher.adapters import leases, mounts
+from vpe_watcher.adapters import mounts
 from vpe_watcher.adapters.engine import (
     ClientCredentials,
     EngineClient,
     Paces,
     ReadyToken,
     Timeouts,
-    zip_size,
 )
 from vpe_watcher.adapters.files import Disk
 from vpe_watcher.adapters.leases import Leases
 from vpe_watcher.adapters.notify import Target
-from vpe_watcher.adapters.settings import Recipe, Settings
+from vpe_watcher.adapters.settings import Settings
 from vpe_watcher.adapters.store import Database, Store
 from vpe_watcher.app.notifying import policy_of, targets_of
+from vpe_watcher.app.terms import (
+    SOFTWARE,
+    Trust,
+    limits_of,
+    marked_folders_of,
+    patiences_of,
+    places_of,
+    rules_of,
+    setup_of,
+)
 from vpe_watcher.app.transfers import Transfers
 from vpe_watcher.app.wake import Wake
 from vpe_watcher.core.errors import ConfigError
-from vpe_watcher.core.grouping import Rules as CandidateRules
-from vpe_watcher.core.machine import Patience
-from vpe_watcher.core.model import Case, Modality, Problem
-from vpe_watcher.core.retention import Retention
+from vpe_watcher.core.model import Case, Problem
 from vpe_watcher.flow.breakers import Breakers, Log
 from vpe_watcher.flow.exports import Exports
 from vpe_watcher.flow.inbox import Inbox
-from vpe_watcher.flow.options import Options, Setup
+from vpe_watcher.flow.options import Setup
 from vpe_watcher.flow.places import Places
-from vpe_watcher.flow.ports import Engine, Ports, RecipeRules, Rules
-from vpe_watcher.flow.room import FOLDER_LANES, Limits, Share
+from vpe_watcher.flow.ports import Engine, Ports
 from vpe_watcher.flow.roots import Roots
 from vpe_watcher.flow.runner import Runner
 from vpe_watcher.flow.schedule import Schedule
 from vpe_watcher.flow.words import Words
-
-SOFTWARE = f"vpe-watcher {__version__}"
-CALLS_AT_ONCE = 4
-FOLDER_STEPS_AT_ONCE = 4
-TRUSTED_FOR_S = 1.0
-# File systems that number a file once and for all; others may do so at each mount or look.
-KEEP_INODES = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "tmpfs", "overlay", "zfs", "f2fs"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,192 +166,16 @@ def build_engine(settings: Settings, *, now: Callable[[], float]) -> EngineClien
     )
 
 
-def folders_of(settings: Settings) -> dict[str, tuple[Path, ...]]:
-    """Return the roots by breaker name."""
-    recipes = settings.recipes.values()
-    outboxes = dict.fromkeys([settings.outbox, *(recipe.outbox for recipe in recipes)])
-    return {
-        **{f"inbox:{recipe.name}": (recipe.inbox,) for recipe in recipes},
-        "outbox": tuple(outboxes),
-        "archive": (settings.archive,),
-        "failed": (settings.failed,),
-    }
-
-
-def marked_folders_of(settings: Settings) -> dict[str, tuple[Path, ...]]:
-    """Return the roots by breaker name that bear our marker: not those where nothing is written."""
-    in_place = {f"inbox:{one.name}" for one in settings.recipes.values() if one.leave_in_place}
-    return {name: paths for name, paths in folders_of(settings).items() if name not in in_place}
-
-
 def exports_of(settings: Settings, disk: Disk, store: Store) -> Exports:
     """Return what guards the inboxes where nothing is written."""
     inboxes = {one.name: one.inbox for one in settings.recipes.values() if one.leave_in_place}
     return Exports(disk, store, inboxes, mount_of=mounts.filesystem_of)
 
 
-def places_of(settings: Settings, daemon_id: str) -> Places:
-    """Return the folders of the configuration for path arithmetic."""
-    return Places(
-        inboxes={name: recipe.inbox for name, recipe in settings.recipes.items()},
-        outboxes={name: recipe.outbox for name, recipe in settings.recipes.items()},
-        archive=settings.archive,
-        failed=settings.failed,
-        daemon_id=daemon_id,
-        in_place=frozenset(one.name for one in settings.recipes.values() if one.leave_in_place),
-    )
-
-
-def patience_of(settings: Settings, recipe: Recipe) -> Patience:
-    """Return the limits of time that hold for a recipe's cases."""
-    limits = settings.limits
-    return Patience(
-        retry_first_s=limits.retry_first_s,
-        retry_at_most_s=limits.retry_at_most_s,
-        retry_for_s=limits.retry_for_h * 3600,
-        processing_at_most_s=limits.processing_at_most_h * 3600,
-        poll_every_s=limits.poll_every_s,
-        poll_at_most_s=max(limits.poll_at_most_s, limits.poll_every_s),
-        settle_s=recipe.intake.settle_s,
-    )
-
-
-def rules_of(settings: Settings) -> Rules:
-    """Return what steps need to know of the configuration."""
-    return Rules(
-        engine_url=settings.engine.url,
-        engine_version=settings.engine.version,
-        software=SOFTWARE,
-        recipes={
-            name: RecipeRules(
-                job=recipe.job,
-                job_json_keys=recipe.job_json_keys,
-                settle_s=recipe.intake.settle_s,
-                skips_duplicates=recipe.intake.duplicates == "skip",
-                incomplete_after_s=recipe.intake.incomplete_after_s,
-                patterns=_patterns(recipe),
-                ignore=recipe.intake.ignore,
-                min_slices=recipe.intake.min_slices,
-            )
-            for name, recipe in settings.recipes.items()
-        },
-        names_patients=settings.delivery.identifiers,
-        keeps_inputs=settings.retention.on_success == "archive",
-    )
-
-
-def retention_of(settings: Settings) -> Retention:
-    """Return how long what is at rest is kept, and how much disk stays free."""
-    found = settings.retention
-    days = found.archive_days, found.failed_days
-    return Retention(*days, found.min_free, found.prune_below or 0)
-
-
-def patiences_of(settings: Settings) -> dict[str, Patience]:
-    """Return the limits of time by recipe."""
-    return {name: patience_of(settings, recipe) for name, recipe in settings.recipes.items()}
-
-
-def setup_of(settings: Settings, recipe: Recipe, ports: Ports) -> Setup:
-    """Return what the configuration says of a recipe's inbox."""
-    options = Options(
-        recipe=recipe.name,
-        folder=recipe.inbox,
-        scan_every_s=recipe.intake.scan_every_s,
-        takes_existing=recipe.intake.existing == "take",
-    )
-    return Setup(options, partial(candidate_rules, settings, recipe), ports)
-
-
-def limits_of(settings: Settings) -> Limits:
-    """Return how much is done at once, and how many jobs a day."""
-    limits = settings.limits
-    return Limits(
-        lanes={
-            "uploads": limits.uploads,
-            "downloads": limits.downloads,
-            "submits": CALLS_AT_ONCE,
-            "calls": CALLS_AT_ONCE,
-            **dict.fromkeys(FOLDER_LANES, FOLDER_STEPS_AT_ONCE),
-        },
-        jobs_in_flight=limits.jobs_in_flight,
-        big_upload=limits.big_upload,
-        shares={
-            name: Share(
-                priority=recipe.priority,
-                lanes={"uploads": recipe.uploads, "downloads": recipe.downloads},
-                jobs_in_flight=recipe.jobs_in_flight,
-                hours=recipe.off_peak,
-            )
-            for name, recipe in settings.recipes.items()
-        },
-        budgets={
-            name: {"budget": limits.jobs_per_day, f"budget:{name}": recipe.jobs_per_day or 0}
-            for name, recipe in settings.recipes.items()
-        },
-    )
-
-
 def set_rates(settings: Settings, paces: Paces) -> None:
     """Let uploads go as fast as these settings say, running ones, too."""
     rates = {name: recipe.upload_rate for name, recipe in settings.recipes.items()}
     paces.set(settings.limits.upload_rate, rates)
-
-
-def candidate_rules(settings: Settings, recipe: Recipe) -> CandidateRules:
-    """Return the rules by which an inbox judges its candidates."""
-    others = [other.inbox for other in settings.recipes.values() if other.name != recipe.name]
-    return CandidateRules(
-        settle_s=recipe.intake.settle_s,
-        incomplete_after_s=recipe.intake.incomplete_after_s,
-        series_settle_s=recipe.intake.series_settle_s,
-        series_max_wait_s=recipe.intake.series_max_wait_s,
-        min_slices=recipe.intake.min_slices,
-        zip_size=zip_size,
-        ready_marker=recipe.ready_marker,
-        require=tuple(Modality(name) for name in recipe.require),
-        keeps_late_slices=recipe.intake.late_slices == "hold",
-        leaves_in_place=recipe.leave_in_place,
-        patterns=_patterns(recipe),
-        split_name=formats.split_name,
-        ignore=recipe.intake.ignore,
-        inner_roots=frozenset(path.name for path in others if path.parent == recipe.inbox),
-        trusts_inodes=mounts.filesystem_of(recipe.inbox).fs_type in KEEP_INODES,
-    )
-
-
-class Trust:
-    """Whether leases tell the truth in a recipe's inbox; what is mounted there may change.
-
-    Thread-safe: two threads that ask at once read the same table twice.
-    """
-
-    def __init__(self, recipe: Recipe, *, monotonic: Callable[[], float]) -> None:
-        self._recipe = recipe
-        self._monotonic = monotonic
-        self._known: tuple[float, bool] | None = None
-
-    def __call__(self) -> bool:
-        """Answer as of at most a second ago: it is asked for each file of a look."""
-        now = self._monotonic()
-        known = self._known
-        if known is None or not known[0] <= now < known[0] + TRUSTED_FOR_S:
-            known = self._known = (now, self._ask())
-        return known[1]
-
-    def _ask(self) -> bool:
-        if self._recipe.exported_by_nfs:
-            return False
-        return mounts.filesystem_of(self._recipe.inbox).fs_type in leases.TRUSTED
-
-
-def _patterns(recipe: Recipe) -> dict[Modality, tuple[str, ...]]:
-    patterns = recipe.intake.patterns
-    return {
-        Modality.IOS_UPPER: patterns.ios_upper,
-        Modality.IOS_LOWER: patterns.ios_lower,
-        Modality.FACIAL: patterns.facial,
-    }
 
 
 def check_recipes(settings: Settings, store: Store) -> None:

@@ -21,13 +21,7 @@ from vpe_watcher import __version__
 from vpe_watcher.adapters.manager import Manager
 from vpe_watcher.adapters.mounts import MountTable
 from vpe_watcher.adapters.reserve import Reserve
-from vpe_watcher.app.assembly import (
-    Clock,
-    Parts,
-    Stopping,
-    folders_of,
-    marked_folders_of,
-)
+from vpe_watcher.app.assembly import Clock, Parts, Stopping
 from vpe_watcher.app.crew import Crew, join
 from vpe_watcher.app.housekeeper import Housekeeper
 from vpe_watcher.app.integrity import Integrity
@@ -45,6 +39,7 @@ from vpe_watcher.app.snapshot import Snapshot
 from vpe_watcher.app.soundings import Soundings
 from vpe_watcher.app.standstill import Turn
 from vpe_watcher.app.start import START_AGAIN_S, tell_waiting
+from vpe_watcher.app.terms import folders_of, marked_folders_of
 from vpe_watcher.app.watching import Watching, ignores_of, wishes_of
 from vpe_watcher.app.workers import Workers
 from vpe_watcher.core.errors import EnvironmentFault

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from vpe_watcher.adapters.lock import removing
 from vpe_watcher.adapters.mounts import MountTable
-from vpe_watcher.app.assembly import Clock, Parts, Stopping, retention_of
+from vpe_watcher.app.assembly import Clock, Parts, Stopping
+from vpe_watcher.app.terms import retention_of
 from vpe_watcher.core.errors import WatcherError
 from vpe_watcher.core.retention import RESTS
 from vpe_watcher.flow.breakers import Log

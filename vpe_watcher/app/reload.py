@@ -14,17 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vpe_watcher.adapters.settings.changes import AT_START, changed_keys
-from vpe_watcher.app.assembly import (
-    Parts,
-    check_recipes,
-    folders_of,
-    limits_of,
-    marked_folders_of,
-    patiences_of,
-    set_rates,
-    setup_of,
-)
+from vpe_watcher.app.assembly import Parts, check_recipes, set_rates
 from vpe_watcher.app.notifying import policy_of, targets_of
+from vpe_watcher.app.terms import folders_of, limits_of, marked_folders_of, patiences_of, setup_of
 from vpe_watcher.core.errors import ConfigError
 from vpe_watcher.core.model import State
 from vpe_watcher.flow.inbox import Inbox

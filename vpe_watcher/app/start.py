@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from vpe_watcher.adapters.files import Disk
 from vpe_watcher.adapters.manager import Manager
 from vpe_watcher.adapters.store.soundness import check_at_start
-from vpe_watcher.app.assembly import folders_of
 from vpe_watcher.app.signals import Signals
+from vpe_watcher.app.terms import folders_of
 from vpe_watcher.app.wake import Wake
 from vpe_watcher.core.errors import EnvironmentFault, TryAgainLater
 from vpe_watcher.flow.breakers import Log

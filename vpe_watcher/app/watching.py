@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from vpe_watcher.adapters.files import Disk
 from vpe_watcher.adapters.mounts import MountTable
 from vpe_watcher.adapters.watch import Trouble, Watch
-from vpe_watcher.app.assembly import candidate_rules
+from vpe_watcher.app.terms import candidate_rules
 from vpe_watcher.core.grouping import Rules, ignored_by
 from vpe_watcher.core.model import Kind
 from vpe_watcher.flow.breakers import Log

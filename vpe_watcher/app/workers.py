@@ -11,9 +11,10 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 
-from vpe_watcher.app.assembly import Parts, limits_of
+from vpe_watcher.app.assembly import Parts
 from vpe_watcher.app.crew import Crew
 from vpe_watcher.app.standstill import Turn
+from vpe_watcher.app.terms import limits_of
 from vpe_watcher.core.model import State
 from vpe_watcher.flow.breakers import Log
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def explain(config: Path | None, path: Path) -> Result:
     """Answer in sentences, with or without a daemon. Raises `Refusal`: the disk gives no answer."""
-    from vpe_watcher.app.assembly import candidate_rules, folders_of
+    from vpe_watcher.app.terms import candidate_rules, folders_of
     from vpe_watcher.flow.explain import Place
     from vpe_watcher.flow.explain import explain as sentences
 

@@ -150,10 +150,10 @@ def case_of(queries: Queries | None, word: str) -> Case:
 def places_of(settings: Settings, queries: Queries) -> Places:
     """Return where this daemon keeps everything."""
     from vpe_watcher.adapters.store import Store
-    from vpe_watcher.app import assembly
+    from vpe_watcher.app import terms
 
     daemon_id, _ = Store(queries.database, now=time.time).identity()
-    return assembly.places_of(settings, daemon_id)
+    return terms.places_of(settings, daemon_id)
 
 
 def _is_there(state_file: Path) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vpe_watcher.adapters.files import BLOCK_BYTES, Disk
-from vpe_watcher.app.assembly import candidate_rules
+from vpe_watcher.app.terms import candidate_rules
 from vpe_watcher.core.errors import Refusal
 from vpe_watcher.core.grouping import SIDECAR, Rules, ignored_by, is_temporary
 from vpe_watcher.core.model import Kind

@@ -75,7 +75,7 @@ def _pruner(settings: Settings, queries: Queries, done: Done) -> Pruner:
     from vpe_watcher.adapters.files import Disk
     from vpe_watcher.adapters.mounts import MountTable
     from vpe_watcher.adapters.store import Store
-    from vpe_watcher.app.assembly import retention_of
+    from vpe_watcher.app.terms import retention_of
     from vpe_watcher.flow.retention import Pruner
     from vpe_watcher.flow.roots import inspect
 
@@ -139,7 +139,7 @@ def _busy(root: str) -> TryAgainLater:
 
 
 def _messages(settings: Settings, done: Done) -> Iterator[str]:
-    from vpe_watcher.app.assembly import retention_of
+    from vpe_watcher.app.terms import retention_of
 
     retention = retention_of(settings)
     yield from done.messages
