@@ -122,7 +122,7 @@ def _check(settings: Settings, database: Database) -> None:
         from itertools import chain
 
         from vpe_watcher.adapters.files import Disk
-        from vpe_watcher.app.assembly import folders_of
+        from vpe_watcher.app.terms import folders_of
         from vpe_watcher.flow.roots import check_unmarked
 
         check_unmarked(Disk(), chain.from_iterable(folders_of(settings).values()))
