@@ -9,6 +9,7 @@ import os
 import re
 import stat
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -120,7 +121,7 @@ def test_a_newer_program_updates_what_nobody_changed(image: Image) -> None:
 @needs_root
 @pytest.mark.parametrize("is_link", [False, True])
 def test_what_a_person_changed_stays_and_is_told(image: Image, *, is_link: bool) -> None:
-    """The new text lies beside it; uninstalling leaves both and says so."""
+    """The new text lies beside it; uninstalling takes that away, and says what it leaves."""
     image.install()
     unit = image.root / UNIT
     if is_link:
@@ -135,8 +136,33 @@ def test_what_a_person_changed_stays_and_is_told(image: Image, *, is_link: bool)
     assert "/opt/new/vpe-watcher" in image.files()[f"{UNIT}.new"]
     changed = "somebody has changed it"
     assert f"wrote /{UNIT}.new, and kept /{UNIT}: {changed}" in result.lines
-    assert f"kept /{UNIT}: {changed}" in image.uninstall().lines
+    lines = image.uninstall().lines
+    assert f"kept /{UNIT}: {changed}" in lines
+    assert f"removed /{UNIT}.new" in lines
+    assert f"{UNIT}.new" not in image.files()
     assert unit.read_text() == before
+
+
+@needs_root
+def test_a_new_text_goes_when_it_is_taken_over(image: Image) -> None:
+    """Unless a person works in it: then it stays, and that is said."""
+    image.install()
+    beside = image.root / f"{UNIT}.new"
+    beside.write_text((image.root / UNIT).read_text())
+    assert f"removed /{UNIT}.new" in image.install().lines
+    assert not beside.exists()
+    beside.write_text("mine")
+    assert f"kept /{UNIT}.new: somebody has changed it" in image.uninstall().lines
+    assert beside.read_text() == "mine"
+
+
+@pytest.mark.parametrize("verb", [service.install, service.uninstall])
+def test_a_root_that_is_not_there_is_refused(tmp_path: Path, verb: Callable[..., Result]) -> None:
+    """A typing error makes no tree of its own."""
+    with pytest.raises(Refusal) as caught:
+        verb(None, root=tmp_path / "typo", is_dry=False)
+    assert caught.value.code == "root_missing"
+    assert list(tmp_path.iterdir()) == []
 
 
 @needs_root

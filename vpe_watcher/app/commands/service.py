@@ -85,7 +85,7 @@ def install(
     instance: str | None, *, root: Path, is_dry: bool, command: str | None = None
 ) -> Result:
     """Put units, accounts, folders and a configuration in place; again it changes nothing."""
-    service, deeds = Service(_checked(instance), root.absolute()), Deeds(is_dry)
+    service, deeds = Service(_checked(instance), _there(root)), Deeds(is_dry)
     command = _startable(command or own_command())
     _check_rights(is_dry=is_dry, verb="install-service")
     try:
@@ -103,7 +103,7 @@ def install(
 
 def uninstall(instance: str | None, *, root: Path, is_dry: bool) -> Result:
     """Stop the service and take its files back; scans, state and configuration stay."""
-    service, deeds = Service(_checked(instance), root.absolute()), Deeds(is_dry)
+    service, deeds = Service(_checked(instance), _there(root)), Deeds(is_dry)
     _check_rights(is_dry=is_dry, verb="uninstall-service")
     try:
         if service.on_disk(service.unit_file).exists():
@@ -141,6 +141,17 @@ def _checked(instance: str | None) -> str | None:
     return instance
 
 
+def _there(root: Path) -> Path:
+    if not root.is_dir():
+        raise Refusal(
+            f"There is no folder {root}.",
+            code="root_missing",
+            hint="--root names the folder in which the file system of an image is mounted; without "
+            "it this machine is meant.",
+        )
+    return root.absolute()
+
+
 def _startable(command: str) -> str:
     place = next((one for one in HIDDEN if command.lstrip('"').startswith(f"{one}/")), None)
     if place:
@@ -175,6 +186,8 @@ def _files(service: Service, command: str) -> Iterator[tuple[str, str]]:
 def _put(service: Service, path: str, text: str, deeds: Deeds) -> None:
     place, text = service.on_disk(path), units.sealed(text, version=__version__)
     found = units.found_at(place, text)
+    if found is not Found.CHANGED:
+        _remove_new(service, path, deeds)
     if found is Found.SAME:
         deeds.note(f"{path} is up to date")
     elif found is Found.CHANGED:
@@ -224,7 +237,18 @@ def _remove(service: Service, path: str, deeds: Deeds) -> None:
         deeds.note(f"kept {path}: somebody has changed it")
     elif deeds.may(f"remove {path}"):
         place.unlink()
-        place.with_name(place.name + NEW).unlink(missing_ok=True)
+    _remove_new(service, path, deeds)
+
+
+def _remove_new(service: Service, path: str, deeds: Deeds) -> None:
+    """Take away what was written beside a changed file, unless it was changed itself."""
+    place = service.on_disk(path + NEW)
+    if not place.is_file():
+        return
+    if not units.is_as_installed(place.read_text(encoding="utf-8", errors="replace")):
+        deeds.note(f"kept {path}{NEW}: somebody has changed it")
+    elif deeds.may(f"remove {path}{NEW}"):
+        place.unlink()
 
 
 def _call(deeds: Deeds, *words: str) -> None:
