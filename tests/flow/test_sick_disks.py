@@ -226,9 +226,9 @@ def make_guard(house: House) -> DiskGuard:
 @pytest.mark.parametrize(
     ("min_free", "free", "told"),
     [
-        (2 << 30, 5 << 20, "Only 5 MiB are free, less than min_free (2048 MiB)."),
-        (1 << 20, (1 << 20) - 1, "Only 1023 KiB are free, less than min_free (1024 KiB)."),
-        (1000, 0, "Only 0 bytes are free, less than min_free (1000 bytes)."),
+        (2 << 30, 5 << 20, "Only 5 MiB are free, less than min_free (2048 MiB), for outbox."),
+        (1 << 20, 1048575, "Only 1023 KiB are free, less than min_free (1024 KiB), for outbox."),
+        (1000, 0, "Only 0 bytes are free, less than min_free (1000 bytes), for outbox."),
     ],
 )
 def test_what_is_free_is_told_in_a_fitting_unit(
@@ -236,7 +236,7 @@ def test_what_is_free_is_told_in_a_fitting_unit(
 ) -> None:
     """Nobody reads that nothing is free, which is less than nothing."""
     reserve = Reserve(house.settings.state_file)
-    DiskGuard(house.parts.breakers, min_free=min_free, reserve=reserve).judge([free])
+    DiskGuard(house.parts.breakers, min_free=min_free, reserve=reserve).judge({"outbox": free})
     assert house.breaker("disk").reason == told
 
 
@@ -244,12 +244,12 @@ def test_intake_pauses_until_the_space_was_measured(house: House, guard: DiskGua
     """A claim that is due does not pass as a probe: that it works says nothing of the space."""
     house.drop("scan.nii")
     _taken(house)
-    guard.judge([200 * 1024 * 1024, 5 * 1024 * 1024])
+    guard.judge({"archive": 200 * 1024 * 1024, "outbox": 5 * 1024 * 1024})
     house.live(600)
     assert house.states() == {"scan": State.CLAIMING}
     assert house.breakers() == {"disk"}
     assert "5 MiB are free" in house.breaker("disk").reason
-    guard.judge([200 * 1024 * 1024])
+    guard.judge({"outbox": 200 * 1024 * 1024})
     all_is_delivered(house)
 
 
@@ -257,7 +257,7 @@ def test_what_needs_little_goes_on_below_min_free(house: House, guard: DiskGuard
     """A fetch that met the full disk goes on with any room; intake waits for min_free."""
     house.drop("scan.nii")
     house.live_until("scan", State.FETCHING)
-    guard.judge([0])
+    guard.judge({"outbox": 0})
     fault = EnvironmentFault("Full.", code="folder_enospc", breaker="disk")
     house.parts.breakers.open(fault, kind=State.FETCHING)
     house.live_until_rest()
@@ -265,9 +265,31 @@ def test_what_needs_little_goes_on_below_min_free(house: House, guard: DiskGuard
     house.live(60)
     assert house.states() == {"scan": State.DONE}
     assert house.breakers() == {"disk"}
-    guard.judge([200 * 1024 * 1024])
+    guard.judge({"outbox": 200 * 1024 * 1024})
     house.live(60)
     all_is_delivered(house)
+
+
+def test_what_is_low_now_is_shown_and_told_once(house: House, guard: DiskGuard) -> None:
+    """The disk of the inbox is freed, that of the state file is not: a person must see which."""
+    low, enough = 50 << 20, 200 << 20
+    guard.judge({"inbox:default": low, "state": enough})
+    assert house.breaker("disk").reason.endswith("for inbox:default.")
+    guard.judge({"inbox:default": low, "state": low})
+    assert house.breaker("disk").reason.endswith("for inbox:default, state.")
+    guard.judge({"inbox:default": enough, "state": low})
+    assert house.breaker("disk").reason.startswith("Only 50 MiB")
+    assert house.breaker("disk").reason.endswith("for state.")
+    for free in range(49 << 20, 9 << 20, -(1 << 20)):
+        guard.judge({"inbox:default": enough, "state": free})
+    assert house.breaker("disk").reason[:11] in {"Only 10 MiB", "Only 11 MiB"}
+    told = [fields["reason"] for event, fields in house.events if event == "breaker.opened"]
+    assert [reason.partition(" for ")[2] for reason in map(str, told)] == [
+        "inbox:default.",
+        "inbox:default, state.",
+    ]
+    guard.judge({"inbox:default": enough, "state": enough})
+    assert house.breakers() == set()
 
 
 class FullDisksReserve(Reserve):
@@ -288,12 +310,12 @@ def test_a_full_state_disk_pauses_new_work_and_ends_what_is_under_way(house: Hou
     reserve.release()
     assert house.breakers() == {"state"}  # without waiting for the next measurement
     house.live(300)
-    guard.judge([])
+    guard.judge({})
     assert house.states() == {"0": State.DONE, "1": State.SUBMITTING}
     assert "reserve" in house.breaker("state").reason
     assert house.breaker("state").hint.startswith("Free space")
     reserve.is_spent = False
-    guard.judge([])
+    guard.judge({})
     house.live(60)
     all_is_delivered(house)
 

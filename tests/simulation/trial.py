@@ -259,7 +259,7 @@ class Trial:
         else:
             parts.breakers.close("state", kind="main")
         self.world.notes.keep()
-        self.world.guard.judge([self.world.free])
+        self.world.guard.judge({"outbox": self.world.free})
         self.report.fired["words and notes"] += 1
 
     def _wait(self) -> None:
@@ -391,7 +391,7 @@ class Trial:
     def _free(self, chance: Random) -> None:
         """Judge what is free, as the daemon does every few seconds."""
         if self.world.parts is not None:
-            self.world.guard.judge([self.world.free])
+            self.world.guard.judge({"outbox": self.world.free})
 
     def _heal(self) -> None:
         """End what was to last for a while."""

@@ -375,9 +375,14 @@ class Daemon:
 
     def _judge_free_space(self) -> None:
         """Judge what is free where something is written."""
-        written = chain.from_iterable(marked_folders_of(self._settings).values())
-        folders = {self._settings.state_file.parent, *written}
-        self._disk_guard.judge(self._soundings.free_bytes(folders))
+        places = {self._settings.state_file.parent: "state"}
+        for name, folders in marked_folders_of(self._settings).items():
+            places |= dict.fromkeys(folders, name)
+        found = self._soundings.free_bytes(places)
+        lowest: dict[str, int] = {}
+        for folder, free in found.items():
+            lowest[places[folder]] = min(free, lowest.get(places[folder], free))
+        self._disk_guard.judge(lowest)
 
     def _mind_threads(self) -> None:
         """See to those who hang, and start a thread again that ended, whatever ended it."""

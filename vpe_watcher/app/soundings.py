@@ -79,13 +79,13 @@ class Soundings:
         with self._lock:
             return all(one.has_answered for one in self._folders.values())
 
-    def free_bytes(self, folders: Iterable[Path]) -> tuple[int, ...]:
+    def free_bytes(self, folders: Iterable[Path]) -> dict[Path, int]:
         """Return what is free in those of some folders that say so, and said so lately."""
         with self._lock:
             now = self._monotonic()
-            asked = [self._folders[folder] for folder in folders if folder in self._folders]
-            found = [one for one in asked if not one.is_late(now)]
-        return tuple(one.free_bytes for one in found if one.free_bytes is not None)
+            asked = {one: self._folders[one] for one in folders if one in self._folders}
+            found = {one: at.free_bytes for one, at in asked.items() if not at.is_late(now)}
+        return {one: free for one, free in found.items() if free is not None}
 
     def silent_for_s(self, folder: Path) -> float:
         """Return the seconds for which a folder has owed an answer; 0 when it owes none."""

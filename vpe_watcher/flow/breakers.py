@@ -130,6 +130,14 @@ class Breakers:
             )
         return breaker.retry_at
 
+    def restate(self, fault: EnvironmentFault) -> None:
+        """Let an open breaker show newer words for what it is open for; nothing is logged."""
+        with self._lock:
+            before = self._open.get(fault.breaker)
+            if before is not None:
+                now = replace(before, reason=fault.message, hint=fault.hint)
+                self._open[fault.breaker] = now
+
     def close(self, name: str, *, kind: str) -> None:
         """Take a kind's fault back; the breaker closes when no kind has one left."""
         with self._lock:
