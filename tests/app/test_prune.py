@@ -135,6 +135,12 @@ def test_what_is_set_aside_and_refuses_is_told(old: Desk, monkeypatch: pytest.Mo
         again = old.run("prune")
         assert again.code == 1
         assert "it cannot be removed: operation not permitted" in again.err
+        (aside,) = (old.home / "archive/.vpe-watcher").glob("*.pruned")
+        shown = old.run("prune", "--dry-run")
+        assert shown.code == 0
+        assert shown.out.splitlines()[0].startswith("not yet removed")
+        assert str(aside) in shown.out
+        assert str(aside) in json.loads(old.run("prune", "--dry-run", "--json").out)["aside"]
     assert old.run("prune").code == 0
     assert list((old.home / "archive/.vpe-watcher").glob("*.pruned")) == []
 

@@ -233,6 +233,32 @@ def test_what_a_life_left_is_ended_where_nothing_is_on_any_more(aged: Keeper) ->
     assert not aside.exists()
 
 
+def test_what_refuses_to_go_is_tried_again_each_minute(
+    aged: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where nothing is on any more: it is told once, and goes when it can."""
+    aged.house.time.advance(71 * DAY_S)
+    aged.start()
+
+    def refuse(_disk: Disk, _folder: Path) -> None:
+        raise PermissionError(1, "immutable")
+
+    hidden = aged.house.root / "archive/.vpe-watcher"
+    with monkeypatch.context() as sick:
+        sick.setattr(Disk, "remove_tree", refuse)
+        assert aged.look(FIRST_BY_AGE_S) == []
+        aged.house.reconfigure(retention={"archive_days": 0})
+        aged.start()
+        for _ in range(20):
+            aged.look(10.0)
+        assert aged.told() == ["cannot_prune"]
+        assert len(list(hidden.glob("*.pruned"))) == 2
+    for _ in range(7):
+        aged.look(10.0)
+    assert list(hidden.glob("*.pruned")) == []
+    assert [event for event, _ in aged.house.events].count("case.pruned") == 2
+
+
 def test_other_settings_count_from_the_next_look_on(aged: Keeper) -> None:
     """A reload hands over what goes by them."""
     aged.pruning.hurry()

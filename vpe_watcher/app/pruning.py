@@ -24,6 +24,7 @@ LOOK_EVERY_S = 10.0
 BY_AGE_EVERY_S = 3600.0
 FIRST_BY_AGE_S = 600.0  # by then a clock that was wrong at the start has been set
 EXHAUSTED_S = 60.0
+LEFT_AGAIN_S = 60.0
 JUMP_S = 600.0
 GAIN_AT_LEAST = 0.25
 _DISK = "Free space there, or raise it: taking scans goes on by itself."
@@ -86,7 +87,7 @@ class Pruning:
         self._offset_s = clock.now() - clock.monotonic()
         self._makes_room = False
         self._bet: tuple[int, int] | None = None  # what was free, and what was to be gained
-        self._is_first = True
+        self._left_at = clock.monotonic()  # when to end what was begun, in the last life too
         self._told = ""
         self.has_looked = False
 
@@ -124,10 +125,13 @@ class Pruning:
             if not is_alone:
                 return  # a person's `prune`
             refusal = self._pruner.clean_up(self._root)
+            self._left_at = self._clock.monotonic() + LEFT_AGAIN_S
             if by_age or by_space:
                 self._apply(
                     self._pruner.plan(self._root, by_age=by_age, by_space=by_space), refusal
                 )
+            elif refusal:
+                self._judge([refusal], is_exhausted=False)
             if by_age:
                 self._pruner.forget_emptied(self._root)
 
@@ -159,9 +163,14 @@ class Pruning:
             self._told = ""
 
     def _is_left(self) -> bool:
-        """Tell, once, whether the last life has left a removal; then it is ended whatever is on."""
-        is_first, self._is_first = self._is_first, False
-        return is_first and bool(self._pruner.store.open_prunings())
+        """Tell, each minute, whether a removal has not ended; then that is tried whatever is on."""
+        now = self._clock.monotonic()
+        if now < self._left_at:
+            return False
+        if self._pruner.has_begun(self._root):
+            return True
+        self._left_at = now + LEFT_AGAIN_S
+        return False
 
     def _is_time_for_ages(self) -> bool:
         now = self._clock.monotonic()

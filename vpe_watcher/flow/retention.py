@@ -112,7 +112,7 @@ class Pruner:
         Raises:
             EnvironmentFault: the disk or the state file refuses.
         """
-        path, aside = item.path, self._aside(item.root, item.rest.case_id)
+        path, aside = item.path, self.aside(item.root, item.rest.case_id)
         kept_for = self._kept_for(item.rest, path)
         if kept_for:
             return kept_for
@@ -140,7 +140,7 @@ class Pruner:
             if root_of(rest.state) != root:
                 continue
             with blamed(root):
-                if self.disk.exists(self._aside(root, rest.case_id)):
+                if self.disk.exists(self.aside(root, rest.case_id)):
                     continue
                 if self.disk.exists(folder / rest.folder):
                     self._take_back(root, rest, "nothing was removed yet")
@@ -150,10 +150,26 @@ class Pruner:
                     continue
                 self.disk.sync_folder(folder)
             self._end(root, rest.case_id, "", size=0)
-        with blamed(root):
-            left = [name for name in self.disk.names(folder / HIDDEN) if name.endswith(ASIDE)]
-        refusals = [self._remove(root, name.removesuffix(ASIDE), "") for name in sorted(left)]
+        refusals = [self._remove(root, case_id, "") for case_id in self.left(root)]
         return next(filter(None, refusals), "")
+
+    def aside(self, root: str, case_id: str) -> Path:
+        """Return where a case's folder lies while it is being removed."""
+        return self._folder(root) / HIDDEN / f"{case_id}{ASIDE}"
+
+    def has_begun(self, root: str) -> bool:
+        """Tell whether a removal from a root was begun and has not ended; asks no folder."""
+        return any(root_of(rest.state) == root for rest in self.store.open_prunings())
+
+    def left(self, root: str) -> list[str]:
+        """Return the cases of which something is set aside and not removed yet.
+
+        Raises `EnvironmentFault`.
+        """
+        self.guard(root)
+        with blamed(root):
+            names = self.disk.names(self._folder(root) / HIDDEN)
+        return sorted(name.removesuffix(ASIDE) for name in names if name.endswith(ASIDE))
 
     def forget_emptied(self, root: str) -> None:
         """Remove the records of cases at rest whose folder people have taken away."""
@@ -273,12 +289,9 @@ class Pruner:
 
     # --- removing ---------------------------------------------------------------------------------
 
-    def _aside(self, root: str, case_id: str) -> Path:
-        return self._folder(root) / HIDDEN / f"{case_id}{ASIDE}"
-
     def _remove(self, root: str, case_id: str, why: str, *, size: int | None = None) -> str:
         """Remove what was renamed aside, and the record of its case; return why not."""
-        aside = self._aside(root, case_id)
+        aside = self.aside(root, case_id)
         with blamed(root):
             if any(self.mounts_below(aside)):
                 return "something is mounted in it"

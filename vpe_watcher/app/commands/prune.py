@@ -40,6 +40,7 @@ class Done:
     refused: list[Item] = field(default_factory=list)
     is_short: bool = False
     left: str = ""
+    aside: list[Path] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
 
     def hear(self, event: str, /, **fields: object) -> None:
@@ -99,9 +100,11 @@ def _prune_root(
 ) -> None:
     from vpe_watcher.adapters.lock import removing
 
-    if not pruner.retention.is_on(root):
+    is_on = pruner.retention.is_on(root)
+    if not is_on and not pruner.has_begun(root):
         return
     if dry_run:
+        done.aside += (pruner.aside(root, case_id) for case_id in pruner.left(root))
         plan = pruner.plan(root)
         done.removed += plan.due
     else:
@@ -145,7 +148,7 @@ def _messages(settings: Settings, done: Done) -> Iterator[str]:
     yield from done.messages
     if not any(map(retention.is_on, RESTS)):
         yield OFF
-    elif not (done.removed or done.kept or done.refused or done.left):
+    elif not (done.removed or done.kept or done.refused or done.left or done.aside):
         yield "There is nothing to remove."
     if done.left:
         yield f"What an earlier removal has set aside in .vpe-watcher stays: {done.left}."
@@ -155,7 +158,7 @@ def _messages(settings: Settings, done: Done) -> Iterator[str]:
 
 def _data(done: Done, *, dry_run: bool) -> dict[str, Any]:
     rows = {name: list(map(_row, getattr(done, name))) for name in ("removed", "kept", "refused")}
-    return {"schema": SCHEMA, "dry_run": dry_run, **rows}
+    return {"schema": SCHEMA, "dry_run": dry_run, **rows, "aside": list(map(str, done.aside))}
 
 
 def _row(item: Item) -> dict[str, Any]:
@@ -177,6 +180,10 @@ def _age_s(item: Item) -> float:
 
 
 def _lines(done: Done, *, dry_run: bool) -> Iterator[str]:
+    if done.aside:
+        what = text.count(len(done.aside), "folder")
+        yield f"not yet removed, tried again each minute by the daemon and by each `prune`, {what}:"
+        yield from (f"  {path}" for path in done.aside)
     if done.removed:
         total = text.size(sum(item.size for item in done.removed))
         what = text.count(len(done.removed), "folder")
