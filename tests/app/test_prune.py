@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,9 @@ from vpe_watcher.adapters.files import Disk
 from vpe_watcher.adapters.lock import removing
 from vpe_watcher.adapters.store import Limits
 from vpe_watcher.core.model import FailureClass, Label, State
+from vpe_watcher.core.moments import iso
 
-LONG_AGO = "2020-01-01T00:00:00.000Z"
+LONG_AGO = iso(time.time() - 100 * 86_400.0)
 KEYS = ("case_id", "case_name", "recipe", "state", "path", "rested", "age_s", "size", "reason")
 
 
@@ -75,6 +77,24 @@ def test_a_retry_during_a_removal_is_told(old: Desk) -> None:
     assert (ran.code, old.words()) == (1, [])
     assert "is just being removed" in ran.err
     assert f"case {rest.case_id} is taken back: nothing was removed yet." in old.run("prune").err
+
+
+def test_a_clock_that_is_far_ahead_needs_a_yes(old: Desk) -> None:
+    """A dry run shows what would go and why not; without a yes nothing goes, and that is a no."""
+    with old.store.database.transaction() as connection:
+        connection.execute("UPDATE cases SET updated = '2020-01-01T00:00:00.000Z'")
+    before = tree(old)
+    dry = old.run("prune", "--dry-run")
+    assert dry.code == 0
+    assert "would remove 2 folders" in dry.out
+    for ran in (dry, old.run("prune")):
+        assert "between 2020-01-01 and a week ago" in " ".join(ran.err.split())
+        assert "prune --yes" in " ".join(ran.err.split())
+    assert (ran.code, ran.out) == (1, "")
+    assert {path for path in before if path.exists()} == before
+    ran = old.run("prune", "--yes")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.startswith("removed 2 folders")
 
 
 def test_what_was_removed_is_told_by_show_and_refused_by_retry(old: Desk) -> None:

@@ -13,7 +13,7 @@ from vpe_watcher.adapters.mounts import MountTable
 from vpe_watcher.app.assembly import Clock, Parts, Stopping
 from vpe_watcher.app.terms import retention_of
 from vpe_watcher.core.errors import WatcherError
-from vpe_watcher.core.retention import RESTS
+from vpe_watcher.core.retention import CLOCK_HINT, RESTS
 from vpe_watcher.flow.breakers import Log
 from vpe_watcher.flow.retention import Plan, Pruner
 
@@ -180,7 +180,7 @@ class Pruning:
         offset_s = self._clock.now() - now
         jumped_s, self._offset_s = offset_s - self._offset_s, offset_s
         if abs(jumped_s) <= JUMP_S:
-            return True
+            return not self._has_doubt()
         what = f"The clock of this machine was set by {jumped_s:.0f} s: what is too old is judged"
         self._tell(
             "clock_was_set",
@@ -188,6 +188,11 @@ class Pruning:
             "Check it (`timedatectl`); if it is right, nothing needs doing.",
         )
         return False
+
+    def _has_doubt(self) -> bool:
+        if doubt := self._pruner.doubt(self._root):
+            self._tell("clock_ahead", doubt, CLOCK_HINT)
+        return bool(doubt)
 
     def _is_low(self) -> bool:
         """Tell whether the archive has to give way, and did not do so in vain the last time.

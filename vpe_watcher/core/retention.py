@@ -9,10 +9,37 @@ from vpe_watcher.core.model import FAILING, State
 from vpe_watcher.core.moments import iso
 
 DAY_S = 86_400.0
+WEEK_S = 7 * DAY_S
+SILENCE_S = 366 * DAY_S
+CLOCK_HINT = (
+    "Nothing is removed for its age. Check the clock (`timedatectl`). If it is right: `vpe-watcher "
+    "prune --dry-run`, then `vpe-watcher prune --yes`."
+)
 RESTS: Mapping[str, frozenset[State]] = {
     "archive": frozenset({State.DONE, State.PARTIAL, State.DUPLICATE}),
     "failed": FAILING,
 }
+
+
+def week_before(now: float) -> str:
+    """Return the moment (ISO 8601) before which what happened says something of the clock.
+
+    What happened later does not: a clock that is wrong has dated that, too.
+    """
+    return iso(now - WEEK_S)
+
+
+def clock_doubt(now: float, last: str) -> str:
+    """Say why no age is to be believed, "" if it may be; `last` happened last, before this week.
+
+    A clock that is years ahead makes everything old at once, and what is removed is gone.
+    """
+    if not last or last >= iso(now - SILENCE_S):
+        return ""
+    return (
+        f"It is {iso(now)[:10]} by the clock of this machine, and between {last[:10]} and a week "
+        "ago nothing came to rest or moved on: is the clock right?"
+    )
 
 
 def root_of(state: State) -> str:

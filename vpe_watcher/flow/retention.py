@@ -19,7 +19,7 @@ from vpe_watcher.adapters.files import Disk, blamed
 from vpe_watcher.adapters.store import Limits, Rest, Store
 from vpe_watcher.core.machine import retry_label
 from vpe_watcher.core.model import Kind, Label, State
-from vpe_watcher.core.retention import RESTS, Retention, root_of
+from vpe_watcher.core.retention import RESTS, Retention, clock_doubt, root_of, week_before
 from vpe_watcher.flow.breakers import Log
 from vpe_watcher.flow.places import HIDDEN, Places, record_in, records_in
 
@@ -94,6 +94,13 @@ class Pruner:
                 self._in_the_way(root, rests, expected, known) if by_space else ([], False)
             )
         return Plan((*due, *more), tuple(kept), free, is_short)
+
+    def doubt(self, root: str) -> str:
+        """Say why ages are not to be judged in a root without a person's word; "" if they are."""
+        if not self.retention.days(root):
+            return ""
+        now = self.now()
+        return clock_doubt(now, self.store.last_change(before=week_before(now)))
 
     def is_low(self, root: str, free: int, *, goes_on: bool = False) -> bool:
         """Tell whether a root has to give way where so many bytes are free on its disk."""

@@ -41,6 +41,13 @@ class RetentionVerbs(Verbs):
         found = [_rest(row) for row in self.database.read(f"{_REST} WHERE case_id = ?", (case_id,))]
         return next((one for one in found if one.state in AT_REST), None)
 
+    def last_change(self, *, before: str) -> str:
+        """Return when a case last changed its state before a moment; "" if none did."""
+        rows = self.database.read(
+            "SELECT MAX(updated) AS at FROM cases WHERE updated < ?", (before,)
+        )
+        return str(rows[0]["at"] or "")
+
     def needed_by(self, case_id: str, limits: Limits) -> str:
         """Return a case that may yet be sent with the slices of this one; "" when there is none.
 

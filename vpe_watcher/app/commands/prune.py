@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from vpe_watcher.app.commands import opened, text
 from vpe_watcher.app.result import EXIT_NO, Result
 from vpe_watcher.core.errors import ConfigError, EnvironmentFault, TryAgainLater
-from vpe_watcher.core.retention import RESTS
+from vpe_watcher.core.retention import CLOCK_HINT, RESTS
 
 if TYPE_CHECKING:
     from vpe_watcher.adapters.settings import Settings
@@ -41,6 +41,7 @@ class Done:
     is_short: bool = False
     left: str = ""
     aside: list[Path] = field(default_factory=list)
+    doubt: str = ""
     messages: list[str] = field(default_factory=list)
 
     def hear(self, event: str, /, **fields: object) -> None:
@@ -50,8 +51,10 @@ class Done:
             self.messages.append(f"The removal of case {fields['case_id']} is taken back: {why}.")
 
 
-def prune(config: Path | None, *, dry_run: bool) -> Result:
+def prune(config: Path | None, *, dry_run: bool, yes: bool = False) -> Result:
     """Remove what is due now from archive and failed; with `dry_run` only name it.
+
+    `yes`: ages count although the clock may be wrong.
 
     Raises:
         TryAgainLater: a folder is not there, the state file cannot be used, or the daemon is at it.
@@ -63,12 +66,13 @@ def prune(config: Path | None, *, dry_run: bool) -> Result:
         if queries is not None:
             pruner = _pruner(settings, queries, done)
             for root in RESTS:
-                _prune_root(root, pruner, settings, done, dry_run=dry_run)
+                done.doubt = ("" if yes else pruner.doubt(root)) or done.doubt
+                _prune_root(root, pruner, settings, done, dry_run=dry_run, yes=yes)
     return Result(
         data=_data(done, dry_run=dry_run),
         lines=tuple(_lines(done, dry_run=dry_run)),
         messages=tuple(_messages(settings, done)),
-        exit_code=EXIT_NO if done.refused or done.left else 0,
+        exit_code=EXIT_NO if done.refused or done.left or (done.doubt and not dry_run) else 0,
     )
 
 
@@ -96,7 +100,7 @@ def _pruner(settings: Settings, queries: Queries, done: Done) -> Pruner:
 
 
 def _prune_root(
-    root: str, pruner: Pruner, settings: Settings, done: Done, *, dry_run: bool
+    root: str, pruner: Pruner, settings: Settings, done: Done, *, dry_run: bool, yes: bool
 ) -> None:
     from vpe_watcher.adapters.lock import removing
 
@@ -113,7 +117,7 @@ def _prune_root(
             if not is_alone:
                 raise _busy(root)
             done.left = pruner.clean_up(root) or done.left
-            plan = pruner.plan(root)
+            plan = pruner.plan(root, by_age=yes or not pruner.doubt(root))
             for item in plan.due:
                 why_not = pruner.prune(item)
                 (done.refused if why_not else done.removed).append(
@@ -146,9 +150,11 @@ def _messages(settings: Settings, done: Done) -> Iterator[str]:
 
     retention = retention_of(settings)
     yield from done.messages
+    if done.doubt:
+        yield f"{done.doubt} {CLOCK_HINT}"
     if not any(map(retention.is_on, RESTS)):
         yield OFF
-    elif not (done.removed or done.kept or done.refused or done.left or done.aside):
+    elif not any((done.removed, done.kept, done.refused, done.left, done.aside, done.doubt)):
         yield "There is nothing to remove."
     if done.left:
         yield f"What an earlier removal has set aside in .vpe-watcher stays: {done.left}."
