@@ -33,6 +33,7 @@ BLOCKED_AGAIN_S = 60.0
 NEVER = float("inf")
 SCAN = "scan"
 OPEN = "somebody has it open for writing"
+READING = "its content is being read, to see whether it is whole"
 COMPARING = "compared with what was there before"
 PAUSED = "ready, but taking is paused: see the open breakers"
 
@@ -94,7 +95,9 @@ class Inbox:
         self._memory: Memory | None = None
         if self._rules.leaves_in_place:
             self._memory = Memory(options, ports, monotonic=monotonic)
-        self._sightings = Sightings(options, ports, monotonic=monotonic, memory=self._memory)
+        self._sightings = Sightings(
+            options, ports, monotonic=monotonic, memory=self._memory, log=log
+        )
         self._taken = TakenNames(ports, monotonic=monotonic)
         self._next_scan_at = monotonic()
         self._has_scanned = False
@@ -178,20 +181,25 @@ class Inbox:
 
     def candidates(self) -> list[dict[str, object]]:
         """Return the candidates in the shape that `status` shows, oldest first."""
-        now = self._monotonic()
+        now, reading = self._monotonic(), self._sightings.reading
         with self._lock:
-            standing = sorted(self._standing.values(), key=lambda one: one.candidate.detected)
-            return [
-                {
-                    "path": str(self.options.folder / one.candidate.group.path),
-                    "recipe": self.options.recipe,
-                    "state": str(one.judgement.state),
-                    "reason": one.judgement.reason,
-                    "age_s": round(now - one.candidate.since, 1),
-                }
-                for one in standing
+            shown = {
+                key: (one.candidate, one.judgement.state, one.judgement.reason)
+                for key, one in self._standing.items()
                 if one.judgement.state is not None
-            ]
+            }
+        if reading is not None:
+            shown[reading.group.key] = reading, CandidateState.SETTLING, READING
+        return [
+            {
+                "path": str(self.options.folder / candidate.group.path),
+                "recipe": self.options.recipe,
+                "state": str(state),
+                "reason": reason,
+                "age_s": round(now - candidate.since, 1),
+            }
+            for candidate, state, reason in sorted(shown.values(), key=lambda one: one[0].detected)
+        ]
 
     def is_idle(self) -> bool:
         """Tell whether all was looked at and nothing can become ready by being left alone."""

@@ -17,13 +17,20 @@ from vpe_watcher.core.candidates import may_be_taken_at_once
 from vpe_watcher.core.content import Facts
 from vpe_watcher.core.grouping import SIDECAR, Group, Rules, Seen, grouped, sight
 from vpe_watcher.core.model import FileMark, Proof
+from vpe_watcher.flow.breakers import Log
 from vpe_watcher.flow.facts import read_facts
 from vpe_watcher.flow.looks import TOO_LONG, seen_in
 from vpe_watcher.flow.memory import Memory
 from vpe_watcher.flow.options import UNREAD, Options
 from vpe_watcher.flow.ports import Ports
 
+SLOW_S = 10.0
 PROOF_DUTY = 0.1  # of the time may go into proving files that turn out to be still growing
+
+SLOW = (
+    f"the content of one file has been read for {SLOW_S:g} s: it is large, unpacks to much, or its "
+    "disk is slow; the others of this inbox wait"
+)
 
 
 @dataclass(slots=True)
@@ -53,13 +60,16 @@ class Sightings:
         *,
         monotonic: Callable[[], float],
         memory: Memory | None,
+        log: Log,
     ) -> None:
         self._options = options
         self._ports = ports
         self._monotonic = monotonic
         self._memory = memory
         self._known: dict[str, Known] = {}
+        self._log = log
         self.refused: dict[str, str] = {}
+        self.reading: Candidate | None = None  # whose content is being read now
 
     def use(self, options: Options, ports: Ports) -> None:
         """Go by another configuration of the same inbox from the next look on."""
@@ -258,14 +268,31 @@ class Sightings:
 
     def _read_facts(self, one: Known, openness: dict[str, Openness]) -> None:
         marks = {seen.path: seen.mark for seen in one.candidate.group.files}
-        for path, found in openness.items():
-            with blamed(self._options.name):
-                facts = read_facts(
-                    self._ports.disk,
-                    self._options.folder / path,
-                    is_closed=found is Openness.CLOSED,
-                )
-            one.facts[path] = (marks[path], facts)
+        self.reading = one.candidate
+        try:
+            for path, found in openness.items():
+                with blamed(self._options.name):
+                    facts = read_facts(
+                        self._ports.disk,
+                        self._options.folder / path,
+                        is_closed=found is Openness.CLOSED,
+                        pulse=self._tells_once_slow(marks[path].size),
+                    )
+                one.facts[path] = (marks[path], facts)
+        finally:
+            self.reading = None
+
+    def _tells_once_slow(self, size_bytes: int) -> Callable[[], None]:
+        """Return what is called on and on while a file is read, and tells once if that lasts."""
+        slow_at = self._monotonic() + SLOW_S
+
+        def pulse() -> None:
+            nonlocal slow_at
+            if self._monotonic() >= slow_at:
+                slow_at = float("inf")
+                self._log("scan.slow", root=self._options.name, bytes=size_bytes, reason=SLOW)
+
+        return pulse
 
 
 def names_of(group: Group) -> set[str]:
