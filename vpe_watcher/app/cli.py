@@ -325,16 +325,13 @@ def prune(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Name what would go, and change nothing.")
     ] = False,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="The clock is right, although it is far ahead.")
-    ] = False,
     json: Json = False,
     config: Config = None,
 ) -> None:
     """Remove now what [retention] keeps no longer."""
     from vpe_watcher.app.commands.prune import prune
 
-    _answer(lambda: prune(config, dry_run=dry_run, yes=yes), as_json=json)
+    _answer(lambda: prune(config, dry_run=dry_run), as_json=json)
 
 
 @app.command(

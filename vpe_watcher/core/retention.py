@@ -12,8 +12,8 @@ DAY_S = 86_400.0
 WEEK_S = 7 * DAY_S
 SILENCE_S = 366 * DAY_S
 CLOCK_HINT = (
-    "Nothing is removed for its age. Check the clock (`timedatectl`). If it is right: `vpe-watcher "
-    "prune --dry-run`, then `vpe-watcher prune --yes`."
+    "The daemon removes nothing for its age. Check the clock (`timedatectl`). If it is right: "
+    "`vpe-watcher prune --dry-run`, then `vpe-watcher prune`."
 )
 RESTS: Mapping[str, frozenset[State]] = {
     "archive": frozenset({State.DONE, State.PARTIAL, State.DUPLICATE}),

@@ -51,10 +51,10 @@ class Done:
             self.messages.append(f"The removal of case {fields['case_id']} is taken back: {why}.")
 
 
-def prune(config: Path | None, *, dry_run: bool, yes: bool = False) -> Result:
+def prune(config: Path | None, *, dry_run: bool) -> Result:
     """Remove what is due now from archive and failed; with `dry_run` only name it.
 
-    `yes`: ages count although the clock may be wrong.
+    A clock that seems to be years ahead is told by the dry run; a person's word is obeyed.
 
     Raises:
         TryAgainLater: a folder is not there, the state file cannot be used, or the daemon is at it.
@@ -66,13 +66,12 @@ def prune(config: Path | None, *, dry_run: bool, yes: bool = False) -> Result:
         if queries is not None:
             pruner = _pruner(settings, queries, done)
             for root in RESTS:
-                done.doubt = ("" if yes else pruner.doubt(root)) or done.doubt
-                _prune_root(root, pruner, settings, done, dry_run=dry_run, yes=yes)
+                _prune_root(root, pruner, settings, done, dry_run=dry_run)
     return Result(
         data=_data(done, dry_run=dry_run),
         lines=tuple(_lines(done, dry_run=dry_run)),
         messages=tuple(_messages(settings, done)),
-        exit_code=EXIT_NO if done.refused or done.left or (done.doubt and not dry_run) else 0,
+        exit_code=EXIT_NO if done.refused or done.left else 0,
     )
 
 
@@ -100,7 +99,7 @@ def _pruner(settings: Settings, queries: Queries, done: Done) -> Pruner:
 
 
 def _prune_root(
-    root: str, pruner: Pruner, settings: Settings, done: Done, *, dry_run: bool, yes: bool
+    root: str, pruner: Pruner, settings: Settings, done: Done, *, dry_run: bool
 ) -> None:
     from vpe_watcher.adapters.lock import removing
 
@@ -109,6 +108,7 @@ def _prune_root(
         return
     if dry_run:
         done.aside += (pruner.aside(root, case_id) for case_id in pruner.left(root))
+        done.doubt = pruner.doubt(root) or done.doubt
         plan = pruner.plan(root)
         done.removed += plan.due
     else:
@@ -117,7 +117,7 @@ def _prune_root(
             if not is_alone:
                 raise _busy(root)
             done.left = pruner.clean_up(root) or done.left
-            plan = pruner.plan(root, by_age=yes or not pruner.doubt(root))
+            plan = pruner.plan(root)
             for item in plan.due:
                 why_not = pruner.prune(item)
                 (done.refused if why_not else done.removed).append(
@@ -154,7 +154,7 @@ def _messages(settings: Settings, done: Done) -> Iterator[str]:
         yield f"{done.doubt} {CLOCK_HINT}"
     if not any(map(retention.is_on, RESTS)):
         yield OFF
-    elif not any((done.removed, done.kept, done.refused, done.left, done.aside, done.doubt)):
+    elif not any((done.removed, done.kept, done.refused, done.left, done.aside)):
         yield "There is nothing to remove."
     if done.left:
         yield f"What an earlier removal has set aside in .vpe-watcher stays: {done.left}."
