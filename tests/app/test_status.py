@@ -224,12 +224,17 @@ def emptied(state_file: Path) -> None:
         connection.execute("PRAGMA journal_mode = WAL")
 
 
+@pytest.mark.parametrize("is_left", [True, False], ids=["empty", "gone"])
 @pytest.mark.parametrize("command", [("status",), ("prune",), ("prune", "--dry-run"), ("cases",)])
-def test_a_state_file_that_lost_everything_is_told(desk: Desk, command: tuple[str, ...]) -> None:
-    """It is a sound database without a case; but a folder knows of a daemon, as `run` says."""
+def test_a_state_file_that_lost_everything_is_told(
+    desk: Desk, command: tuple[str, ...], *, is_left: bool
+) -> None:
+    """A sound database without a case, or none; but a folder knows of a daemon, as `run` says."""
     desk.finish(desk.add())
     desk.store.database.close()
     emptied(desk.settings.state_file)
+    if not is_left:
+        desk.settings.state_file.unlink()
     assert desk.run(*command).code == 0
     hidden = desk.settings.archive / ".vpe-watcher"
     hidden.mkdir()

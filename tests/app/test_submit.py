@@ -102,6 +102,19 @@ def test_before_the_first_start_the_state_file_is_made_private(desk: Desk, scan:
     assert [word for word, _, _ in desk.words()] == ["take"]
 
 
+def test_no_state_file_is_made_where_one_was_lost(desk: Desk, scan: Path) -> None:
+    """An empty one in its place would hide that it is gone."""
+    desk.store.database.close()
+    desk.settings.state_file.unlink()
+    hidden = desk.settings.archive / ".vpe-watcher"
+    hidden.mkdir()
+    (hidden / "marker.json").write_text('{"daemon_id": "deadbeef", "starts": 1}')
+    ran = desk.run("submit", str(scan))
+    assert ran.code == 78
+    assert "recover" in ran.err
+    assert not desk.settings.state_file.exists()
+
+
 def test_sidecars_come_first(desk: Desk, scan: Path) -> None:
     """Both forms beside the scan are copied before the scan is visible."""
     scan.with_name("scan.job.json").write_text("{}")

@@ -75,8 +75,12 @@ def daemon_pid(settings: HasState) -> int | None:
 
 @contextmanager
 def reading(settings: Settings | Remains) -> Iterator[Queries | None]:
-    """Open the state file; None when no daemon has made one yet."""
+    """Open the state file; None when no daemon has made one yet.
+
+    Raises `ConfigError`: there was one, by the folders, or `writing` does.
+    """
     if not _is_there(settings.state_file):
+        _check_unmarked(settings)
         yield None
         return
     with writing(settings) as queries:
@@ -93,6 +97,8 @@ def writing(settings: Settings | Remains, *, create: bool = False) -> Iterator[Q
 
     is_new = create and not _is_there(settings.state_file)
     has_daemon = daemon_pid(settings) is not None  # of an earlier version, if the file is
+    if is_new:
+        _check_unmarked(settings)
     mask = os.umask(0o077)
     try:
         database = Database(settings.state_file, create=create, migrates=not has_daemon)
@@ -119,13 +125,20 @@ def _check(settings: Settings, database: Database) -> None:
     check_at_start(database)
     daemon_id, _ = Store(database, now=time.time).identity()
     if not daemon_id:
-        from itertools import chain
+        _check_unmarked(settings)
 
-        from vpe_watcher.adapters.files import Disk
-        from vpe_watcher.app.terms import folders_of
-        from vpe_watcher.flow.roots import check_unmarked
 
-        check_unmarked(Disk(), chain.from_iterable(folders_of(settings).values()))
+def _check_unmarked(settings: Settings | Remains) -> None:
+    """Ask the folders whether there was another state file, unless a daemon has them."""
+    from itertools import chain
+
+    from vpe_watcher.adapters.files import Disk
+    from vpe_watcher.app.terms import folders_of
+    from vpe_watcher.flow.roots import check_unmarked
+
+    if isinstance(settings, Remains) or daemon_pid(settings) is not None:
+        return
+    check_unmarked(Disk(), chain.from_iterable(folders_of(settings).values()))
 
 
 def case_of(queries: Queries | None, word: str) -> Case:
