@@ -14,6 +14,7 @@ from vpe_watcher.adapters.lock import removing
 from vpe_watcher.adapters.store import Limits
 from vpe_watcher.core.model import FailureClass, Label, State
 from vpe_watcher.core.moments import iso
+from vpe_watcher.flow.places import record_in
 
 LONG_AGO = iso(time.time() - 100 * 86_400.0)
 KEYS = ("case_id", "case_name", "recipe", "state", "path", "rested", "age_s", "size", "reason")
@@ -160,6 +161,29 @@ def test_what_is_set_aside_and_refuses_is_told(old: Desk, monkeypatch: pytest.Mo
         assert str(aside) in json.loads(old.run("prune", "--dry-run", "--json").out)["aside"]
     assert old.run("prune").code == 0
     assert list((old.home / "archive/.vpe-watcher").glob("*.pruned")) == []
+
+
+def test_a_removal_that_was_begun_earlier_is_ended_and_said(old: Desk) -> None:
+    """Also where nothing is to be removed any more; the records of other cases stay then."""
+    config = old.config.read_text()
+    old.config.write_text(
+        config.replace("_days = 30", "_days = 0").replace("_days = 60", "_days = 0")
+    )
+    rest = old.store.rest_in("scan")
+    assert rest is not None
+    assert old.store.begin_pruning(rest, "old", Limits())
+    hidden = old.home / "archive/.vpe-watcher"
+    (old.home / "archive/scan").rename(hidden / f"{rest.case_id}.pruned")
+    away = old.finish(old.add("away"))
+    record = record_in(old.home / "archive", away)
+    record.parent.mkdir(exist_ok=True)
+    record.write_text("{}")
+    ran = old.run("prune")
+    assert (ran.code, ran.out) == (0, "")
+    assert ran.err == f"The removal of case {rest.case_id} was begun earlier, and is done.\n"
+    assert not (hidden / f"{rest.case_id}.pruned").exists()
+    assert record.exists()
+    assert "Nothing is ever removed" in old.run("prune").err
 
 
 def test_two_do_not_prune_at_once(old: Desk) -> None:

@@ -219,6 +219,22 @@ def test_a_case_that_is_held_while_a_reload_is_read_counts(build: Build) -> None
         take_over(house.parts, orders)
 
 
+def test_a_held_case_that_is_retried_while_a_reload_is_read_counts(build: Build) -> None:
+    """Nothing of it lay in the inbox when that was asked; now it is under way there."""
+    house = build(recipes={"teeth": {}})
+    case = _hold(house)
+    claims, kept = house.claimed(case).parent, house.root / "kept"
+    claims.rename(kept)
+    house.overrides = merged(house.overrides, _change(house, "exchanged"))
+    orders = prepare(house.parts, house.read_settings(), engine_of=lambda _: house.engine)
+    assert orders.emptied == {case.case_id}
+    kept.rename(claims)
+    house.say("retry", case)
+    house.live_until("scan", State.WAITING)
+    with pytest.raises(ConfigError, match=r"the inbox of teeth \(1\)"):
+        take_over(house.parts, orders)
+
+
 def test_the_outbox_of_a_step_that_is_held_stays(build: Build) -> None:
     """A retry goes on there: without its results it would take them for published."""
     house = build(recipes={"teeth": {}})

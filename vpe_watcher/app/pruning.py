@@ -130,8 +130,8 @@ class Pruning:
                 self._apply(
                     self._pruner.plan(self._root, by_age=by_age, by_space=by_space), refusal
                 )
-            elif refusal:
-                self._judge([refusal], is_exhausted=False)
+            else:
+                self._judge([refusal] if refusal else [], is_exhausted=False)
             if by_age:
                 self._pruner.forget_emptied(self._root)
 

@@ -56,7 +56,9 @@ class Orders:
 
 
 def prepare(parts: Parts, settings: Settings, *, engine_of: Callable[[Settings], Engine]) -> Orders:
-    """Make of settings what the parts will need; may wait for folders, ten seconds at most.
+    """Make of settings what the parts will need; may wait for folders, and changes nothing.
+
+    Ten seconds at most, and four more for each inbox that goes while cases of it are held.
 
     Raises:
         ConfigError: a folder that is new here knows more than the state file, or an address of
@@ -198,7 +200,8 @@ def _check_use(old: Settings, orders: Orders, store: Store) -> None:
         before, after = old.recipes.get(case.recipe), new.recipes.get(case.recipe)
         if before is None:
             continue
-        if case.case_id not in orders.emptied and not _stays(case.recipe, old, new):
+        is_empty = case.state is State.HELD and case.case_id in orders.emptied  # none was retried
+        if not is_empty and not _stays(case.recipe, old, new):
             missed[f"the inbox of {case.recipe}"] += 1
         if case.step in NEEDS_OUTBOX and after is not None and before.outbox != after.outbox:
             missed[f"the outbox of {case.recipe}"] += 1

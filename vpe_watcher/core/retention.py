@@ -15,6 +15,7 @@ CLOCK_HINT = (
     "The daemon removes nothing for its age. Check the clock (`timedatectl`). If it is right: "
     "`vpe-watcher prune --dry-run`, then `vpe-watcher prune`."
 )
+ENDED_LATER = "begun before the last stop"  # the reason of a removal that ends in another life
 RESTS: Mapping[str, frozenset[State]] = {
     "archive": frozenset({State.DONE, State.PARTIAL, State.DUPLICATE}),
     "failed": FAILING,

@@ -19,7 +19,14 @@ from vpe_watcher.adapters.files import Disk, blamed
 from vpe_watcher.adapters.store import Limits, Rest, Store
 from vpe_watcher.core.machine import retry_label
 from vpe_watcher.core.model import Kind, Label, State
-from vpe_watcher.core.retention import RESTS, Retention, clock_doubt, root_of, week_before
+from vpe_watcher.core.retention import (
+    ENDED_LATER,
+    RESTS,
+    Retention,
+    clock_doubt,
+    root_of,
+    week_before,
+)
 from vpe_watcher.flow.breakers import Log
 from vpe_watcher.flow.places import HIDDEN, Places, record_in, records_in
 
@@ -332,11 +339,15 @@ class Pruner:
         )
 
     def _end(self, root: str, case_id: str, why: str, *, size: int) -> None:
+        """Record the end of a removal; the record in the root goes last, as it says that it is one.
+
+        One that a death leaves there is that of a folder which people have taken away.
+        """
+        self.store.end_pruning(case_id)
         with blamed(root):
             record = record_in(self._folder(root), case_id)
             if self.disk.exists(record):
                 self.disk.remove_file(record)
-        self.store.end_pruning(case_id)
         rest = self.store.rest_of(case_id)
         self.log(
             "case.pruned",
@@ -344,7 +355,7 @@ class Pruner:
             recipe=rest.recipe if rest else None,
             root=root,
             bytes=size,
-            reason=why or "begun before the last stop",
+            reason=why or ENDED_LATER,
         )
 
     def _cases_in_strange_folders(self, folder: Path, names: set[str]) -> set[str]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from vpe_watcher.app.commands import opened, text
 from vpe_watcher.app.result import EXIT_NO, Result
 from vpe_watcher.core.errors import ConfigError, EnvironmentFault, TryAgainLater
-from vpe_watcher.core.retention import CLOCK_HINT, RESTS
+from vpe_watcher.core.retention import CLOCK_HINT, ENDED_LATER, RESTS
 
 if TYPE_CHECKING:
     from vpe_watcher.adapters.settings import Settings
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from vpe_watcher.flow.retention import Item, Pruner
 
 SCHEMA = "vpe-watcher/prune/1"
+NOTHING = "There is nothing to remove."
 FOR_GOOD = frozenset({"state_outdated", "folder_of_another"})
 OFF = (
     "Nothing is ever removed: retention.archive_days and failed_days are 0 (for ever), and "
@@ -45,10 +46,12 @@ class Done:
     messages: list[str] = field(default_factory=list)
 
     def hear(self, event: str, /, **fields: object) -> None:
-        """Take a log event: what was removed stands in the lists, the rest is said."""
+        """Take a log event of a removal that was begun earlier; the others stand in the lists."""
+        removal = f"The removal of case {fields.get('case_id')}"
         if event == "prune.withdrawn":
-            why = f"{fields['reason']}"
-            self.messages.append(f"The removal of case {fields['case_id']} is taken back: {why}.")
+            self.messages.append(f"{removal} is taken back: {fields['reason']}.")
+        elif event == "case.pruned" and fields["reason"] == ENDED_LATER:
+            self.messages.append(f"{removal} was begun earlier, and is done.")
 
 
 def prune(config: Path | None, *, dry_run: bool) -> Result:
@@ -123,7 +126,8 @@ def _prune_root(
                 (done.refused if why_not else done.removed).append(
                     replace(item, why=why_not or item.why)
                 )
-            pruner.forget_emptied(root)
+            if is_on:
+                pruner.forget_emptied(root)
     done.kept += plan.kept
     done.is_short |= plan.is_short
 
@@ -152,10 +156,11 @@ def _messages(settings: Settings, done: Done) -> Iterator[str]:
     yield from done.messages
     if done.doubt:
         yield f"{done.doubt} {CLOCK_HINT}"
-    if not any(map(retention.is_on, RESTS)):
-        yield OFF
-    elif not any((done.removed, done.kept, done.refused, done.left, done.aside)):
-        yield "There is nothing to remove."
+    is_quiet = not any(
+        (done.removed, done.kept, done.refused, done.left, done.aside, done.messages)
+    )
+    if is_quiet:
+        yield NOTHING if any(map(retention.is_on, RESTS)) else OFF
     if done.left:
         yield f"What an earlier removal has set aside in .vpe-watcher stays: {done.left}."
     if done.is_short:
@@ -188,7 +193,7 @@ def _age_s(item: Item) -> float:
 def _lines(done: Done, *, dry_run: bool) -> Iterator[str]:
     if done.aside:
         what = text.count(len(done.aside), "folder")
-        yield f"not yet removed, tried again each minute by the daemon and by each `prune`, {what}:"
+        yield f"not yet removed, tried again by the daemon and by each `prune`, {what}:"
         yield from (f"  {path}" for path in done.aside)
     if done.removed:
         total = text.size(sum(item.size for item in done.removed))
