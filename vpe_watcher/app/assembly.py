@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-from vpe_watcher.adapters import mounts
+from vpe_watcher.adapters import leases, mounts
 from vpe_watcher.adapters.engine import (
     ClientCredentials,
     EngineClient,
@@ -24,12 +24,11 @@ from vpe_watcher.adapters.engine import (
 from vpe_watcher.adapters.files import Disk
 from vpe_watcher.adapters.leases import Leases
 from vpe_watcher.adapters.notify import Target
-from vpe_watcher.adapters.settings import Settings
+from vpe_watcher.adapters.settings import Recipe, Settings
 from vpe_watcher.adapters.store import Database, Store
 from vpe_watcher.app.notifying import policy_of, targets_of
 from vpe_watcher.app.terms import (
     SOFTWARE,
-    Trust,
     limits_of,
     marked_folders_of,
     patiences_of,
@@ -51,6 +50,8 @@ from vpe_watcher.flow.roots import Roots
 from vpe_watcher.flow.runner import Runner
 from vpe_watcher.flow.schedule import Schedule
 from vpe_watcher.flow.words import Words
+
+TRUSTED_FOR_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +177,31 @@ def set_rates(settings: Settings, paces: Paces) -> None:
     """Let uploads go as fast as these settings say, running ones, too."""
     rates = {name: recipe.upload_rate for name, recipe in settings.recipes.items()}
     paces.set(settings.limits.upload_rate, rates)
+
+
+class Trust:
+    """Whether leases tell the truth in a recipe's inbox; what is mounted there may change.
+
+    Thread-safe: two threads that ask at once read the same table twice.
+    """
+
+    def __init__(self, recipe: Recipe, *, monotonic: Callable[[], float]) -> None:
+        self._recipe = recipe
+        self._monotonic = monotonic
+        self._known: tuple[float, bool] | None = None
+
+    def __call__(self) -> bool:
+        """Answer as of at most a second ago: it is asked for each file of a look."""
+        now = self._monotonic()
+        known = self._known
+        if known is None or not known[0] <= now < known[0] + TRUSTED_FOR_S:
+            known = self._known = (now, self._ask())
+        return known[1]
+
+    def _ask(self) -> bool:
+        if self._recipe.exported_by_nfs:
+            return False
+        return mounts.filesystem_of(self._recipe.inbox).fs_type in leases.TRUSTED
 
 
 def check_recipes(settings: Settings, store: Store) -> None:

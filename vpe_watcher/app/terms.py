@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from vpe_watcher import __version__, formats
-from vpe_watcher.adapters import leases, mounts
+from vpe_watcher.adapters import mounts
 from vpe_watcher.adapters.engine import zip_size
 from vpe_watcher.adapters.settings import Recipe, Settings
 from vpe_watcher.core.grouping import Rules as CandidateRules
@@ -22,7 +21,6 @@ from vpe_watcher.flow.room import FOLDER_LANES, Limits, Share
 SOFTWARE = f"vpe-watcher {__version__}"
 CALLS_AT_ONCE = 4
 FOLDER_STEPS_AT_ONCE = 4
-TRUSTED_FOR_S = 1.0
 # File systems that number a file once and for all; others may do so at each mount or look.
 KEEP_INODES = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "tmpfs", "overlay", "zfs", "f2fs"})
 
@@ -167,31 +165,6 @@ def candidate_rules(settings: Settings, recipe: Recipe) -> CandidateRules:
         inner_roots=frozenset(path.name for path in others if path.parent == recipe.inbox),
         trusts_inodes=mounts.filesystem_of(recipe.inbox).fs_type in KEEP_INODES,
     )
-
-
-class Trust:
-    """Whether leases tell the truth in a recipe's inbox; what is mounted there may change.
-
-    Thread-safe: two threads that ask at once read the same table twice.
-    """
-
-    def __init__(self, recipe: Recipe, *, monotonic: Callable[[], float]) -> None:
-        self._recipe = recipe
-        self._monotonic = monotonic
-        self._known: tuple[float, bool] | None = None
-
-    def __call__(self) -> bool:
-        """Answer as of at most a second ago: it is asked for each file of a look."""
-        now = self._monotonic()
-        known = self._known
-        if known is None or not known[0] <= now < known[0] + TRUSTED_FOR_S:
-            known = self._known = (now, self._ask())
-        return known[1]
-
-    def _ask(self) -> bool:
-        if self._recipe.exported_by_nfs:
-            return False
-        return mounts.filesystem_of(self._recipe.inbox).fs_type in leases.TRUSTED
 
 
 def _patterns(recipe: Recipe) -> dict[Modality, tuple[str, ...]]:
