@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import socket
+import threading
+import time
 
 import pytest
 
+from tests.adapters.engine.servers import RawServer, read_head
 from tests.receiver import Receiver
+from vpe_watcher.adapters.notify import Prompt
 from vpe_watcher.adapters.notify.services import Service
 from vpe_watcher.core.errors import ConfigError
 from vpe_watcher.core.notices import Answer, Notice
@@ -47,6 +52,31 @@ def test_nobody_there_is_trouble(receiver: Receiver, caplog: pytest.LogCaptureFi
     receiver.down()
     assert service(receiver).tell(NOTICE).answer is Answer.TROUBLE
     assert caplog.records == []
+
+
+def test_an_answer_that_trickles_holds_up_nobody_else(receiver: Receiver) -> None:
+    """It hangs in our one thread, which no exit waits for, and in no pool that others need."""
+    is_over = threading.Event()
+
+    def trickle(connection: socket.socket) -> None:
+        read_head(connection)
+        while not is_over.wait(0.05):
+            connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    with RawServer(trickle) as server:
+        hung = Prompt(Service(f"json://127.0.0.1:{server.port}/", number=1, host="x"), within_s=0.5)
+        before = set(threading.enumerate())
+        assert hung.tell(NOTICE).reason == "no complete answer within 0.5 s"
+        assert hung.tell(NOTICE).reason == "an earlier answer has not ended yet"
+        begun = {one.name: one.daemon for one in set(threading.enumerate()) - before}
+        assert begun["telling"] is True
+        assert [name for name in begun if "Pool" in name] == []
+        assert Prompt(service(receiver)).tell(NOTICE).answer is Answer.TOLD
+        assert server.connections == 1
+        is_over.set()
+    while "ended yet" in (receipt := hung.tell(NOTICE)).reason:
+        time.sleep(0.01)
+    assert receipt.reason == "not taken, or no answer"
 
 
 def test_what_is_shown_and_kept_holds_no_secret(receiver: Receiver) -> None:

@@ -174,6 +174,21 @@ def test_a_defect_of_a_target_is_not_hidden(receiver: Receiver) -> None:
         Prompt(webhook(receiver, broken)).tell(NOTICE)
 
 
+def test_without_a_thread_to_tell_it_is_trouble(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is tried again like all trouble, as soon as the machine lets threads start."""
+
+    def fails(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    hook = Prompt(webhook(receiver))
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fails)
+        assert hook.tell(NOTICE).answer is Answer.TROUBLE
+    assert hook.tell(NOTICE).answer is Answer.TOLD
+
+
 def test_nobody_there_is_trouble(receiver: Receiver) -> None:
     """It may come back."""
     receiver.down()

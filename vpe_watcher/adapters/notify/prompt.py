@@ -38,7 +38,10 @@ class Prompt:
         self._thread = threading.Thread(
             target=self._tell, args=(notice, answers), name="telling", daemon=True
         )
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:
+            return Receipt(Answer.TROUBLE, "this machine lets no further thread start")
         try:
             answer = answers.get(timeout=self._within_s)
         except queue.Empty:

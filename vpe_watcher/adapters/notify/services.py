@@ -37,7 +37,10 @@ class Service:
         logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)  # its texts hold addresses
         self._host = host
         asset = apprise.AppriseAsset(
-            app_id="vpe-watcher", async_mode=False, http_redirects=False, service_timeout=60
+            app_id="vpe-watcher",
+            async_mode=False,
+            http_redirects=False,
+            service_timeout=0,  # else in a pool that hung calls fill, and that an exit waits for
         )
         self._service: Any = apprise.Apprise.instantiate(url, asset=asset)
         if self._service is None:
@@ -56,7 +59,7 @@ class Service:
         _check_way(self._service, self._scheme, number)
 
     def tell(self, notice: Notice) -> Receipt:
-        """Send one notice as title and text."""
+        """Send one notice as title and text; who trickles may hold it up: see `Prompt`."""
         title, text = words(notice, host=self._host)
         body = text.encode("utf-8", "replace").decode()
         if self._all.notify(title=title, body=body, body_format="text"):
