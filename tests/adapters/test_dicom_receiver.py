@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import logging
 import socket
@@ -72,6 +73,7 @@ class Store:
     begin_fault: Exception | None = None
     begun: int = 0
     ended: int = 0
+    end_fault: Exception | None = None
 
     def begin(self, header: bytes) -> Sink:
         """Open a draft."""
@@ -90,6 +92,8 @@ class Store:
     def end(self) -> None:
         """Count."""
         self.ended += 1
+        if self.end_fault is not None:
+            raise self.end_fault
 
 
 @dataclass
@@ -385,6 +389,16 @@ def test_a_stop_waits_for_who_is_there_and_then_aborts() -> None:
         assert "association.aborted" in here.words()
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", here.port), 5)
+
+
+def test_a_disk_that_fails_at_the_end_does_not_keep_the_place() -> None:
+    """Who has died without a word is known to have gone all the same, and its end is told."""
+    store = Store(end_fault=OSError(errno.EIO, "sick"))
+    with running(store=store) as here, associated(here.port) as association:
+        assert status_of(association, instance()) == 0
+        association.abort()
+        until(lambda: "association.aborted" in here.words())
+    assert here.receiver.has_gone()
 
 
 def test_a_taken_port_is_for_later() -> None:

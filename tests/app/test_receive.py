@@ -28,6 +28,7 @@ from pynetdicom.dsutils import encode
 from tests.app.desk import DAEMON_ID, Desk
 from tests.pacs import PATIENT, associated, fresh_instance, instance, status_of
 from vpe_watcher.adapters.files import Disk
+from vpe_watcher.adapters.lock import lock_holder
 from vpe_watcher.adapters.settings import load_settings
 from vpe_watcher.app.listening import LEAVING, Listening
 from vpe_watcher.app.receiving import REQUIREMENTS, Receiving
@@ -234,6 +235,23 @@ def test_without_an_address_the_daemons_receiver_stays_still(desk: Desk) -> None
     assert here.stop() is True
     assert log == []
     assert not (desk.home / "state" / "receiver.lock").exists()
+
+
+def test_who_takes_its_place_finds_it_free(desk: Desk, inbox: Path) -> None:
+    """Whenever it says that it is over, its lock can be taken: at each of its last words."""
+    overrides = {"dicom.listen": "127.0.0.1:0", "limits.stop_grace_s": 0.2}
+    settings = load_settings(desk.config, overrides=overrides, environ={})
+    seen: list[tuple[str, bool, bool]] = []
+
+    def take_note(event: str, /, **_: object) -> None:
+        holder = lock_holder(desk.settings.state_file.with_name("receiver"))
+        seen.append((event, here.is_over, holder is None))
+
+    here = Receiving(settings, daemon_id=lambda: DAEMON_ID, log=take_note)
+    here.start()
+    assert here.stop() is True
+    assert [event for event, *_ in seen] == ["receive.started", "receive.stopped"]
+    assert [event for event, is_over, is_free in seen if is_over and not is_free] == []
 
 
 def test_a_disk_that_hangs_does_not_hold_up_the_end(desk: Desk, inbox: Path) -> None:

@@ -134,14 +134,21 @@ class Receiving:
         return self._is_over
 
     def _stop(self, receiver: Receiver) -> None:
-        self._is_over = receiver.stop(self._settings.limits.stop_grace_s)
+        has_gone = receiver.stop(self._settings.limits.stop_grace_s)
         self._log("receive.stopped")
+        if has_gone:
+            self._make_room()
         self._has_stopped.set()
         while not self._is_over:  # another waits for its place, for as long as a disk may hang
             time.sleep(GONE_CHECK_S)
-            self._is_over = receiver.has_gone()
-        self._lock.release()
+            if receiver.has_gone():
+                self._make_room()
         self._tell_left()
+
+    def _make_room(self) -> None:
+        """Let another take its place: whoever sees `is_over` finds the lock free."""
+        self._lock.release()
+        self._is_over = True
 
     def _tell_left(self) -> None:
         with suppress(EnvironmentFault):

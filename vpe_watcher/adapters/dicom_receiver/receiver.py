@@ -227,7 +227,7 @@ class Receiver:
         session = self._sessions.pop(association, None)
         if session is None:
             return
-        with suppress(WatcherError):  # what is left lies in the hidden folder: the next start's
+        with suppress(WatcherError, OSError):  # what is left is hidden, and the next start's
             session.delivery.end()
         if session.is_accepted:
             self._log(
