@@ -6,11 +6,17 @@ import os
 import pty
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.app.desk import WAY, Desk, problem
 from vpe_watcher.app.commands.words import Wanted, retry
+from vpe_watcher.app.listings import Listings
 from vpe_watcher.core.errors import Refusal
 from vpe_watcher.core.model import FailureClass, Label, State
 
@@ -123,6 +129,38 @@ def test_an_input_in_a_folder_of_before_is_found(running: Desk, root: str, way: 
     assert f"lies in {old}, which was configured before" in " ".join(ran.err.split())
     running.config.write_text(before)
     assert running.run("retry", case_id).code == 0
+
+
+def test_a_folder_of_before_that_hangs_is_asked_once(
+    running: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It counts as one without the files: a dead mount does not hold up the command."""
+    cases = [_case(running, FREE["failed unpaid"], f"c{n}") for n in range(2)]
+    for number in range(2):
+        (running.settings.failed / f"c{number}" / f"c{number}.dcm").unlink()
+    dead, may_go_on, asked = running.home / "dead", threading.Event(), list[str]()
+    running.store.add_root(f"failed {dead}", str(dead))
+
+    def hanging(real: Callable[..., Any]) -> Callable[..., Any]:
+        def ask(path: Any, *rest: Any, **options: Any) -> Any:
+            if str(path).startswith(str(dead)):
+                asked.append(str(path))
+                may_go_on.wait(5)
+            return real(path, *rest, **options)
+
+        return ask
+
+    monkeypatch.setattr(os, "listdir", hanging(os.listdir))
+    monkeypatch.setattr(Path, "stat", hanging(Path.stat))
+    monkeypatch.setattr(Listings.__init__, "__kwdefaults__", {"within_s": 0.2})
+    began = time.monotonic()
+    ran = running.run("retry", *cases)
+    took_s = time.monotonic() - began
+    may_go_on.set()
+    assert (ran.code, running.words()) == (1, [])
+    assert ran.err.count("is not in") == len(cases)
+    assert took_s < 3
+    assert len(asked) == 1
 
 
 def test_one_bad_name_stops_all(running: Desk) -> None:

@@ -6,6 +6,7 @@ table again.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from vpe_watcher.core.retention import root_of
 if TYPE_CHECKING:
     from vpe_watcher.adapters.settings import Settings
     from vpe_watcher.adapters.store import Queries
+    from vpe_watcher.app.listings import Listings
     from vpe_watcher.flow.places import Places
 
 MEANING = {
@@ -38,6 +40,15 @@ class Wanted:
 
     words: tuple[str, ...] = ()
     states: tuple[State, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Where the files of cases may lie; `listings` ask folders that are configured no more."""
+
+    queries: Queries
+    places: Places
+    listings: Listings
 
 
 @dataclass(slots=True)
@@ -106,25 +117,33 @@ def _plan(settings: Settings, queries: Queries | None, wanted: Wanted) -> Plan:
     named = _named(queries, wanted.words, plan.errors)
     if queries is None:
         return plan
-    places = opened.places_of(settings, queries)
+    known = _known(settings, queries)
     for case in named:
         label = retry_label(case)
-        refusal = _nothing_to_retry(case) if label is None else _input_gone(case, places, queries)
+        refusal = _nothing_to_retry(case) if label is None else _input_gone(case, known)
         if refusal:
             plan.errors.append(refusal)
         elif label is not None:
             plan.labels[case.case_id] = label
     for case in _all_of(queries, wanted.states):
-        _plan_one_of_many(plan, case, places, queries)
+        _plan_one_of_many(plan, case, known)
     return plan
 
 
-def _plan_one_of_many(plan: Plan, case: Case, places: Places, queries: Queries) -> None:
+def _known(settings: Settings, queries: Queries) -> Known:
+    from vpe_watcher.adapters.files import Disk
+    from vpe_watcher.app.listings import Listings
+
+    places = opened.places_of(settings, queries)
+    return Known(queries, places, Listings(Disk(), monotonic=time.monotonic))
+
+
+def _plan_one_of_many(plan: Plan, case: Case, known: Known) -> None:
     label = retry_label(case)
     if label is None:
         plan.skipped.append(f"{case.case_id} left out: it is {case.state}")
         return
-    gone = _input_gone(case, places, queries)
+    gone = _input_gone(case, known)
     if gone is None:
         plan.labels[case.case_id] = label
     elif gone.code == PRUNED:
@@ -166,14 +185,15 @@ def _nothing_to_retry(case: Case) -> ErrorEntry:
     )
 
 
-def _input_gone(case: Case, places: Places, queries: Queries) -> ErrorEntry | None:
+def _input_gone(case: Case, known: Known) -> ErrorEntry | None:
     """Say that a case's files are not there; of late slices also those of the first case."""
-    first = queries.case(case.late_for) if case.late_for and case.hold else None
-    gone = _files_gone(case, places, queries)
-    return gone or (_files_gone(first, places, queries) if first else None)
+    first = known.queries.case(case.late_for) if case.late_for and case.hold else None
+    gone = _files_gone(case, known)
+    return gone or (_files_gone(first, known) if first else None)
 
 
-def _files_gone(case: Case, places: Places, queries: Queries) -> ErrorEntry | None:
+def _files_gone(case: Case, known: Known) -> ErrorEntry | None:
+    places, queries = known.places, known.queries
     if case.recipe not in places.inboxes:
         return ErrorEntry(
             "recipe_gone",
@@ -198,7 +218,7 @@ def _files_gone(case: Case, places: Places, queries: Queries) -> ErrorEntry | No
     folder = places.input_folder(case)
     if _has_files(folder, case):
         return None
-    if former := _former_root(case, places, queries):
+    if former := _former_root(case, known):
         return ErrorEntry(
             "input_elsewhere",
             f"The input of case {case.case_id} lies in {former}, which was configured before.",
@@ -211,16 +231,32 @@ def _files_gone(case: Case, places: Places, queries: Queries) -> ErrorEntry | No
     )
 
 
-def _former_root(case: Case, places: Places, queries: Queries) -> Path | None:
+def _former_root(case: Case, known: Known) -> Path | None:
     """Return the inbox, archive or failed of an earlier configuration in which the files lie."""
+    places = known.places
     is_held = case.state is State.HELD
     kind = f"inbox:{case.recipe}" if is_held else root_of(case.state)
-    for root in map(Path, queries.roots_of(kind)):
+    for root in map(Path, known.queries.roots_of(kind)):
+        if not _answers(root, known.listings):
+            continue
         inboxes = {case.recipe: root} if is_held else places.inboxes
         then = replace(places, inboxes=inboxes, archive=root, failed=root)
         if _has_files(then.input_folder(case), case):
             return root
     return None
+
+
+def _answers(root: Path, listings: Listings) -> bool:
+    """Tell whether a folder of before can be asked: a dead mount would hold up the command."""
+    from vpe_watcher.flow.places import HIDDEN
+
+    try:
+        listings.names(root / HIDDEN)  # it holds few names, whatever its root does
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def _has_files(folder: Path, case: Case) -> bool:
