@@ -70,6 +70,16 @@ def test_names_that_are_no_text(house: House, odd: str) -> None:
     assert house.case().inputs[0].mark.ctime_ns == 9
 
 
+def test_what_the_engine_answered_is_not_kept_in_memory(house: House) -> None:
+    """It may have many megabytes; the job, which is ours and small, is read once."""
+    house.bring(State.FETCHING)
+    one, again = house.case(), house.case()
+    assert one.engine_result is not None
+    assert one.engine_result == again.engine_result
+    assert one.engine_result is not again.engine_result
+    assert one.job is again.job
+
+
 def test_no_such_case(house: House) -> None:
     """A case that is not there is None, not an error."""
     assert house.store.load("c9") is None

@@ -44,7 +44,7 @@ def load_case(connection: sqlite3.Connection, case_id: str) -> Case | None:
         folder=row["folder"],
         content=row["content"],
         sight=row["sight"],
-        job=_document(row["job"]),
+        job=_job(row["job"]),
         job_json=_list(row["job_json"]),
         engine_version=row["engine_version"],
         job_id=row["job_id"],
@@ -65,7 +65,7 @@ def load_case(connection: sqlite3.Connection, case_id: str) -> Case | None:
         due_problem=load_problem(row["due_problem"]),
         problem=load_problem(row["problem"]),
         tally=_tally(row["tally"]),
-        engine_result=_document(row["engine_result"]) if row["engine_result"] else None,
+        engine_result=json.loads(row["engine_result"]) if row["engine_result"] else None,
         result_status=row["result_status"],
         duplicate_of=row["duplicate_of"],
         outbox=row["outbox"],
@@ -162,8 +162,11 @@ def _output(names: tuple[str, ...], values: tuple[Any, ...]) -> Output:
 
 
 @lru_cache(maxsize=64)
-def _document(text: str) -> dict[str, Any]:
-    """Read an object, which nobody changes: the same cases are read again and again."""
+def _job(text: str) -> dict[str, Any]:
+    """Read a job, which nobody changes: the same cases are read again and again.
+
+    What the Engine answered is not kept so: one may have many megabytes.
+    """
     found: dict[str, Any] = json.loads(text)
     return found
 
