@@ -11,6 +11,7 @@ from tempfile import gettempdir
 import pytest
 
 from tests.app.desk import Desk
+from tests.app.test_status import emptied
 from tests.flow.house import NOBODY
 from vpe_watcher.adapters.store import Queries
 from vpe_watcher.app.terms import candidate_rules
@@ -87,6 +88,27 @@ def test_before_the_first_start(desk: Desk) -> None:
     ran = desk.run("explain", str(desk.settings.inbox / "scan.dcm"))
     assert ran.code == 0
     assert "never run" in ran.out
+
+
+@pytest.mark.parametrize("is_left", [True, False], ids=["empty", "gone"])
+def test_without_the_state_file_that_was_lost(desk: Desk, *, is_left: bool) -> None:
+    """The rules answer, and what to do about the loss stands beside it."""
+    desk.store.database.close()
+    emptied(desk.settings.state_file)
+    if not is_left:
+        desk.settings.state_file.unlink()
+    hidden = desk.settings.archive / ".vpe-watcher"
+    hidden.mkdir()
+    (hidden / "marker.json").write_text('{"daemon_id": "deadbeef", "starts": 1}')
+    letter = desk.settings.inbox / "letter.txt"
+    letter.write_text("Dear doctor")
+    ran = desk.run("explain", str(letter))
+    assert ran.code == 0
+    assert "not a scan" in ran.out
+    assert "lost with its state file" in ran.out
+    assert "never run" not in ran.out
+    assert "vpe-watcher recover" in ran.err
+    assert desk.run("status").code == 78
 
 
 @pytest.mark.parametrize("root", ["outbox", "archive"])

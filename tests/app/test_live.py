@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -105,6 +107,35 @@ def test_a_state_file_that_cannot_be_read_now_does_not_end_the_view(desk: Desk) 
     (section,) = live._sections(desk.settings, Speeds(), 80)  # noqa: SLF001
     assert section.head.startswith("error: The state file is damaged")
     assert "recover" in " ".join(section.body)
+
+
+def test_a_state_file_that_was_lost_does_not_end_the_view(desk: Desk) -> None:
+    """It is what the screen tells then."""
+    desk.store.database.close()
+    desk.settings.state_file.unlink()
+    hidden = desk.settings.archive / ".vpe-watcher"
+    hidden.mkdir()
+    (hidden / "marker.json").write_text('{"daemon_id": "deadbeef", "starts": 1}')
+    (section,) = live._sections(desk.settings, Speeds(), 80)  # noqa: SLF001
+    assert "The state file is lost" in section.head
+    assert "recover" in " ".join(section.body)
+
+
+def test_without_a_thread_to_ask_the_folders_the_view_goes_on(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Folders that cannot be asked are as those that do not answer, and are not waited for."""
+
+    def fails(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    desk.store.database.close()
+    desk.settings.state_file.unlink()
+    monkeypatch.setattr(threading.Thread, "start", fails)
+    began = time.monotonic()
+    sections = live._sections(desk.settings, Speeds(), 80)  # noqa: SLF001
+    assert "not running" in sections[0].head
+    assert time.monotonic() - began < 5
 
 
 def test_speed_is_that_of_the_last_seconds() -> None:

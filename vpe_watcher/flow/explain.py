@@ -52,11 +52,13 @@ def explain(
     *,
     inboxes: Iterable[Place],
     queries: Queries | None,
+    is_lost: bool = False,
     roots: Mapping[str, tuple[Path, ...]] = MappingProxyType({}),
 ) -> tuple[str, ...]:
     """Say in sentences what the daemon makes of a path. `queries` is None before its first start.
 
-    `roots` are the folders into which it puts cases, by their names.
+    It is also None if the state file `is_lost`. `roots` are the folders into which it puts cases,
+    by their names.
 
     Raises:
         OSError: the disk does not answer; what may not be read is an answer.
@@ -65,7 +67,7 @@ def explain(
     place = _place_of(path, places)
     is_own = place is not None and HIDDEN in path.relative_to(place.folder).parts[:1]
     holds_inbox = any(one.folder.is_relative_to(path) for one in places)
-    lines = [] if holds_inbox or is_own else list(_history(path, queries))
+    lines = [] if holds_inbox or is_own else list(_history(path, queries, is_lost=is_lost))
     rests = list(_resting(path, roots, queries))
     if rests:
         return (*lines, *rests)
@@ -109,7 +111,10 @@ def _unreadable(error: PermissionError) -> str:
     )
 
 
-def _history(path: Path, queries: Queries | None) -> Iterable[str]:
+def _history(path: Path, queries: Queries | None, *, is_lost: bool) -> Iterable[str]:
+    if queries is None and is_lost:
+        yield "What the daemon knew of it is lost with its state file: this is by the rules alone."
+        return
     if queries is None:
         yield "The daemon has never run on this state file."
         return

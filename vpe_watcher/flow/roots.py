@@ -273,11 +273,14 @@ def _reports(
         except BaseException as error:  # noqa: BLE001 - raised again by the one who asked
             answers.put(error)
 
+    asked = 0
     for one in sorted(places.items()):
-        threading.Thread(target=ask, args=one, name="identity", daemon=True).start()
+        with suppress(RuntimeError):  # no further thread: as a root that does not answer
+            threading.Thread(target=ask, args=one, name="identity", daemon=True).start()
+            asked += 1
     deadline, reports = time.monotonic() + within_s, []
     with suppress(queue.Empty):
-        for _ in places:
+        for _ in range(asked):
             answer = answers.get(timeout=max(0.0, deadline - time.monotonic()))
             if isinstance(answer, BaseException):
                 raise answer

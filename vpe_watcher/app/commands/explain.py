@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vpe_watcher.app.commands import opened
 from vpe_watcher.app.result import Result
-from vpe_watcher.core.errors import Refusal
+from vpe_watcher.core.errors import ConfigError, Refusal
 
 if TYPE_CHECKING:
+    from vpe_watcher.adapters.settings import Settings
+    from vpe_watcher.adapters.store import Queries
     from vpe_watcher.flow.explain import Place
 
 
@@ -32,10 +36,14 @@ def explain(config: Path | None, path: Path) -> Result:
     ]
     folders = folders_of(settings)
     roots = {name: folders[name] for name in ("outbox", "archive", "failed")}
-    with opened.reading(settings) as queries:
+    with _reading_what_is_left(settings) as (queries, lost):
         try:
             lines = sentences(
-                as_configured(path, inboxes), inboxes=inboxes, queries=queries, roots=roots
+                as_configured(path, inboxes),
+                inboxes=inboxes,
+                queries=queries,
+                is_lost=lost is not None,
+                roots=roots,
             )
         except OSError as error:
             raise Refusal(
@@ -43,7 +51,24 @@ def explain(config: Path | None, path: Path) -> Result:
                 code="cannot_read",
                 hint="Look at the disk or the share that it lies on, then ask again.",
             ) from error
-    return Result(lines=lines)
+    messages = (lost.message, f"  hint: {lost.hint}") if lost else ()
+    return Result(lines=lines, messages=messages)
+
+
+@contextmanager
+def _reading_what_is_left(
+    settings: Settings,
+) -> Iterator[tuple[Queries | None, ConfigError | None]]:
+    """Open the state file, or say how it was lost: the rules answer for a path without it."""
+    queries, lost = None, None
+    with ExitStack() as stack:
+        try:
+            queries = stack.enter_context(opened.reading(settings))
+        except ConfigError as error:
+            if error.code != "state_outdated":
+                raise
+            lost = error
+        yield queries, lost
 
 
 def as_configured(path: Path, inboxes: list[Place]) -> Path:
