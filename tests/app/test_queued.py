@@ -10,6 +10,8 @@ import pytest
 
 from tests.app.desk import Desk
 from vpe_watcher.app.commands import queued
+from vpe_watcher.app.commands.live import fitted, sections_of
+from vpe_watcher.app.commands.status import look
 from vpe_watcher.core.model import State
 from vpe_watcher.flow.room import local_minute
 from vpe_watcher.flow.schedule import Wait
@@ -45,6 +47,20 @@ def test_status_counts_those_that_wait_for_a_cap(running: Desk) -> None:
     assert set(json.loads(running.run("status", "--json").out)) == {
         *("schema", "daemon", "cases", "candidates", "breakers")
     }
+
+
+def test_the_live_view_counts_them_too(running: Desk) -> None:
+    """What `status` tells once stands on its screen as well."""
+    _show(running, FULL, BIG)
+    sections = sections_of(look(running.settings), 80, speeds={}, clock="14:02:33")
+    lines = [line for line, _ in fitted(list(sections), 80, 24)]
+    start = lines.index("waiting: 968 submitting, recipe default")
+    assert lines[start : start + 4] == [
+        "waiting: 968 submitting, recipe default",
+        "  limits.jobs_in_flight = 32 is reached",
+        "waiting: 2 submitting, recipe default",
+        "  larger than limits.big_upload",
+    ]
 
 
 def test_status_tells_nothing_of_a_daemon_that_is_gone(desk: Desk) -> None:

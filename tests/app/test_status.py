@@ -13,6 +13,8 @@ import pytest
 
 from tests.app.desk import DAEMON_ID, Desk, problem
 from vpe_watcher import __version__
+from vpe_watcher.app.commands.live import sections_of
+from vpe_watcher.app.commands.status import look
 from vpe_watcher.core.model import FailureClass, Label, Problem, State
 
 SINCE = "2026-11-22T10:00:00.000Z"
@@ -171,6 +173,19 @@ def test_people_see_why_cases_wait_before_they_are_sent(running: Desk) -> None:
     ]
     body = json.loads(running.run("status", "--json").out)
     assert set(body) == {"schema", "daemon", "cases", "candidates", "breakers"}
+
+
+def test_without_a_daemon_people_see_why_cases_wait_on_their_way(desk: Desk) -> None:
+    """Nobody else tells it then: a `run --once` has ended with the Engine down."""
+    case_id = desk.walk(desk.add(), State.SUBMITTING)
+    why = Problem(FailureClass.TRANSIENT, "engine_unreachable", "Nobody answers.", "Wait.")
+    desk.end(case_id, Label.TRANSIENT, why)
+    wanted = f"submitting, and waiting because:\n  {case_id}\n    Nobody answers.\n"
+    assert wanted in desk.run("status").out
+    sections = sections_of(look(desk.settings), 80, speeds={}, clock="14:02:33")
+    assert "submitting, and waiting because: 1 reason" in [one.head for one in sections]
+    desk.lock.acquire()
+    assert "waiting because" not in desk.run("status").out
 
 
 def test_a_closed_breaker_is_no_news_for_people(running: Desk) -> None:

@@ -118,12 +118,14 @@ def sections_of(
             f"paused: {row['name']}{since}", _wrapped(columns, row["reason"], hint), style=CARE
         )
     yield Section(plain.case_line(glance.data["cases"]), tuple(_transfers(glance, speeds)))
+    for head, reason in glance.queued:
+        yield Section(head, _wrapped(columns, reason))
     if glance.held:
         head = f"held, a person must decide (`vpe-watcher show CASE`): {len(glance.held)}"
         yield Section(head, tuple(_held(glance, columns)), len(glance.held), CARE)
-    if glance.reasons:
-        head = f"claiming, and not yet sent because: {text.count(len(glance.reasons), 'reason')}"
-        yield Section(head, tuple(_waits(glance)), len(glance.reasons))
+    for words, reasons in plain.waiting(glance):
+        head = f"{words} {text.count(len(reasons), 'reason')}"
+        yield Section(head, tuple(_waits(reasons)), len(reasons))
     if head := plain.candidates_head(glance):
         yield Section(head, tuple(_candidates(glance, columns)), glance.total)
     for line in plain.root_lines(glance):
@@ -182,8 +184,8 @@ def _held(glance: Glance, columns: int) -> Iterator[str]:
         yield f"  {row['case_id']}  {_column(row['case_name'], columns)}  {printable(why)}"
 
 
-def _waits(glance: Glance) -> Iterator[str]:
-    for reason, case_id, number in glance.reasons:
+def _waits(reasons: list[tuple[str, str, int]]) -> Iterator[str]:
+    for reason, case_id, number in reasons:
         others = f" and {text.count(number - 1, 'other')}" if number > 1 else ""
         yield f"  {case_id}{others}: {printable(reason)}"
 

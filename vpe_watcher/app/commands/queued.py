@@ -12,13 +12,12 @@ if TYPE_CHECKING:
     from vpe_watcher.adapters.settings import Settings
 
 
-def lines(snapshot: dict[str, Any]) -> list[str]:
-    """Tell how many cases of which recipe wait for what, as the daemon last showed it."""
-    told = []
-    for wait in snapshot.get("waits") or ():
-        told.append(f"waiting: {wait['count']} {wait['state']}, recipe {wait['recipe']}")
-        told.append(f"  {wait['reason']}")
-    return told
+def told(snapshot: dict[str, Any]) -> list[tuple[str, str]]:
+    """Tell how many cases of which recipe wait, and for what, as the daemon last showed it."""
+    return [
+        (f"waiting: {wait['count']} {wait['state']}, recipe {wait['recipe']}", str(wait["reason"]))
+        for wait in snapshot.get("waits") or ()
+    ]
 
 
 def reason_of(case: Case, snapshot: dict[str, Any], settings: Settings, *, is_running: bool) -> str:

@@ -29,17 +29,18 @@ WELL = ("is a local file system", "as configured")  # how an inbox is watched th
 class Glance:
     """How things stand: the contract's object, and what people are told beside it.
 
-    `reasons` are those for which cases wait in `claiming`, each with the oldest case and a count;
+    `reasons` are those for which cases wait, by state, each with the oldest case and a count: of
+    `claiming`, and where no daemon runs of all states under way.
     `total` counts the candidates, of which the object holds the first.
     """
 
     data: dict[str, Any]
     held: list[dict[str, Any]]
-    reasons: list[tuple[str, str, int]]
+    reasons: dict[State, list[tuple[str, str, int]]]
     total: int
     roots: list[dict[str, Any]]
     transfers: list[dict[str, Any]]
-    queued: list[str]  # why cases wait with which nothing is wrong, in words
+    queued: list[tuple[str, str]]  # who waits with which nothing is wrong, and why, in words
 
     @property
     def is_running(self) -> bool:
@@ -74,11 +75,13 @@ def _warnings(mistake: ConfigError) -> tuple[str, ...]:
 def look(settings: Settings | opened.Remains) -> Glance:
     """Look at the state file and the lock, and at nothing else."""
     pid = opened.daemon_pid(settings)
+    under_way = tuple(state for state in State if not state.is_at_rest)
+    asked = under_way if pid is None else (State.CLAIMING,)  # a daemon shows the rest by itself
     with opened.reading(settings) as queries:
         counts = queries.counts() if queries else {str(state): 0 for state in State}
         snapshot = queries.snapshot() if queries else {}
         held = queries.cases(state=State.HELD) if queries else []
-        reasons = queries.wait_reasons(State.CLAIMING) if queries else []
+        reasons = {state: queries.wait_reasons(state) for state in asked} if queries else {}
     candidates = [_only(row, CANDIDATE) for row in snapshot.get("candidates") or ()]
     breakers = [_only(row, BREAKER) for row in snapshot.get("breakers") or ()]
     shown = breakers if pid is not None else []
@@ -97,11 +100,11 @@ def look(settings: Settings | opened.Remains) -> Glance:
     return Glance(
         data,
         held=held,
-        reasons=[one for one in reasons if one[0] not in told],
+        reasons={s: [one for one in rows if one[0] not in told] for s, rows in reasons.items()},
         total=max(int(snapshot.get("candidates_total") or 0), len(candidates)),
         roots=roots,
         transfers=list(snapshot.get("transfers") or ()) if pid is not None else [],
-        queued=queued.lines(snapshot) if pid is not None else [],
+        queued=queued.told(snapshot) if pid is not None else [],
     )
 
 
@@ -124,9 +127,11 @@ def _lines(glance: Glance) -> list[str]:
     lines = _daemon_lines(glance.data["daemon"])
     lines += _breaker_lines(glance.paused)
     lines.append(case_line(glance.data["cases"]))
-    lines += glance.queued
+    for head, reason in glance.queued:
+        lines += [head, f"  {reason}"]
     lines += _held_lines(glance.held)
-    lines += _claiming_lines(glance.reasons)
+    for head, reasons in waiting(glance):
+        lines += _waiting_lines(head, reasons)
     lines += _candidate_lines(glance)
     return lines + root_lines(glance)
 
@@ -165,9 +170,19 @@ def _held_lines(held: list[dict[str, Any]]) -> list[str]:
     return lines + _and_more(len(held))
 
 
-def _claiming_lines(reasons: list[tuple[str, str, int]]) -> list[str]:
-    """Tell why cases do not get beyond `claiming`: each reason once, with the oldest case."""
-    lines = ["claiming, and not yet sent because:"] if reasons else []
+def waiting(glance: Glance) -> list[tuple[str, list[tuple[str, str, int]]]]:
+    """Say of which state the cases are that wait for a reason, and return these reasons."""
+    begun = {State.CLAIMING: "claiming, and not yet sent because:"}
+    return [
+        (begun.get(state, f"{state}, and waiting because:"), reasons)
+        for state, reasons in glance.reasons.items()
+        if reasons
+    ]
+
+
+def _waiting_lines(head: str, reasons: list[tuple[str, str, int]]) -> list[str]:
+    """Tell why cases do not get beyond a state: each reason once, with the oldest case."""
+    lines = [head]
     for reason, case_id, number in reasons[:AT_MOST_LISTED]:
         others = f" and {text.count(number - 1, 'other')}" if number > 1 else ""
         lines += [f"  {case_id}{others}", f"    {reason}"]
