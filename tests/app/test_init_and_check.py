@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.app.desk import Desk, Ran, make_home
+from tests.app.desk import DAEMON_ID, Desk, Ran, make_home
 from vpe_watcher.adapters.settings import SettingsError, load_settings
+from vpe_watcher.adapters.store.database import SCHEMA_VERSION
 from vpe_watcher.app import cli
 from vpe_watcher.sandbox.rules import Sandbox
 from vpe_watcher.sandbox.server import SandboxServer
@@ -116,7 +117,15 @@ def test_check_finds_all_well(live: Desk) -> None:
     ran = live.run("check", "--json")
     assert ran.code == 0, ran.out
     found = _findings(ran)
-    for word in ("rename", "free space", "watched by", "private", "fresh token", "Engine answers"):
+    for word in (
+        "rename",
+        "free space",
+        "watched by",
+        "private",
+        "belong",
+        "fresh token",
+        "Engine answers",
+    ):
         assert any(word in what for what in found["ok"]), word
     assert sorted(live.home.rglob("*")) == before
 
@@ -146,6 +155,21 @@ def test_check_finds_a_readable_state_file(live: Desk) -> None:
     live.settings.state_file.chmod(0o644)
     found = _findings(live.run("check", "--json"))
     assert [what for what in found["error"] if "0644" in what]
+
+
+def test_check_finds_that_the_folders_know_more(live: Desk) -> None:
+    """`run` would not start; an older state file, which it would bring up to date, is well."""
+    with live.store.database.transaction() as connection:
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION - 1}")
+    assert _findings(live.run("check", "--json"))["error"] == []
+    hidden = live.settings.archive / ".vpe-watcher"
+    hidden.mkdir()
+    (hidden / "marker.json").write_text(json.dumps({"daemon_id": DAEMON_ID, "starts": 99}))
+    with live.store.database.transaction() as connection:
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    ran = live.run("check", "--json")
+    assert ran.code == 1
+    assert [what for what in _findings(ran)["error"] if "newer state file" in what]
 
 
 def test_check_finds_a_full_disk(live: Desk) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
 import threading
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.app.desk import Desk
+from vpe_watcher.adapters.lock import DaemonLock
 from vpe_watcher.adapters.store import Database, Store
 from vpe_watcher.core.model import State
 
@@ -30,12 +32,15 @@ def _lose(desk: Desk) -> None:
         path.unlink()
 
 
-def _mark(desk: Desk, starts: int = 3) -> None:
-    """Leave the marker of a daemon in each folder."""
+def _mark(desk: Desk, starts: int = 3, state_file: Path | None = None) -> None:
+    """Leave the marker of a daemon in each folder, which may name its state file."""
+    marker = {"daemon_id": "deadbeef", "starts": starts}
+    if state_file is not None:
+        marker["state_file"] = str(state_file)
     for name in ("inbox", "outbox", "archive", "failed", "inbox/teeth"):
         hidden = desk.home / name / ".vpe-watcher"
         hidden.mkdir()
-        (hidden / "marker.json").write_text(f'{{"daemon_id": "deadbeef", "starts": {starts}}}')
+        (hidden / "marker.json").write_text(json.dumps(marker))
 
 
 # --- recover -------------------------------------------------------------------------------------
@@ -64,6 +69,65 @@ def test_nothing_is_touched_beside_a_daemon(desk: Desk) -> None:
     assert ran.code == 75
     assert "pid" in ran.err
     assert not list(desk.settings.state_file.parent.glob("*before-recover*"))
+
+
+@pytest.mark.parametrize("command", ["recover", "run", "status", "check"])
+@pytest.mark.parametrize("is_running", [True, False])
+def test_folders_whose_state_file_lies_elsewhere_are_left_alone(
+    desk: Desk, tmp_path: Path, command: str, *, is_running: bool
+) -> None:
+    """A second state file would take the scans out of the hands of a daemon that may be running."""
+    other = tmp_path / "other" / "state.sqlite3"
+    other.parent.mkdir()
+    other.touch()
+    _mark(desk, state_file=other)
+    _lose(desk)
+    lock = DaemonLock(other)
+    if is_running:
+        lock.acquire()
+    try:
+        ran = desk.run(command)
+    finally:
+        lock.release()
+    assert ran.code == (1 if command == "check" else 78)
+    said = " ".join((ran.out + ran.err).split())
+    assert f"belongs to the daemon of the state file {other}" in said
+    assert (f"(pid {os.getpid()}) uses now" in said) is is_running
+    assert "Name that one as state_file" in said
+    assert not desk.settings.state_file.exists()
+
+
+def test_a_state_file_that_is_not_there_any_more_keeps_nobody(desk: Desk, tmp_path: Path) -> None:
+    """It was moved, with its folder or without, or is this very file by another way."""
+    _mark(desk, state_file=tmp_path / "gone" / "state.sqlite3")
+    _lose(desk)
+    assert desk.run("recover").code == 0
+    link = tmp_path / "link"
+    link.symlink_to(desk.settings.state_file.parent)
+    for marker in desk.home.rglob("marker.json"):
+        document = json.loads(marker.read_text())
+        document["state_file"] = str(link / desk.settings.state_file.name)
+        marker.write_text(json.dumps(document))
+    again = desk.run("recover")
+    assert (again.code, again.out) == (0, "The state file and the folders agree.\n")
+
+
+def test_a_copy_of_a_state_file_in_use_is_refused(desk: Desk, tmp_path: Path) -> None:
+    """Two daemons with one id would not know of each other's scans."""
+    other = tmp_path / "other" / "state.sqlite3"
+    other.parent.mkdir()
+    _mark(desk, state_file=other)
+    _lose(desk)
+    assert desk.run("recover").code == 0
+    shutil.copy(desk.settings.state_file, other)
+    lock = DaemonLock(other)
+    lock.acquire()
+    try:
+        ran = desk.run("run", "--once")
+    finally:
+        lock.release()
+    assert ran.code == 78
+    assert f"the daemon of the state file {other}" in " ".join(ran.err.split())
 
 
 def test_a_missing_folder_is_waited_for(desk: Desk) -> None:

@@ -81,7 +81,11 @@ def test_every_folder_is_marked_when_it_is_used(house: House) -> None:
     """The marker names the daemon and its start; nothing else hidden stays behind."""
     _delivered(house)
     for folder in FOLDERS[:3]:
-        assert _read(_marker(house, folder)) == {"daemon_id": "house", "starts": 1}
+        assert _read(_marker(house, folder)) == {
+            "daemon_id": "house",
+            "starts": 1,
+            "state_file": str(house.settings.state_file),
+        }
     hidden = [path for path in house.root.rglob(".*") if path.name != ".vpe-watcher"]
     assert hidden == []
 

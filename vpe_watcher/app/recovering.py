@@ -25,7 +25,7 @@ from vpe_watcher.app.terms import folders_of, marked_folders_of, places_of, rule
 from vpe_watcher.core.errors import ConfigError, EnvironmentFault, TryAgainLater, WatcherError
 from vpe_watcher.flow.places import HIDDEN, root_key
 from vpe_watcher.flow.recovery import Judge, Recovery
-from vpe_watcher.flow.roots import Marker, check_identity, read_marker
+from vpe_watcher.flow.roots import Marker, check_identity, read_marker, state_elsewhere
 from vpe_watcher.flow.survey import Claim, Survey, survey
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ class _Work:
 
     def done(self, resume: str) -> Recovered:
         markers = self._markers()
+        self._refuse_beside_another(markers)
         try:
             base, fault = self._base()
         except EnvironmentFault as error:
@@ -181,6 +182,16 @@ class _Work:
                 if entry is None:
                     raise _folder_away(f"the folder of {name} is missing or not mounted")
         return markers
+
+    def _refuse_beside_another(self, markers: dict[Path, Marker | None]) -> None:
+        """Make no second state file of folders whose daemon still has one, and may be running.
+
+        Raises `ConfigError`.
+        """
+        for folder, marker in markers.items():
+            other = marker.other_than(self.path) if marker is not None else None
+            if other is not None:
+                raise state_elsewhere(folder, other)
 
     def _base(self) -> tuple[Store | None, str]:
         """Open the state file if it is of use; else say why not.

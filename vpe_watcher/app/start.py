@@ -46,7 +46,8 @@ def check_nothing_is_lost(settings: Settings, disk: Disk) -> None:
         ConfigError: there was one.
     """
     if not os.path.lexists(settings.state_file):
-        check_unmarked(disk, chain.from_iterable(folders_of(settings).values()))
+        folders = chain.from_iterable(folders_of(settings).values())
+        check_unmarked(disk, folders, settings.state_file)
 
 
 def counted_start(

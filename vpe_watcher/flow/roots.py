@@ -1,7 +1,8 @@
 """The folders that people see, and the marker in each that says whose it is.
 
-An unmounted share looks like an empty folder: the marker tells. It names its daemon and the start
-at which it was last written, so that a lost or outdated state file is noticed before it costs.
+An unmounted share looks like an empty folder: the marker tells. It names its daemon, the start at
+which it was last written and the state file, so that one that is lost, outdated or elsewhere is
+noticed before it costs.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from itertools import chain
 from pathlib import Path
 
 from vpe_watcher.adapters.files import Disk, blamed
+from vpe_watcher.adapters.lock import lock_holder
 from vpe_watcher.adapters.store import Store
 from vpe_watcher.core.errors import ConfigError, EnvironmentFault
 from vpe_watcher.core.model import Kind
@@ -36,10 +38,21 @@ _RECOVER = (
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """Whose folder it is: a daemon's id and the number of its start."""
+    """Whose folder it is: a daemon's id, the number of its start and the path of its state file."""
 
     daemon_id: str
     starts: int
+    state_file: str = ""  # markers of early versions do not say
+
+    def other_than(self, own: Path) -> Path | None:
+        """Return the state file that is named here, if it is still there and not this one."""
+        named = Path(self.state_file)
+        if not self.state_file or named == own.absolute():
+            return None
+        with suppress(OSError):  # who may not see it takes it for there
+            if not named.exists() or (own.exists() and named.samefile(own)):
+                return None
+        return named
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +180,11 @@ class Roots:
         if name.startswith("inbox:"):
             self._disk.make_folder(folder / HIDDEN / self._daemon_id)
         self._disk.sync_folder(folder)
-        document = {"daemon_id": self._daemon_id, "starts": self._starts}
+        document = {
+            "daemon_id": self._daemon_id,
+            "starts": self._starts,
+            "state_file": str(self._store.database.path.absolute()),
+        }
         self._disk.write(folder / HIDDEN / MARKER, json.dumps(document).encode())
 
 
@@ -206,8 +223,9 @@ def _parsed(content: bytes) -> Marker:
     """Return what a marker says; it is asked for before whatever is done in its folder."""
     try:
         document = json.loads(content)
-        return Marker(str(document["daemon_id"]), int(document["starts"]))
-    except (ValueError, KeyError, TypeError, RecursionError):
+        named = str(document.get("state_file") or "")
+        return Marker(str(document["daemon_id"]), int(document["starts"]), named)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return Marker("", 0)
 
 
@@ -234,7 +252,8 @@ def check_identity(
     within a time that all have together. `Roots.doubt` checks them when they are used.
 
     Raises:
-        ConfigError: a marker or a claim knows more than the state file does.
+        ConfigError: a marker or a claim knows more than the state file does, or the daemon of these
+            folders runs on another, of which this is a copy.
     """
     daemon_id, starts = store.identity()
     claims = {inbox: inbox / HIDDEN / daemon_id for inbox in inboxes.values()}
@@ -242,13 +261,16 @@ def check_identity(
     reports = _reports(disk, {**places, **claims}, within_s=within_s)
     for report in reports:
         what = _contradiction(report, store, daemon_id, starts, called=f"folder {report.folder}")
+        other = _other_state_file(report, daemon_id, store.database.path)
+        if other is not None and (what or lock_holder(other) is not None):
+            raise state_elsewhere(report.folder, other)
         if what:
             raise _needs_recovery(what)
     return frozenset(places) - {report.folder for report in reports if report.marker is not None}
 
 
 def check_unmarked(
-    disk: Disk, folders: Iterable[Path], *, within_s: float = ANSWER_WITHIN_S
+    disk: Disk, folders: Iterable[Path], state_file: Path, *, within_s: float = ANSWER_WITHIN_S
 ) -> None:
     """Refuse to make a state file where a folder bears a marker: there was one before.
 
@@ -256,8 +278,11 @@ def check_unmarked(
         ConfigError: as for one that was never started. None is left for a person to take for it.
     """
     for report in _reports(disk, dict.fromkeys(folders), within_s=within_s):
-        if report.marker is not None:
-            raise _needs_recovery(_WITH_ANOTHER.format(f"folder {report.folder}"))
+        if report.marker is None:
+            continue
+        if other := report.marker.other_than(state_file):
+            raise state_elsewhere(report.folder, other)
+        raise _needs_recovery(_WITH_ANOTHER.format(f"folder {report.folder}"))
 
 
 def _reports(
@@ -308,6 +333,14 @@ def _contradiction(
     return ""
 
 
+def _other_state_file(report: _Report, daemon_id: str, own: Path) -> Path | None:
+    """Return the other state file of our daemon, or of the one that an unused file would follow."""
+    marker = report.marker
+    if marker is None or (daemon_id and marker.daemon_id != daemon_id):
+        return None
+    return marker.other_than(own)
+
+
 def _marker_or_none(disk: Disk, folder: Path) -> Marker | None:
     try:
         return read_marker(disk, folder)
@@ -349,6 +382,18 @@ def _needs_recovery(what: str) -> ConfigError:
         f"{what} The state file is lost, older than the folders, or not theirs.",
         code="state_outdated",
         hint=_RECOVER,
+    )
+
+
+def state_elsewhere(folder: Path, other: Path) -> ConfigError:
+    """Return the refusal to go on in a folder whose daemon has its state file elsewhere."""
+    pid = lock_holder(other)
+    who = f"which vpe-watcher (pid {pid}) uses now" if pid is not None else "which is still there"
+    return ConfigError(
+        f"The folder {folder} belongs to the daemon of the state file {other}, {who}.",
+        code="state_elsewhere",
+        hint="Name that one as state_file, or give this configuration folders of its own. Only if "
+        "nobody is to use it any more: move it away, and run `vpe-watcher recover`.",
     )
 
 

@@ -47,13 +47,20 @@ def check(config: Path | None) -> Result:
 
 def _findings(settings: Settings) -> Iterator[Finding]:
     from vpe_watcher.adapters.settings import warnings
-    from vpe_watcher.app.commands import dicom_probe, engine_probe, folder_probes, notify_probe
+    from vpe_watcher.app.commands import (
+        dicom_probe,
+        engine_probe,
+        folder_probes,
+        identity_probe,
+        notify_probe,
+    )
 
     where = f"the configuration is in order ({settings.config_file or 'from the environment'})"
     yield Finding(OK, where)
     for mistake in warnings(settings):
         yield Finding(WARNING, mistake.message, mistake.hint)
     yield from folder_probes.findings(settings)
+    yield from identity_probe.findings(settings)
     yield from dicom_probe.findings(settings)
     yield from notify_probe.findings(settings)
     yield from engine_probe.findings(settings)

@@ -138,7 +138,8 @@ def _check_unmarked(settings: Settings | Remains) -> None:
 
     if isinstance(settings, Remains) or daemon_pid(settings) is not None:
         return
-    check_unmarked(Disk(), chain.from_iterable(folders_of(settings).values()))
+    folders = chain.from_iterable(folders_of(settings).values())
+    check_unmarked(Disk(), folders, settings.state_file)
 
 
 def case_of(queries: Queries | None, word: str) -> Case:

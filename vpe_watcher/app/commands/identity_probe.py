@@ -1,0 +1,51 @@
+"""The part of `check` that asks whether state file and folders belong together, as a start does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from vpe_watcher.app.commands import opened
+from vpe_watcher.app.commands.check import ERROR, OK, Finding
+from vpe_watcher.core.errors import ConfigError, EnvironmentFault, TryAgainLater
+
+if TYPE_CHECKING:
+    from vpe_watcher.adapters.settings import Settings
+
+
+def findings(settings: Settings) -> Iterator[Finding]:
+    """Tell what `run` would refuse; nothing beside a daemon, which has asked."""
+    if opened.daemon_pid(settings) is not None:
+        return
+    try:
+        _ask(settings)
+    except TryAgainLater:
+        return  # an older state file, which the next start brings up to date
+    except (ConfigError, EnvironmentFault) as error:
+        yield Finding(ERROR, error.message, error.hint)
+    else:
+        yield Finding(OK, "state file and folders belong together")
+
+
+def _ask(settings: Settings) -> None:
+    from vpe_watcher.adapters.files import Disk
+    from vpe_watcher.adapters.store import Database, Store
+    from vpe_watcher.adapters.store.soundness import check_at_start
+    from vpe_watcher.app.terms import folders_of
+    from vpe_watcher.flow.roots import check_identity, check_unmarked
+
+    folders = folders_of(settings)
+    if not settings.state_file.exists():
+        check_unmarked(Disk(), chain.from_iterable(folders.values()), settings.state_file)
+        return
+    inboxes = {name: recipe.inbox for name, recipe in settings.recipes.items()}
+    try:
+        database = Database(settings.state_file, create=False, migrates=False)
+        with closing(database):
+            check_at_start(database)
+            check_identity(Disk(), Store(database, now=time.time), folders, inboxes)
+    finally:
+        opened.give_to_owner(settings.state_file)
