@@ -337,6 +337,8 @@ def test_all_mistakes_are_told_at_once(write: Write) -> None:
         (b"inbox = 'a'\ninbox = 'b'", "config_syntax", "is not valid TOML"),
         (b"inbox = '\xff'", "config_syntax", "is not UTF-8 text"),
         (None, "config_unreadable", "No such file"),
+        (b"", "config_empty", "c.toml is empty"),
+        (b"# nothing but words\n", "config_empty", "it sets no key"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -281,6 +282,24 @@ def test_the_process_environment_is_the_default(
     monkeypatch.delenv("VPE_WATCHER_CONFIG", raising=False)
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
     assert load_settings().limits.uploads == 5
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("put", [os.mkfifo, Path.mkdir], ids=["fifo", "folder"])
+def test_what_is_no_file_is_refused_and_not_waited_for(
+    home: Path, put: Callable[[Path], object]
+) -> None:
+    """A FIFO without a writer would keep every command waiting."""
+    put(home / "odd.toml")
+    with pytest.raises(ConfigError, match=r"odd\.toml is no regular file") as caught:
+        load_settings(home / "odd.toml", environ={})
+    assert caught.value.code == "config_unreadable"
+
+
+def test_the_empty_device_is_an_empty_file(home: Path) -> None:
+    """It says nothing; where variables say all, it is a way to name no file."""
+    with pytest.raises(ConfigError, match="/dev/null is empty"):
+        load_settings(Path("/dev/null"), environ={}, cwd=home)
 
 
 def test_a_pipe_can_be_the_configuration_file(home: Path) -> None:

@@ -112,6 +112,26 @@ def test_status_after_the_daemon_has_gone(desk: Desk) -> None:
     assert (body["candidates"], body["breakers"]) == ([CANDIDATE], [])
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("what", ["syntax", "empty", "binary", "gone", "folder", "fifo"])
+def test_status_with_a_file_that_says_nothing_any_more(running: Desk, what: str) -> None:
+    """The daemon is found by the place where `init` puts its state file."""
+    content = {"syntax": b"[limits\n", "empty": b"", "binary": bytes(range(256))}.get(what)
+    running.config.unlink()
+    if content is not None:
+        running.config.write_bytes(content)
+    elif what == "folder":
+        running.config.mkdir()
+    elif what == "fifo":
+        os.mkfifo(running.config)
+    ran = running.run("status", "--json")
+    assert ran.code == 0
+    assert json.loads(ran.out)["daemon"]["pid"] == os.getpid()
+    assert "configuration could not be read now" in ran.err
+    running.lock.release()
+    assert running.run("status").code == 78
+
+
 @pytest.mark.parametrize("mistake", ["settle = 5\n", "no TOML at all\n"])
 def test_status_with_a_mistake_in_the_configuration(running: Desk, mistake: str) -> None:
     """A daemon that runs is shown with what it says of the file; the mistake is told beside it."""

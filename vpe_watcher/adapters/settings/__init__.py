@@ -22,7 +22,7 @@ from vpe_watcher.adapters.settings.model import (
     RetentionSettings,
 )
 from vpe_watcher.adapters.settings.recipes import Recipe, Settings
-from vpe_watcher.adapters.settings.remains import state_file_despite
+from vpe_watcher.adapters.settings.remains import state_files_despite
 
 __all__ = [
     "AuthSettings",
@@ -40,6 +40,6 @@ __all__ = [
     "SettingsError",
     "example_config_text",
     "load_settings",
-    "state_file_despite",
+    "state_files_despite",
     "warnings",
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import stat
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -191,6 +192,12 @@ def read_sources(
         from_file,
     )
     found = tuple(layer for layer in layers if layer is not None and layer.init_kwargs)
+    if not found and file is not None:
+        raise ConfigError(
+            f"the configuration file {file} is empty: it sets no key",
+            code="config_empty",
+            hint="put its content back; or move it away, and `vpe-watcher init` writes a first one",
+        )
     if not found:
         raise ConfigError(
             "there is no configuration file",
@@ -211,8 +218,17 @@ def find_config(config: Path | None, environ: Mapping[str, str], cwd: Path) -> P
 
 
 def read_toml(file: Path) -> Tree:
-    """Read a TOML file (a byte order mark is allowed). Raises `ConfigError`."""
+    """Read a TOML file (a byte order mark is allowed), and wait for nobody.
+
+    Raises `ConfigError`.
+    """
     try:
+        if not is_readable_at_once(file):
+            raise ConfigError(
+                f"the configuration {file} is no regular file",
+                code="config_unreadable",
+                hint="put a file in its place, or name another one",
+            )
         return tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(
@@ -232,6 +248,15 @@ def read_toml(file: Path) -> Tree:
             code="config_syntax",
             hint='look at that line: texts stand in "quotes", tables in [brackets]',
         ) from error
+
+
+def is_readable_at_once(file: Path) -> bool:
+    """Tell whether a file can be opened without waiting, as a FIFO or a terminal lets one wait.
+
+    A shell's own pipe, as in --config <(…), has somebody who writes. Raises `OSError`.
+    """
+    is_pipe = os.path.realpath(file).rpartition("/")[2].startswith("pipe:[")
+    return stat.S_ISREG(file.stat().st_mode) or is_pipe or file.samefile(os.devnull)
 
 
 def _auth_in(tree: Tree) -> Tree:

@@ -53,15 +53,16 @@ def state_of(config: Path | None) -> Settings | Remains:
 
     Raises `ConfigError`: it has a mistake, and no daemon runs.
     """
-    from vpe_watcher.adapters.settings import state_file_despite
+    from vpe_watcher.adapters.settings import state_files_despite
 
     try:
         return settings_of(config)
     except ConfigError as error:
-        remains = Remains(state_file_despite(config), error)
-        with suppress(Refusal):
-            if daemon_pid(remains) is not None:
-                return remains
+        for state_file in state_files_despite(config):
+            remains = Remains(state_file, error)
+            with suppress(Refusal):
+                if daemon_pid(remains) is not None:
+                    return remains
         raise
 
 
