@@ -97,6 +97,24 @@ def test_whom_a_person_means(house: House, word: str, found: list[str]) -> None:
     assert house.queries.find(word) == found
 
 
+@pytest.mark.parametrize(
+    ("word", "found"),
+    [
+        ("Rest1", ["c1"]),
+        ("rest1", ["c2"]),
+        ("REST1", ["c1"]),
+        ("rest1.2", ["c2", "c3"]),
+        ("Rest1.2", ["c2"]),
+    ],
+)
+def test_the_name_as_it_is_written_wins(house: House, word: str, found: list[str]) -> None:
+    """Over one that is spelled alike; of a folder and a name nobody knows which was meant."""
+    house.add("c1", case_name="Rest1")
+    house.add("c2", case_name="rest1")
+    house.add("c3", case_name="rest1.2")
+    assert house.queries.find(word) == found
+
+
 def test_which_case_took_a_path(house: House) -> None:
     """The newest that moved it, a folder above or files below it; no mere beginning of a name."""
     house.add("c1", moves=(Move("/in/a", "c1/a"),))

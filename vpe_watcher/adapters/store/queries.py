@@ -70,13 +70,21 @@ class Queries:
         exact = self.database.read("SELECT case_id FROM cases WHERE case_id = ?", (word,))
         if exact:
             return [word]
+        key = name_key(word)
         rows = self.database.read(
-            "SELECT case_id FROM cases WHERE substr(case_id, 1, length(?1)) = ?1 "
+            "SELECT case_id, case_name FROM cases WHERE substr(case_id, 1, length(?1)) = ?1 "
             "OR case_name = ?1 OR case_id IN (SELECT case_id FROM names WHERE name_key = ?2) "
             "ORDER BY seq",
-            (word, name_key(word)),
+            (word, key),
         )
-        return [row["case_id"] for row in rows] if word else []
+        names = {row["case_id"]: row["case_name"] for row in rows} if word else {}
+        is_exact = word in names.values()
+        # A name of another case that is only spelled alike was not meant; a folder may have been.
+        return [
+            case_id
+            for case_id, name in names.items()
+            if not is_exact or name == word or name_key(name) != key
+        ]
 
     def case(self, case_id: str) -> Case | None:
         """Read one case with all that belongs to it."""
