@@ -176,7 +176,17 @@ def test_uninstalling_leaves_what_is_the_persons(image: Image) -> None:
     assert set(image.files()) == {"etc/vpe-watcher/config.toml"}
     assert scan.exists()
     assert image.calls()[-1] == "systemctl disable vpe-watcher"
-    assert "kept /etc/vpe-watcher/config.toml" in result.lines[-1]
+    assert "kept /etc/vpe-watcher/config.toml, the state file, " in result.lines[-1]
+    assert not any("when it starts" in line for line in result.lines)
+
+
+@needs_root
+def test_uninstalling_what_never_was_keeps_nothing_of_it(image: Image) -> None:
+    """No file is named that is not there."""
+    last = image.uninstall().lines[-1]
+    assert (
+        last == "kept the state file, all folders with scans, and the accounts (if there are any)"
+    )
 
 
 @needs_root

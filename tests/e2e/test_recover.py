@@ -32,7 +32,7 @@ def test_a_killed_daemon_without_its_state_file(
     assert (refused.returncode, "vpe-watcher recover" in refused.stderr) == (78, True)
     recovered = machine.run("recover")
     assert (recovered.returncode, recovered.stderr) == (0, "")
-    assert "1 case: goes on waiting for its job" in recovered.stdout
+    assert "1 case: going on waiting for the job" in recovered.stdout
     submits = _submits(engine)
     with machine.starting():
         machine.wait(lambda: machine.states().get("scan") == "done")

@@ -34,13 +34,13 @@ ORDINARY = "n:"
 
 
 class Way(StrEnum):
-    """What becomes of a case that was rebuilt."""
+    """What becomes of a case that was rebuilt, in words for one and for many."""
 
-    WAITS = "goes on waiting for its job"
-    HELD = "is held: whether it was paid for is not known"
-    AGAIN = "starts again, nothing was paid"
-    PUT_AWAY = "was ended, and is put away"
-    HISTORY = "is at rest"
+    WAITS = "going on waiting for the job"
+    HELD = "held, because nobody knows whether it was paid for"
+    AGAIN = "begun again, nothing was paid"
+    PUT_AWAY = "ended, and to be put away"
+    HISTORY = "at rest"
 
 
 @dataclass(slots=True)

@@ -111,11 +111,14 @@ def uninstall(instance: str | None, *, root: Path, is_dry: bool) -> Result:
             _call(deeds, "systemctl", *_root_option(service), "disable", *now, service.unit)
         for path in _removable(service):
             _remove(service, path, deeds)
-        _reload_manager(service, deeds)
+        if _is_live(service):
+            _call(deeds, "systemctl", "daemon-reload")
     except OSError as error:
         raise _not_written(error) from error
-    kept = f"kept {service.config}, the state file, all folders with scans, and the accounts"
-    return Result(lines=(*deeds.lines, kept))
+    kept = ["the state file", "all folders with scans", "and the accounts (if there are any)"]
+    if service.on_disk(service.config).exists():
+        kept.insert(0, str(service.config))
+    return Result(lines=(*deeds.lines, f"kept {', '.join(kept)}"))
 
 
 def own_command() -> str:
