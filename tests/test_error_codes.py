@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from vpe_watcher.adapters.telemetry import cleaned
 from vpe_watcher.app.error_codes import BESIDE, COMPUTED, PACKAGE, hints_by_code
 
 HANDBOOK = Path(__file__).parent.parent / "docs" / "how-to" / "error-codes.md"
@@ -150,3 +151,10 @@ def _package(folder: Path, sources: dict[str, str]) -> Path:
         lines = text.splitlines()
         (package / name).write_text("\n".join(line.removeprefix(" " * 8) for line in lines))
     return package
+
+
+def test_every_hint_stands_in_the_log_as_it_is() -> None:
+    """What cuts addresses and tokens out of the log takes no word of ours for one."""
+    hints = {hint for told in hints_by_code().values() for hint in told}
+    assert "use https; plain http is for 127.0.0.1, ::1 and localhost only" in hints
+    assert [hint for hint in hints if cleaned(hint) != hint] == []

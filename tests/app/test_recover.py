@@ -256,6 +256,18 @@ def test_a_backup_overwrites_nothing(desk: Desk) -> None:
     assert "never overwrites" in ran.err
 
 
+@pytest.mark.parametrize("where", ["inbox", "inbox/teeth", "outbox", "outbox/.vpe-watcher", "link"])
+def test_a_backup_lies_where_no_scans_come(desk: Desk, where: str) -> None:
+    """It is full of patients' names; a link to such a folder is that folder."""
+    (desk.home / "link").symlink_to(desk.home / "outbox")
+    (desk.home / where).mkdir(exist_ok=True)
+    target = desk.home / where / "bk.sqlite3"
+    ran = desk.run("backup", str(target))
+    assert ran.code == 1
+    assert "where only the service looks" in ran.err
+    assert not target.exists()
+
+
 def test_a_backup_where_nothing_can_be_written(desk: Desk) -> None:
     """The reason in a sentence, and nothing left behind."""
     ran = desk.run("backup", str(desk.home / "nowhere" / "copy.sqlite3"))

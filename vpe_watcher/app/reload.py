@@ -212,9 +212,10 @@ def _check_use(old: Settings, orders: Orders, store: Store) -> None:
         raise ConfigError(
             f"Cases that are under way or held need folders that would be others: {named}.",
             code="folder_in_use",
-            hint="Put the old value back, or reload again when none is under way or held there "
-            "(`vpe-watcher cases --recipe NAME`): `vpe-watcher retry` takes up a held one. Nobody "
-            "wants it any more? Then move its folder out of .vpe-watcher of the old inbox.",
+            hint="Put the old value back, or reload again when none is under way there "
+            "(`vpe-watcher cases --recipe NAME`; `vpe-watcher cancel CASE` ends one that nobody "
+            "wants). `vpe-watcher retry` takes up a held one; only if nobody wants a held one, "
+            "move its folder out of .vpe-watcher of the old inbox.",
         )
 
 

@@ -410,7 +410,8 @@ def _missing(name: str) -> EnvironmentFault:
     return EnvironmentFault(
         f"The folder of {name} is missing or not mounted.",
         code="folder_missing",
-        hint="Mount it or make it (`vpe-watcher init` makes all folders); work goes on by itself.",
+        hint="Mount it. Only if it never was there: make it (mkdir), owned by the service's user. "
+        "Work goes on by itself.",
         breaker=name,
     )
 

@@ -42,7 +42,6 @@ from vpe_watcher.adapters.settings.values import (
     OptionalHours,
     OptionalPath,
     OptionalSize,
-    OptionalSpan,
     PathValue,
     PositiveCount,
     PriorityValue,
@@ -247,7 +246,7 @@ class NotifySettings(Section):
     urls: Annotated[tuple[SecretStr, ...], BeforeValidator(addresses)] = ()
     urls_file: OptionalPath = None
     names: Flag = False
-    quiet_hours: OptionalSpan = None
+    quiet_hours: OptionalHours = None
     digest_at: Annotated[String, AfterValidator(time_of_day)] = "07:00"
     breaker_after_s: Seconds = 60.0
     give_up_after_h: Hours = 48.0

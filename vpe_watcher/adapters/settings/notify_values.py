@@ -46,13 +46,13 @@ def webhook_address(value: object) -> SecretStr:
     except ValueError as error:
         raise WrongValueError("is not an address that can be read") from error
     if parts.scheme not in {"http", "https"} or not host:
-        raise WrongValueError("must be an address that begins with https://")
+        raise WrongValueError("must be an https:// address")
     if parts.username is not None or parts.password is not None or parts.fragment:
         raise WrongValueError("must be an address without a user, a password and #")
     if parts.scheme == "http" and not is_loopback(host):
         raise WrongValueError(
             "is http:// to another machine: notices would travel in clear",
-            hint="use https://; http:// is for 127.0.0.1, ::1 and localhost only",
+            hint="use https; plain http is for 127.0.0.1, ::1 and localhost only",
         )
     return SecretStr(address)
 

@@ -141,12 +141,12 @@ def state_file(settings: Settings) -> Iterator[Finding]:
         return
     if not is_there:
         reason = f"the folder {file.parent} does not exist"
-        hint = f"run `vpe-watcher init`, or: install -d -m 0700 {file.parent}"
+        hint = f"install -d -m 0700 {file.parent} (and chown it to the service's user)"
         yield Finding(path, reason, hint, "state_folder_missing")
     elif is_folder:
         yield Finding(path, f"{file} is a folder", f"name a file, as in {file}/state.sqlite3")
     for folder in _folders_of(settings):
-        if _real(file).is_relative_to(folder.place):
+        if real(file).is_relative_to(folder.place):
             reason = f"{file} lies inside {'.'.join(folder.path)} ({folder.place})"
             hint = "put it where only the service looks, for example /var/lib/vpe-watcher"
             yield Finding(path, reason, hint)
@@ -240,11 +240,11 @@ def _client_credentials(auth: AuthSettings) -> Iterator[Finding]:
 
 def _folders_of(settings: Settings) -> tuple[Folder, ...]:
     shared = tuple(
-        Folder((kind,), _real(getattr(settings, kind)), kind)
+        Folder((kind,), real(getattr(settings, kind)), kind)
         for kind in ("inbox", "outbox", "archive", "failed")
     )
     own = tuple(
-        Folder(("recipes", name, kind), _real(getattr(recipe, kind)), kind, name)
+        Folder(("recipes", name, kind), real(getattr(recipe, kind)), kind, name)
         for name, recipe in settings.recipes.items()
         for kind in ("inbox", "outbox")
         if _is_own(recipe, kind, settings)
@@ -271,7 +271,7 @@ def _overlap(first: Path, second: Path) -> bool:
     return first.is_relative_to(second) or second.is_relative_to(first)
 
 
-def _real(path: Path) -> Path:
+def real(path: Path) -> Path:
     """Follow the links in a path; on a share that does not answer it is taken as it is written."""
     found: list[str] = []
     asker = threading.Thread(target=lambda: found.append(os.path.realpath(path)), daemon=True)

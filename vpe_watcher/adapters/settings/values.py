@@ -126,8 +126,12 @@ def rate_bytes_s(value: object) -> int:
     return rate
 
 
-def day_span(value: object) -> DayHours | None:
-    """Read a span of the day, such as "20:00-06:00"; "" means none, "06:00-06:00" an empty one."""
+def day_hours(value: object) -> DayHours | None:
+    """Read a span of the day, such as "20:00-06:00"; "" means none.
+
+    One that is empty is refused: nothing would ever be done or kept quiet in it, and whoever wrote
+    it may have meant all day.
+    """
     if value is None or isinstance(value, DayHours):
         return value
     words = text(value).strip()
@@ -139,16 +143,8 @@ def day_span(value: object) -> DayHours | None:
     start, end = (int(match[one]) * 60 + int(match[one + 1]) for one in (1, 3))
     if max(start, end) > DAY_MINUTES or int(match[2]) > 59 or int(match[4]) > 59:
         raise WrongValueError("is not a span of the day that can be read", hint=_SPAN_HINT)
-    return DayHours(start % DAY_MINUTES, end % DAY_MINUTES if start == end else end)
-
-
-def day_hours(value: object) -> DayHours | None:
-    """Read a span of the day in which something may be done; "" means none, an empty one is none.
-
-    Nothing would ever be done in it, and whoever wrote it may have meant all day.
-    """
-    hours = day_span(value)
-    if hours is not None and hours.start == hours.end:
+    hours = DayHours(start % DAY_MINUTES, end % DAY_MINUTES if start == end else end)
+    if hours.start == hours.end:
         raise WrongValueError("must not end when it begins", hint=_SPAN_HINT)
     return hours
 
@@ -228,7 +224,7 @@ def address(value: object) -> str:
     if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         raise WrongValueError(
             f"http:// to {parts.hostname}, which is not this machine: scans would travel in clear",
-            hint="use https://; http:// is for 127.0.0.1, ::1 and localhost only",
+            hint="use https; plain http is for 127.0.0.1, ::1 and localhost only",
         )
     return words
 
@@ -300,7 +296,7 @@ def _split(words: str) -> SplitResult:
     except ValueError as error:
         raise WrongValueError("is not an address that can be read") from error
     if not usable or re.search(r"\s", words):
-        raise WrongValueError("must be an address that starts with https://")
+        raise WrongValueError("must be an https:// address")
     return parts
 
 
@@ -361,7 +357,6 @@ OptionalCount = Annotated[int | None, BeforeValidator(_count_or_none)]
 Size = Annotated[int, BeforeValidator(size_bytes)]
 RateValue = Annotated[int, BeforeValidator(rate_bytes_s)]
 OptionalHours = Annotated[DayHours | None, BeforeValidator(day_hours)]
-OptionalSpan = Annotated[DayHours | None, BeforeValidator(day_span)]
 PriorityValue = Annotated[Priority, BeforeValidator(priority)]
 OptionalSize = Annotated[int | None, BeforeValidator(size_or_none)]
 String = Annotated[str, BeforeValidator(text)]

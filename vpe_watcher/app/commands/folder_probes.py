@@ -64,7 +64,7 @@ def _roots(settings: Settings) -> tuple[Root, ...]:
 def _try_root(root: Root) -> Finding:
     what = f"{root.name} ({root.path})"
     if not root.path.is_dir():
-        hint = "Make it (`vpe-watcher init` makes all), or mount what should be there."
+        hint = f"Mount it, or: mkdir -p {root.path} (and chown it to the service's user)."
         return Finding(ERROR, f"{what} is not there", hint)
     try:
         Disk().listing(root.path)
