@@ -200,12 +200,12 @@ def test_without_a_daemon_people_see_why_cases_wait_on_their_way(desk: Desk) -> 
     case_id = desk.walk(desk.add(), State.SUBMITTING)
     why = Problem(FailureClass.TRANSIENT, "engine_unreachable", "Nobody answers.", "Wait.")
     desk.end(case_id, Label.TRANSIENT, why)
-    wanted = f"submitting, and waiting because:\n  {case_id}\n    Nobody answers.\n"
+    wanted = f"submitting, and not done yet because:\n  {case_id}\n    Nobody answers.\n"
     assert wanted in desk.run("status").out
     sections = sections_of(look(desk.settings), 80, speeds={}, clock="14:02:33")
-    assert "submitting, and waiting because: 1 reason" in [one.head for one in sections]
+    assert "submitting, and not done yet because: 1 reason" in [one.head for one in sections]
     desk.lock.acquire()
-    assert "waiting because" not in desk.run("status").out
+    assert "not done yet" not in desk.run("status").out
 
 
 def test_a_closed_breaker_is_no_news_for_people(running: Desk) -> None:

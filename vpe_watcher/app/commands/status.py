@@ -174,7 +174,7 @@ def waiting(glance: Glance) -> list[tuple[str, list[tuple[str, str, int]]]]:
     """Say of which state the cases are that wait for a reason, and return these reasons."""
     begun = {State.CLAIMING: "claiming, and not yet sent because:"}
     return [
-        (begun.get(state, f"{state}, and waiting because:"), reasons)
+        (begun.get(state, f"{state}, and not done yet because:"), reasons)
         for state, reasons in glance.reasons.items()
         if reasons
     ]
