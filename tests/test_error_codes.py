@@ -158,3 +158,9 @@ def test_every_hint_stands_in_the_log_as_it_is() -> None:
     hints = {hint for told in hints_by_code().values() for hint in told}
     assert "use https; plain http is for 127.0.0.1, ::1 and localhost only" in hints
     assert [hint for hint in hints if cleaned(hint) != hint] == []
+
+
+def test_init_is_advised_only_where_it_can_be_followed() -> None:
+    """It refuses where there is a configuration: for a folder that is missing it is no help."""
+    advised = {code for code, hints in hints_by_code().items() if "watcher init" in "".join(hints)}
+    assert advised <= {"config_empty", "config_exists", "config_missing"}

@@ -137,6 +137,7 @@ def test_check_for_people_says_what_to_do(live: Desk) -> None:
     ran = live.run("check")
     assert ran.code == 1
     assert f"error: failed ({live.settings.failed}) is not there" in ran.out
+    assert f"mkdir -p {live.settings.failed} (and chown it" in ran.out
     assert f"hint: chmod 0700 {live.settings.state_file.parent}" in ran.out
     assert "2 checks failed." in ran.out
 
