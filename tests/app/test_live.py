@@ -109,19 +109,21 @@ def test_a_state_file_that_cannot_be_read_now_does_not_end_the_view(desk: Desk) 
     assert "recover" in " ".join(section.body)
 
 
-def test_a_state_file_that_was_lost_does_not_end_the_view(desk: Desk) -> None:
-    """It is what the screen tells then."""
+def test_a_state_file_that_was_lost_is_told_and_not_watched(desk: Desk) -> None:
+    """The folders know of it. They are asked once: one that hangs would hold up each look."""
     desk.store.database.close()
     desk.settings.state_file.unlink()
     hidden = desk.settings.archive / ".vpe-watcher"
     hidden.mkdir()
     (hidden / "marker.json").write_text('{"daemon_id": "deadbeef", "starts": 1}')
-    (section,) = live._sections(desk.settings, Speeds(), 80)  # noqa: SLF001
-    assert "The state file is lost" in section.head
-    assert "recover" in " ".join(section.body)
+    ran = desk.run("status", "--watch")
+    assert ran.code == 78
+    assert "The state file is lost" in ran.err
+    assert "recover" in ran.err
+    assert "daemon: not running" in live._sections(desk.settings, Speeds(), 80)[0].head  # noqa: SLF001
 
 
-def test_without_a_thread_to_ask_the_folders_the_view_goes_on(
+def test_without_a_thread_to_ask_the_folders_status_answers(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Folders that cannot be asked are as those that do not answer, and are not waited for."""
@@ -133,8 +135,7 @@ def test_without_a_thread_to_ask_the_folders_the_view_goes_on(
     desk.settings.state_file.unlink()
     monkeypatch.setattr(threading.Thread, "start", fails)
     began = time.monotonic()
-    sections = live._sections(desk.settings, Speeds(), 80)  # noqa: SLF001
-    assert "not running" in sections[0].head
+    assert look(desk.settings).data["daemon"]["running"] is False
     assert time.monotonic() - began < 5
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.app.desk import Desk
-from vpe_watcher.adapters.lock import DaemonLock
+from vpe_watcher.adapters.lock import DaemonLock, lock_holder
 from vpe_watcher.adapters.store import Database, Store
 from vpe_watcher.core.model import State
 
@@ -128,6 +129,95 @@ def test_a_copy_of_a_state_file_in_use_is_refused(desk: Desk, tmp_path: Path) ->
         lock.release()
     assert ran.code == 78
     assert f"the daemon of the state file {other}" in " ".join(ran.err.split())
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+def test_the_state_file_of_a_stranger_keeps_nobody(
+    desk: Desk, tmp_path: Path, *, is_live: bool
+) -> None:
+    """Another site came to where ours was, before we had started anew: it is not of these folders.
+
+    It runs, and all it has written is in its WAL; or it has ended, and left none.
+    """
+    other = tmp_path / "other" / "state.sqlite3"
+    other.parent.mkdir()
+    stranger = Database(other)
+    Store(stranger, now=float).record_start(fresh_id="stranger")
+    if not is_live:
+        stranger.close()
+    _mark(desk, state_file=other)
+    _lose(desk)
+    lock = DaemonLock(other)
+    lock.acquire()
+    before = {path.name for path in other.parent.iterdir()}
+    try:
+        assert desk.run("recover").code == 0
+        assert desk.run("run", "--once").code == 0
+        assert {path.name for path in other.parent.iterdir()} == before
+    finally:
+        lock.release()
+        stranger.close()
+
+
+def test_the_marker_of_a_folder_that_is_read_in_place_sends_nobody_away(
+    desk: Desk, tmp_path: Path
+) -> None:
+    """It may be another site's outbox: that site's state file is nothing to be named or moved."""
+    other = tmp_path / "other" / "state.sqlite3"
+    other.parent.mkdir()
+    other.touch()
+    _mark(desk, state_file=other)
+    for name in ("inbox", "outbox", "archive", "failed"):
+        shutil.rmtree(desk.home / name / ".vpe-watcher")
+    config = desk.config.read_text()
+    in_place = "[recipes.teeth]\nleave_in_place = true\n"
+    desk.config.write_text(config.replace("[recipes.teeth]\n", in_place))
+    _lose(desk)
+    ran = desk.run("run", "--once")
+    assert ran.code == 78
+    assert str(other) not in ran.err
+    assert desk.run("recover").code == 0
+
+
+def test_an_old_copy_beside_a_sound_state_file_keeps_nobody(desk: Desk, tmp_path: Path) -> None:
+    """It was copied to a new disk, and the old one was not cleared."""
+    other = tmp_path / "other" / "state.sqlite3"
+    other.parent.mkdir()
+    _mark(desk, state_file=other)
+    _lose(desk)
+    assert desk.run("recover").code == 0
+    shutil.copy(desk.settings.state_file, other)
+    again = desk.run("recover")
+    assert (again.code, again.out) == (0, "The state file and the folders agree.\n")
+
+
+def test_a_state_file_on_a_disk_that_is_gone_keeps_nobody(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is what `recover` is for."""
+    other = tmp_path / "other" / "state.sqlite3"
+    stat = Path.stat
+
+    def sick(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        if path == other:
+            raise OSError(errno.EIO, "sick")
+        return stat(path, follow_symlinks=follow_symlinks)
+
+    monkeypatch.setattr(Path, "stat", sick)
+    _mark(desk, state_file=other)
+    _lose(desk)
+    assert desk.run("recover").code == 0
+
+
+def test_a_link_to_a_state_file_has_the_same_lock(desk: Desk, tmp_path: Path) -> None:
+    """SQLite follows it, so two daemons would write one file."""
+    link = tmp_path / "link.sqlite3"
+    link.symlink_to(desk.settings.state_file)
+    desk.lock.acquire()
+    try:
+        assert lock_holder(link) == os.getpid()
+    finally:
+        desk.lock.release()
 
 
 def test_a_missing_folder_is_waited_for(desk: Desk) -> None:

@@ -20,8 +20,9 @@ SICK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 
 
 def lock_path(state_file: Path) -> Path:
-    """Return the lock file of a state file."""
-    return state_file.with_name(f"{state_file.name}.lock")
+    """Return the lock file of a state file; a link to it has the same, as SQLite's files have."""
+    found = Path(os.path.realpath(state_file))
+    return found.with_name(f"{found.name}.lock")
 
 
 class DaemonLock:
@@ -117,7 +118,7 @@ def removing(state_file: Path, root: str) -> Iterator[bool]:
 
 def removal_lock_path(state_file: Path, root: str) -> Path:
     """Return the lock file of those who remove from a root."""
-    return state_file.with_name(f"{state_file.name}.{root}.lock")
+    return lock_path(state_file).with_suffix(f".{root}.lock")
 
 
 def lock_holder(state_file: Path) -> int | None:

@@ -21,11 +21,11 @@ from vpe_watcher.adapters.store.copies import copy_state
 from vpe_watcher.adapters.store.database import DAMAGED
 from vpe_watcher.adapters.store.soundness import QuickCheck, check_at_start
 from vpe_watcher.app.assembly import open_store
-from vpe_watcher.app.terms import folders_of, marked_folders_of, places_of, rules_of
+from vpe_watcher.app.terms import folders_of, in_place_of, marked_folders_of, places_of, rules_of
 from vpe_watcher.core.errors import ConfigError, EnvironmentFault, TryAgainLater, WatcherError
 from vpe_watcher.flow.places import HIDDEN, root_key
 from vpe_watcher.flow.recovery import Judge, Recovery
-from vpe_watcher.flow.roots import Marker, check_identity, read_marker, state_elsewhere
+from vpe_watcher.flow.roots import Marker, check_alone, check_identity, read_marker
 from vpe_watcher.flow.survey import Claim, Survey, survey
 
 if TYPE_CHECKING:
@@ -92,12 +92,12 @@ class _Work:
 
     def done(self, resume: str) -> Recovered:
         markers = self._markers()
-        self._refuse_beside_another(markers)
         try:
             base, fault = self._base()
         except EnvironmentFault as error:
             raise _later(error) from error
         try:
+            check_alone(self._disk, markers, base, self.path)
             return self._rebuilt(base, fault, markers, resume)
         except OSError as error:
             raise _folder_away(f"one cannot be used: {error.strerror}", hint=_LOOK) from error
@@ -183,16 +183,6 @@ class _Work:
                     raise _folder_away(f"the folder of {name} is missing or not mounted")
         return markers
 
-    def _refuse_beside_another(self, markers: dict[Path, Marker | None]) -> None:
-        """Make no second state file of folders whose daemon still has one, and may be running.
-
-        Raises `ConfigError`.
-        """
-        for folder, marker in markers.items():
-            other = marker.other_than(self.path) if marker is not None else None
-            if other is not None:
-                raise state_elsewhere(folder, other)
-
     def _base(self) -> tuple[Store | None, str]:
         """Open the state file if it is of use; else say why not.
 
@@ -229,7 +219,13 @@ class _Work:
         """Say what the folders know better than the state file, as the start asks."""
         inboxes = {name: recipe.inbox for name, recipe in self._settings.recipes.items()}
         try:
-            check_identity(self._disk, base, folders_of(self._settings), inboxes)
+            check_identity(
+                self._disk,
+                base,
+                folders_of(self._settings),
+                inboxes,
+                in_place=in_place_of(self._settings),
+            )
         except ConfigError as error:
             return error.message
         return ""

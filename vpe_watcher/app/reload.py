@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING
 from vpe_watcher.adapters.settings.changes import AT_START, changed_keys
 from vpe_watcher.app.assembly import Parts, check_recipes, set_rates
 from vpe_watcher.app.notifying import policy_of, targets_of
-from vpe_watcher.app.terms import folders_of, limits_of, marked_folders_of, patiences_of, setup_of
+from vpe_watcher.app.terms import (
+    folders_of,
+    in_place_of,
+    limits_of,
+    marked_folders_of,
+    patiences_of,
+    setup_of,
+)
 from vpe_watcher.core.errors import ConfigError
 from vpe_watcher.core.model import State
 from vpe_watcher.flow.inbox import Inbox
@@ -150,7 +157,8 @@ def _check_new_folders(parts: Parts, settings: Settings) -> frozenset[Path]:
     inboxes = {
         name: recipe.inbox for name, recipe in settings.recipes.items() if recipe.inbox not in known
     }
-    return check_identity(parts.disk, parts.store, folders, inboxes)
+    in_place = in_place_of(settings)
+    return check_identity(parts.disk, parts.store, folders, inboxes, in_place=in_place)
 
 
 def _emptied(parts: Parts, new: Settings, places: Places) -> frozenset[str]:

@@ -12,7 +12,7 @@ from vpe_watcher.adapters.files import Disk
 from vpe_watcher.adapters.manager import Manager
 from vpe_watcher.adapters.store.soundness import check_at_start
 from vpe_watcher.app.signals import Signals
-from vpe_watcher.app.terms import folders_of
+from vpe_watcher.app.terms import folders_of, in_place_of
 from vpe_watcher.app.wake import Wake
 from vpe_watcher.core.errors import EnvironmentFault, TryAgainLater
 from vpe_watcher.flow.breakers import Log
@@ -47,7 +47,7 @@ def check_nothing_is_lost(settings: Settings, disk: Disk) -> None:
     """
     if not os.path.lexists(settings.state_file):
         folders = chain.from_iterable(folders_of(settings).values())
-        check_unmarked(disk, folders, settings.state_file)
+        check_unmarked(disk, folders, settings.state_file, in_place=in_place_of(settings))
 
 
 def counted_start(
@@ -65,13 +65,14 @@ def counted_start(
     Waits for a state file that cannot be used now; None: a signal came first.
     """
     inboxes = {name: recipe.inbox for name, recipe in settings.recipes.items()}
+    folders, in_place = folders_of(settings), in_place_of(settings)
     wake, is_waiting = Wake(), False
     signals.wake = wake.set
     while not signals.is_stopping:
         try:
             check_at_start(store.database)
             was_clean = store.was_stopped_cleanly()
-            unchecked = check_identity(disk, store, folders_of(settings), inboxes)
+            unchecked = check_identity(disk, store, folders, inboxes, in_place=in_place)
             _, starts = store.record_start(fresh_id=os.urandom(6).hex())
         except EnvironmentFault as fault:
             if once:

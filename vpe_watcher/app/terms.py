@@ -37,6 +37,11 @@ def folders_of(settings: Settings) -> dict[str, tuple[Path, ...]]:
     }
 
 
+def in_place_of(settings: Settings) -> frozenset[Path]:
+    """Return the inboxes in which nothing is written."""
+    return frozenset(one.inbox for one in settings.recipes.values() if one.leave_in_place)
+
+
 def marked_folders_of(settings: Settings) -> dict[str, tuple[Path, ...]]:
     """Return the roots by breaker name that bear our marker: not those where nothing is written."""
     in_place = {f"inbox:{one.name}" for one in settings.recipes.values() if one.leave_in_place}

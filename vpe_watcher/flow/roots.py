@@ -12,15 +12,17 @@ import queue
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
+from os.path import samestat
 from pathlib import Path
 
 from vpe_watcher.adapters.files import Disk, blamed
 from vpe_watcher.adapters.lock import lock_holder
-from vpe_watcher.adapters.store import Store
+from vpe_watcher.adapters.store import Store, daemon_id_of
 from vpe_watcher.core.errors import ConfigError, EnvironmentFault
 from vpe_watcher.core.model import Kind
 from vpe_watcher.flow.places import EVIDENCE, HIDDEN, probes_in
@@ -44,15 +46,13 @@ class Marker:
     starts: int
     state_file: str = ""  # markers of early versions do not say
 
-    def other_than(self, own: Path) -> Path | None:
-        """Return the state file that is named here, if it is still there and not this one."""
-        named = Path(self.state_file)
-        if not self.state_file or named == own.absolute():
-            return None
-        with suppress(OSError):  # who may not see it takes it for there
-            if not named.exists() or (own.exists() and named.samefile(own)):
-                return None
-        return named
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """A state file of the same daemon elsewhere, and the pid of the daemon that runs on it."""
+
+    path: Path
+    pid: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,11 +231,15 @@ def _parsed(content: bytes) -> Marker:
 
 @dataclass(frozen=True, slots=True)
 class _Report:
-    """What a root says of the state file that it belongs to; claims by case id."""
+    """What a root says of the state file that it belongs to; claims by case id.
+
+    `other` is the state file that its marker names, if that is there and not the one of who asks.
+    """
 
     folder: Path
     marker: Marker | None
     claims: tuple[tuple[str, PaidJob | None], ...] = ()
+    other: Other | None = None
 
 
 def check_identity(
@@ -244,12 +248,14 @@ def check_identity(
     folders: Mapping[str, tuple[Path, ...]],
     inboxes: Mapping[str, Path],
     *,
+    in_place: AbstractSet[Path] = frozenset(),
     within_s: float = ANSWER_WITHIN_S,
 ) -> frozenset[Path]:
     """Refuse to start on a lost or outdated state file. Source: the contract, "Never lose".
 
     Returns the folders that say nothing now: not there, without a marker, or without an answer
-    within a time that all have together. `Roots.doubt` checks them when they are used.
+    within a time that all have together. `Roots.doubt` checks them when they are used. `in_place`
+    are those that never bear a marker of ours: one there says nothing of our state file.
 
     Raises:
         ConfigError: a marker or a claim knows more than the state file does, or the daemon of these
@@ -258,35 +264,71 @@ def check_identity(
     daemon_id, starts = store.identity()
     claims = {inbox: inbox / HIDDEN / daemon_id for inbox in inboxes.values()}
     places = {path: claims.get(path) for paths in folders.values() for path in paths}
-    reports = _reports(disk, {**places, **claims}, within_s=within_s)
+    own, asked = store.database.path, {**places, **claims}
+    reports = _reports(disk, asked, own, in_place=in_place, within_s=within_s)
     for report in reports:
         what = _contradiction(report, store, daemon_id, starts, called=f"folder {report.folder}")
-        other = _other_state_file(report, daemon_id, store.database.path)
-        if other is not None and (what or lock_holder(other) is not None):
-            raise state_elsewhere(report.folder, other)
+        is_ours = report.marker is not None and daemon_id in {"", report.marker.daemon_id}
+        if report.other is not None and is_ours and (what or report.other.pid is not None):
+            raise _state_elsewhere(report.folder, report.other)
         if what:
             raise _needs_recovery(what)
     return frozenset(places) - {report.folder for report in reports if report.marker is not None}
 
 
 def check_unmarked(
-    disk: Disk, folders: Iterable[Path], state_file: Path, *, within_s: float = ANSWER_WITHIN_S
+    disk: Disk,
+    folders: Iterable[Path],
+    state_file: Path,
+    *,
+    in_place: AbstractSet[Path] = frozenset(),
+    within_s: float = ANSWER_WITHIN_S,
 ) -> None:
     """Refuse to make a state file where a folder bears a marker: there was one before.
 
     Raises:
         ConfigError: as for one that was never started. None is left for a person to take for it.
     """
-    for report in _reports(disk, dict.fromkeys(folders), within_s=within_s):
-        if report.marker is None:
+    asked = dict.fromkeys(folders)
+    for report in _reports(disk, asked, state_file, in_place=in_place, within_s=within_s):
+        if report.other is not None:
+            raise _state_elsewhere(report.folder, report.other)
+        if report.marker is not None:
+            raise _needs_recovery(_WITH_ANOTHER.format(f"folder {report.folder}"))
+
+
+def check_alone(
+    disk: Disk,
+    folders: Iterable[Path],
+    store: Store | None,
+    state_file: Path,
+    *,
+    within_s: float = ANSWER_WITHIN_S,
+) -> None:
+    """Refuse to rebuild a state file of folders whose daemon has another; `store` is a sound one.
+
+    Beside a sound one that is not outdated an old copy may lie, unless a daemon runs on it.
+
+    Raises:
+        ConfigError: two daemons would take the same scans.
+    """
+    known = store.identity() if store is not None else ("", 0)
+    reports = _reports(disk, dict.fromkeys(folders), state_file, within_s=within_s)
+    for folder, marker, other in ((one.folder, one.marker, one.other) for one in reports):
+        if other is None or marker is None:
             continue
-        if other := report.marker.other_than(state_file):
-            raise state_elsewhere(report.folder, other)
-        raise _needs_recovery(_WITH_ANOTHER.format(f"folder {report.folder}"))
+        is_outdated = known[0] != marker.daemon_id or known[1] < marker.starts
+        if is_outdated or other.pid is not None:
+            raise _state_elsewhere(folder, other)
 
 
 def _reports(
-    disk: Disk, places: Mapping[Path, Path | None], *, within_s: float
+    disk: Disk,
+    places: Mapping[Path, Path | None],
+    own: Path,
+    *,
+    in_place: AbstractSet[Path] = frozenset(),
+    within_s: float,
 ) -> tuple[_Report, ...]:
     """Ask each root on a thread of its own; leave out those that do not answer in time."""
     answers: queue.SimpleQueue[_Report | BaseException] = queue.SimpleQueue()
@@ -294,7 +336,10 @@ def _reports(
     def ask(folder: Path, claims: Path | None) -> None:
         try:
             found = _claims_in(disk, claims) if claims else ()
-            answers.put(_Report(folder, _marker_or_none(disk, folder), found))
+            marker = _marker_or_none(disk, folder)
+            is_named = marker is not None and folder not in in_place
+            other = _other_than(own, marker) if marker is not None and is_named else None
+            answers.put(_Report(folder, marker, found, other))
         except BaseException as error:  # noqa: BLE001 - raised again by the one who asked
             answers.put(error)
 
@@ -333,12 +378,25 @@ def _contradiction(
     return ""
 
 
-def _other_state_file(report: _Report, daemon_id: str, own: Path) -> Path | None:
-    """Return the other state file of our daemon, or of the one that an unused file would follow."""
-    marker = report.marker
-    if marker is None or (daemon_id and marker.daemon_id != daemon_id):
+def _other_than(own: Path, marker: Marker) -> Other | None:
+    """Return the state file that a marker names, if it is there, its daemon's, and not this one.
+
+    One that this user may not look at is taken for there; one of a disk that is gone is not.
+    """
+    named = Path(marker.state_file)
+    if not marker.state_file or named == own.absolute():
         return None
-    return marker.other_than(own)
+    try:
+        there = named.stat()
+    except PermissionError:
+        return Other(named, None)
+    except OSError:
+        return None
+    with suppress(OSError):
+        if samestat(there, own.stat()):
+            return None
+    is_its = daemon_id_of(named) in {marker.daemon_id, None}
+    return Other(named, lock_holder(named)) if is_its else None
 
 
 def _marker_or_none(disk: Disk, folder: Path) -> Marker | None:
@@ -385,12 +443,12 @@ def _needs_recovery(what: str) -> ConfigError:
     )
 
 
-def state_elsewhere(folder: Path, other: Path) -> ConfigError:
-    """Return the refusal to go on in a folder whose daemon has its state file elsewhere."""
-    pid = lock_holder(other)
-    who = f"which vpe-watcher (pid {pid}) uses now" if pid is not None else "which is still there"
+def _state_elsewhere(folder: Path, other: Other) -> ConfigError:
+    who = "which is still there, or may not be looked at by this user"
+    if other.pid is not None:
+        who = f"which vpe-watcher (pid {other.pid}) uses now"
     return ConfigError(
-        f"The folder {folder} belongs to the daemon of the state file {other}, {who}.",
+        f"The folder {folder} belongs to the daemon of the state file {other.path}, {who}.",
         code="state_elsewhere",
         hint="Name that one as state_file, or give this configuration folders of its own. Only if "
         "nobody is to use it any more: move it away, and run `vpe-watcher recover`.",

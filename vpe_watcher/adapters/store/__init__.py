@@ -1,5 +1,6 @@
 """The state file: the only place in the project that speaks SQL."""
 
+from vpe_watcher.adapters.store.daemon import daemon_id_of
 from vpe_watcher.adapters.store.database import Database
 from vpe_watcher.adapters.store.queries import Queries
 from vpe_watcher.adapters.store.rebuild import Rebuilt
@@ -32,4 +33,5 @@ __all__ = [
     "Store",
     "UnderWay",
     "Word",
+    "daemon_id_of",
 ]

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 from vpe_watcher.adapters.store.statements import Verbs, add_event
@@ -15,6 +17,24 @@ from vpe_watcher.adapters.store.values import Unsettled, Word
 from vpe_watcher.core.model import State
 from vpe_watcher.core.moments import iso
 from vpe_watcher.core.poison import remembered
+
+WAL = ("-wal", "-shm")
+
+
+def daemon_id_of(state_file: Path) -> str | None:
+    """Return whose state file this is, which may be in use; "" = nobody's yet, None = unclear.
+
+    Leaves no file beside it that its daemon could not open: without a WAL it is read as it lies.
+    """
+    has_wal = all(state_file.with_name(f"{state_file.name}{end}").exists() for end in WAL)
+    mode = "mode=ro" if has_wal else "immutable=1"
+    try:
+        uri = f"{state_file.absolute().as_uri()}?{mode}"
+        with closing(sqlite3.connect(uri, uri=True, timeout=1.0)) as connection:
+            row = connection.execute("SELECT daemon_id FROM daemon").fetchone()
+    except (sqlite3.Error, OSError):
+        return None
+    return str(row[0]) if row else ""
 
 
 def take_up_work(

@@ -34,18 +34,20 @@ def _ask(settings: Settings) -> None:
     from vpe_watcher.adapters.files import Disk
     from vpe_watcher.adapters.store import Database, Store
     from vpe_watcher.adapters.store.soundness import check_at_start
-    from vpe_watcher.app.terms import folders_of
+    from vpe_watcher.app.terms import folders_of, in_place_of
     from vpe_watcher.flow.roots import check_identity, check_unmarked
 
-    folders = folders_of(settings)
+    folders, in_place = folders_of(settings), in_place_of(settings)
     if not settings.state_file.exists():
-        check_unmarked(Disk(), chain.from_iterable(folders.values()), settings.state_file)
+        named = chain.from_iterable(folders.values())
+        check_unmarked(Disk(), named, settings.state_file, in_place=in_place)
         return
     inboxes = {name: recipe.inbox for name, recipe in settings.recipes.items()}
     try:
         database = Database(settings.state_file, create=False, migrates=False)
         with closing(database):
             check_at_start(database)
-            check_identity(Disk(), Store(database, now=time.time), folders, inboxes)
+            store = Store(database, now=time.time)
+            check_identity(Disk(), store, folders, inboxes, in_place=in_place)
     finally:
         opened.give_to_owner(settings.state_file)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from vpe_watcher.app.commands import opened, text
 from vpe_watcher.app.commands import status as plain
 from vpe_watcher.app.result import Result
-from vpe_watcher.core.errors import UsageError, WatcherError
+from vpe_watcher.core.errors import EnvironmentFault, UsageError, WatcherError
 from vpe_watcher.core.printable import printable
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ def watch(config: Path | None, *, as_json: bool) -> Result:
     if as_json:
         raise UsageError("--watch is for people and --json for programs: choose one.", code="usage")
     settings = opened.state_of(config)
+    with suppress(EnvironmentFault):
+        plain.look(settings)  # the only time that folders are asked, which may hang
     with suppress(KeyboardInterrupt):
         _live(settings)
     return Result()
@@ -98,7 +100,7 @@ def _live(settings: Settings | opened.Remains) -> None:
 def _sections(settings: Settings | opened.Remains, speeds: Speeds, columns: int) -> list[Section]:
     """Look now; a state file that cannot be read at the moment is no reason to end."""
     try:
-        glance = plain.look(settings)
+        glance = plain.look(settings, asks_folders=False)
     except WatcherError as error:
         return [Section(f"error: {error.message}", _wrapped(columns, error.hint), style=ALARM)]
     shown = speeds.take(glance.transfers, time.monotonic())

@@ -75,13 +75,14 @@ def daemon_pid(settings: HasState) -> int | None:
 
 
 @contextmanager
-def reading(settings: Settings | Remains) -> Iterator[Queries | None]:
+def reading(settings: Settings | Remains, *, asks_folders: bool = True) -> Iterator[Queries | None]:
     """Open the state file; None when no daemon has made one yet.
 
-    Raises `ConfigError`: there was one, by the folders, or `writing` does.
+    Raises `ConfigError`: there was one, by the folders if they are asked, or `writing` does.
     """
     if not _is_there(settings.state_file):
-        _check_unmarked(settings)
+        if asks_folders:
+            _check_unmarked(settings)
         yield None
         return
     with writing(settings) as queries:
@@ -134,13 +135,13 @@ def _check_unmarked(settings: Settings | Remains) -> None:
     from itertools import chain
 
     from vpe_watcher.adapters.files import Disk
-    from vpe_watcher.app.terms import folders_of
+    from vpe_watcher.app.terms import folders_of, in_place_of
     from vpe_watcher.flow.roots import check_unmarked
 
     if isinstance(settings, Remains) or daemon_pid(settings) is not None:
         return
     folders = chain.from_iterable(folders_of(settings).values())
-    check_unmarked(Disk(), folders, settings.state_file)
+    check_unmarked(Disk(), folders, settings.state_file, in_place=in_place_of(settings))
 
 
 def case_of(queries: Queries | None, word: str) -> Case:

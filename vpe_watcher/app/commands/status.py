@@ -72,12 +72,12 @@ def _warnings(mistake: ConfigError) -> tuple[str, ...]:
     return (f"The configuration could not be read now: {mistake.message}", *hint)
 
 
-def look(settings: Settings | opened.Remains) -> Glance:
-    """Look at the state file and the lock, and at nothing else."""
+def look(settings: Settings | opened.Remains, *, asks_folders: bool = True) -> Glance:
+    """Look at the state file and the lock; at the folders only where there is no state file."""
     pid = opened.daemon_pid(settings)
     under_way = tuple(state for state in State if not state.is_at_rest)
     asked = under_way if pid is None else (State.CLAIMING,)  # a daemon shows the rest by itself
-    with opened.reading(settings) as queries:
+    with opened.reading(settings, asks_folders=asks_folders) as queries:
         counts = queries.counts() if queries else {str(state): 0 for state in State}
         snapshot = queries.snapshot() if queries else {}
         held = queries.cases(state=State.HELD) if queries else []
