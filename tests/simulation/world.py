@@ -550,14 +550,10 @@ _filesystem_of = cache(mounts.filesystem_of)
 
 
 def _asked_in_turn(
-    disk: Disk, places: Mapping[Path, Path | None], *, within_s: float
+    disk: Disk, places: Mapping[Path, Path | None], own: Path, **_: object
 ) -> tuple[roots._Report, ...]:
     """Ask the roots without a thread for each: here none of them hangs."""
     return tuple(
-        roots._Report(  # noqa: SLF001
-            folder,
-            roots._marker_or_none(disk, folder),  # noqa: SLF001
-            roots._claims_in(disk, claims) if claims else (),  # noqa: SLF001
-        )
+        roots._report_of(disk, folder, claims, own)  # noqa: SLF001
         for folder, claims in sorted(places.items())
     )

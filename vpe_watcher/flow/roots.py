@@ -335,11 +335,7 @@ def _reports(
 
     def ask(folder: Path, claims: Path | None) -> None:
         try:
-            found = _claims_in(disk, claims) if claims else ()
-            marker = _marker_or_none(disk, folder)
-            is_named = marker is not None and folder not in in_place
-            other = _other_than(own, marker) if marker is not None and is_named else None
-            answers.put(_Report(folder, marker, found, other))
+            answers.put(_report_of(disk, folder, claims, None if folder in in_place else own))
         except BaseException as error:  # noqa: BLE001 - raised again by the one who asked
             answers.put(error)
 
@@ -356,6 +352,13 @@ def _reports(
                 raise answer
             reports.append(answer)
     return tuple(reports)
+
+
+def _report_of(disk: Disk, folder: Path, claims: Path | None, own: Path | None) -> _Report:
+    marker = _marker_or_none(disk, folder)
+    found = _claims_in(disk, claims) if claims else ()
+    other = _other_than(own, marker) if own is not None and marker is not None else None
+    return _Report(folder, marker, found, other)
 
 
 def _contradiction(
