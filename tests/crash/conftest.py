@@ -13,8 +13,8 @@ import pytest
 
 from tests.crash.trials import MEMORY, Graveyard
 
-PAIRS = 30
-SHARE = 0.03  # of the points of the scenarios that are sampled
+PAIRS = 15
+SHARE = 0.015  # of the points of the scenarios that are sampled
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -72,6 +72,7 @@ def test_sigterm_ends_it_in_good_order(machine: Machine, engine: Engine) -> None
         machine.wait(lambda: machine.is_delivered("scan"))
 
 
+@pytest.mark.real
 def test_a_step_that_hangs_is_given_up_after_the_grace(build: Build, engine: Engine) -> None:
     """Stopping is crashing politely: exit 0 within stop_grace_s, the attempt is found at start."""
     engine.set_faults(STALLED)
@@ -112,6 +113,7 @@ def test_sigint_is_like_sigterm_and_sighup_is_no_end(machine: Machine) -> None:
         assert stop(process, signal.SIGINT, within_s=10) == 0
 
 
+@pytest.mark.real
 def test_a_flood_of_hangups_stops_nothing(machine: Machine) -> None:
     """Thousands of signals in the midst of work: it is done all the same, and SIGTERM is heard."""
     with machine.daemon() as process:
@@ -142,6 +144,7 @@ def test_it_waits_at_start_for_its_state_file(machine: Machine) -> None:
         machine.wait(lambda: machine.is_delivered("scan"))
 
 
+@pytest.mark.real
 def test_systemd_hears_how_it_is(machine: Machine) -> None:
     """Ready when it works, asking for time while it cannot, one line of truth, and the stop."""
     machine.environment["NOTIFY_SOCKET"] = str(machine.root / "notify")
@@ -198,7 +201,7 @@ def test_a_lost_state_file_refuses_to_start(machine: Machine) -> None:
 # --- other processes look ------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.real
 def test_looking_never_disturbs(machine: Machine, engine: Engine) -> None:
     """Thirty looks from other processes during work: each is whole, and the WAL stays the WAL."""
     engine.set_options(processing_s=1.0)
@@ -246,6 +249,7 @@ def _check_status(status: dict[str, Any]) -> None:
         assert set(breaker) == {"name", "open", "since", "reason", "hint"}
 
 
+@pytest.mark.real
 def test_words_act_within_two_seconds(machine: Machine, engine: Engine) -> None:
     """A person who says `retry` or `cancel` sees it happen."""
     engine.set_faults([{"on": "submit", "times": 1, "do": {"status": 422}}])

@@ -13,7 +13,7 @@ import pytest
 
 from tests.flow.house import House
 
-SCHEDULES_A_KIND = 10
+SCHEDULES_A_KIND = 4
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
