@@ -244,6 +244,7 @@ def _threads_of_at_most(count: int, monkeypatch: pytest.MonkeyPatch) -> Iterator
         yield
 
 
+@pytest.mark.real
 def test_few_threads_do_the_work_of_many(
     build: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -282,6 +283,7 @@ def test_a_share_that_hangs_stops_no_other_scan(service: Service) -> None:
         assert service.daemon.has_abandoned
 
 
+@pytest.mark.real
 def test_free_space_that_cannot_be_told_stops_nothing(build: Callable[..., Service]) -> None:
     """Statvfs of a dead share hangs from the very start: scans are taken all the same."""
     service = build(retention={"min_free": 1})

@@ -290,6 +290,7 @@ def test_a_disk_that_hangs_does_not_hold_up_the_end(desk: Desk, inbox: Path) -> 
     until(lambda: [thread for thread in threading.enumerate() if "Acceptor" in thread.name] == [])
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("is_there", [True, False])
 def test_after_a_receiver_that_hung_the_next_one_starts(
     desk: Desk, inbox: Path, *, is_there: bool

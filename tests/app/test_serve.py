@@ -123,6 +123,7 @@ def test_submit_and_wait_with_a_real_daemon(tmp_path: Path, phantom: Phantom) ->
     assert daemon.returncode == 0
 
 
+@pytest.mark.real
 def test_demo_with_a_scan_of_ones_own(tmp_path: Path, phantom: Phantom) -> None:
     """The last line on stdout is the mesh's absolute path alone; each step is told."""
     command = [*VPE_WATCHER, "demo", str(tmp_path / "demo"), "--scan", str(phantom.path)]

@@ -190,10 +190,8 @@ def test_an_inbox_that_hangs_is_named_and_the_others_go_on(build: Callable[..., 
     assert not service.saw("thread.defect")
 
 
-@pytest.mark.parametrize(
-    "root",
-    ["outbox", *(pytest.param(name, marks=pytest.mark.real) for name in ("archive", "failed"))],
-)
+@pytest.mark.real
+@pytest.mark.parametrize("root", ["outbox", "archive", "failed"])
 def test_another_root_that_hangs_is_named(build: Callable[..., Silences], root: str) -> None:
     """Nobody has to need it for that; it is taken back when it answers."""
     service = build()
@@ -207,6 +205,7 @@ def test_another_root_that_hangs_is_named(build: Callable[..., Silences], root: 
         service.wait(lambda: service.is_delivered("scan"))
 
 
+@pytest.mark.real
 def test_an_inbox_of_which_only_the_listing_hangs_is_named(
     build: Callable[..., Silences],
 ) -> None:
@@ -219,6 +218,7 @@ def test_an_inbox_of_which_only_the_listing_hangs_is_named(
         service.wait(lambda: service.saw("breaker.closed", breaker="inbox:teeth"))
 
 
+@pytest.mark.real
 def test_a_long_look_is_no_silence(build: Callable[..., Silences]) -> None:
     """A share with very many files answers all the time, a little."""
     service = build()
@@ -230,6 +230,7 @@ def test_a_long_look_is_no_silence(build: Callable[..., Silences]) -> None:
     assert not service.saw("breaker.opened")
 
 
+@pytest.mark.real
 def test_uploads_that_hang_use_up_no_lane(build: Callable[..., Silences]) -> None:
     """Both places are taken by files that cannot be read: after a minute others get places."""
     service = build(limits={"uploads": 2})

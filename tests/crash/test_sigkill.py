@@ -37,7 +37,7 @@ def grounds() -> Iterator[Grounds]:
         yield found
 
 
-@pytest.mark.slow
+@pytest.mark.real
 @pytest.mark.timeout(180)
 def test_a_daemon_killed_now_and_then_loses_and_doubles_nothing(grounds: Grounds) -> None:
     """Six kills, eight scans: each is delivered once and paid once."""

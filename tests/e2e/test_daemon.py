@@ -265,6 +265,7 @@ def test_words_act_within_two_seconds(machine: Machine, engine: Engine) -> None:
         assert machine.run("cancel", "scan").returncode == 1
 
 
+@pytest.mark.real
 def test_a_cancel_stops_a_running_upload(machine: Machine, engine: Engine) -> None:
     """Also a long transfer ends within two seconds, and is not begun again."""
     content = bytearray(nifti()) + bytes(range(256)) * (2 * 300**3 // 256)
@@ -408,6 +409,7 @@ def test_an_inbox_that_is_replaced_unseen_is_watched_again(build: Build) -> None
 # --- what it costs -------------------------------------------------------------------------------
 
 
+@pytest.mark.real
 def test_idle_it_is_small_and_quiet(machine: Machine) -> None:
     """Less than 70 MiB resident after work, and less than a tenth of one processor."""
     with machine.daemon() as process:

@@ -87,6 +87,7 @@ def _said(machine: Machine) -> list[tuple[str, str]]:
     return [(event["watch"], event["reason"]) for event in found]
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("kind", ["watches", "instances"])
 def test_used_up_limits_stop_nothing(machine: Machine, kind: str) -> None:
     """Scans find what comes; log and status name the system's key; one line, however often."""
@@ -126,6 +127,7 @@ def test_an_inbox_that_is_mounted_over_and_back_is_heard(machine: Machine) -> No
         machine.wait(lambda: machine.states() == {"before": "done", "after": "done"})
 
 
+@pytest.mark.real
 def test_an_inbox_that_comes_late_is_watched_then(tmp_path: Path, engine: Engine) -> None:
     """It is missing at the start, and shown so."""
     machine = Machine(tmp_path / "site", engine.url, {"scan_every_s": 3600})

@@ -32,6 +32,7 @@ KINDS = [str(state) for state in State if not state.is_at_rest]
 TROUBLES = st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(KINDS)), max_size=6)
 
 
+@pytest.mark.real
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -209,6 +209,7 @@ def _upload(
     )  # fmt: skip
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("is_series", [False, True])
 def test_two_real_uploads_keep_the_rate_together(
     make_client: MakeClient,
