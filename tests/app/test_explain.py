@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -90,24 +91,29 @@ def test_before_the_first_start(desk: Desk) -> None:
     assert "never run" in ran.out
 
 
-@pytest.mark.parametrize("is_left", [True, False], ids=["empty", "gone"])
-def test_without_the_state_file_that_was_lost(desk: Desk, *, is_left: bool) -> None:
+@pytest.mark.parametrize("way", ["empty", "gone", "elsewhere"])
+def test_without_the_state_file_that_was_lost(desk: Desk, tmp_path: Path, way: str) -> None:
     """The rules answer, and what to do about the loss stands beside it."""
     desk.store.database.close()
     emptied(desk.settings.state_file)
-    if not is_left:
+    if way != "empty":
         desk.settings.state_file.unlink()
+    other = tmp_path / "other.sqlite3"
+    if way == "elsewhere":
+        other.touch()
     hidden = desk.settings.archive / ".vpe-watcher"
     hidden.mkdir()
-    (hidden / "marker.json").write_text('{"daemon_id": "deadbeef", "starts": 1}')
+    marker = {"daemon_id": "deadbeef", "starts": 1, "state_file": str(other)}
+    (hidden / "marker.json").write_text(json.dumps(marker))
     letter = desk.settings.inbox / "letter.txt"
     letter.write_text("Dear doctor")
     ran = desk.run("explain", str(letter))
     assert ran.code == 0
     assert "not a scan" in ran.out
-    assert "lost with its state file" in ran.out
+    assert "in no state file here" in ran.out
     assert "never run" not in ran.out
     assert "vpe-watcher recover" in ran.err
+    assert (str(other) in ran.err) is (way == "elsewhere")
     assert desk.run("status").code == 78
 
 

@@ -113,7 +113,7 @@ def _unreadable(error: PermissionError) -> str:
 
 def _history(path: Path, queries: Queries | None, *, is_lost: bool) -> Iterable[str]:
     if queries is None and is_lost:
-        yield "What the daemon knew of it is lost with its state file: this is by the rules alone."
+        yield "What the daemon knew of it is in no state file here: this is by the rules alone."
         return
     if queries is None:
         yield "The daemon has never run on this state file."

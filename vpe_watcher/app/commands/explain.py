@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from vpe_watcher.flow.explain import Place
 
 
+# There was a state file by the markers: it is lost, or lies elsewhere.
+NOT_HERE = frozenset({"state_outdated", "state_elsewhere"})
+
+
 def explain(config: Path | None, path: Path) -> Result:
     """Answer in sentences, with or without a daemon. Raises `Refusal`: the disk gives no answer."""
     from vpe_watcher.app.terms import candidate_rules, folders_of
@@ -59,13 +63,13 @@ def explain(config: Path | None, path: Path) -> Result:
 def _reading_what_is_left(
     settings: Settings,
 ) -> Iterator[tuple[Queries | None, ConfigError | None]]:
-    """Open the state file, or say how it was lost: the rules answer for a path without it."""
+    """Open the state file, or say where it went: the rules answer for a path without it."""
     queries, lost = None, None
     with ExitStack() as stack:
         try:
             queries = stack.enter_context(opened.reading(settings))
         except ConfigError as error:
-            if error.code != "state_outdated":
+            if error.code not in NOT_HERE:
                 raise
             lost = error
         yield queries, lost
