@@ -44,6 +44,17 @@ def _mark(desk: Desk, starts: int = 3, state_file: Path | None = None) -> None:
         (hidden / "marker.json").write_text(json.dumps(marker))
 
 
+def _copied(desk: Desk, tmp_path: Path) -> Path:
+    """Rebuild the state file of folders whose markers name another; then lay a copy there."""
+    other = tmp_path / "other" / "state.sqlite3"
+    other.parent.mkdir()
+    _mark(desk, state_file=other)
+    _lose(desk)
+    assert desk.run("recover").code == 0
+    shutil.copy(desk.settings.state_file, other)
+    return other
+
+
 # --- recover -------------------------------------------------------------------------------------
 
 
@@ -115,12 +126,7 @@ def test_a_state_file_that_is_not_there_any_more_keeps_nobody(desk: Desk, tmp_pa
 
 def test_a_copy_of_a_state_file_in_use_is_refused(desk: Desk, tmp_path: Path) -> None:
     """Two daemons with one id would not know of each other's scans."""
-    other = tmp_path / "other" / "state.sqlite3"
-    other.parent.mkdir()
-    _mark(desk, state_file=other)
-    _lose(desk)
-    assert desk.run("recover").code == 0
-    shutil.copy(desk.settings.state_file, other)
+    other = _copied(desk, tmp_path)
     lock = DaemonLock(other)
     lock.acquire()
     try:
@@ -181,12 +187,7 @@ def test_the_marker_of_a_folder_that_is_read_in_place_sends_nobody_away(
 
 def test_an_old_copy_beside_a_sound_state_file_keeps_nobody(desk: Desk, tmp_path: Path) -> None:
     """It was copied to a new disk, and the old one was not cleared."""
-    other = tmp_path / "other" / "state.sqlite3"
-    other.parent.mkdir()
-    _mark(desk, state_file=other)
-    _lose(desk)
-    assert desk.run("recover").code == 0
-    shutil.copy(desk.settings.state_file, other)
+    _copied(desk, tmp_path)
     again = desk.run("recover")
     assert (again.code, again.out) == (0, "The state file and the folders agree.\n")
 

@@ -21,11 +21,12 @@ from vpe_watcher.adapters.store.copies import copy_state
 from vpe_watcher.adapters.store.database import DAMAGED
 from vpe_watcher.adapters.store.soundness import QuickCheck, check_at_start
 from vpe_watcher.app.assembly import open_store
-from vpe_watcher.app.terms import folders_of, in_place_of, marked_folders_of, places_of, rules_of
+from vpe_watcher.app.start import check_belonging
+from vpe_watcher.app.terms import marked_folders_of, places_of, rules_of
 from vpe_watcher.core.errors import ConfigError, EnvironmentFault, TryAgainLater, WatcherError
 from vpe_watcher.flow.places import HIDDEN, root_key
 from vpe_watcher.flow.recovery import Judge, Recovery
-from vpe_watcher.flow.roots import Marker, check_alone, check_identity, read_marker
+from vpe_watcher.flow.roots import Marker, check_alone, read_marker
 from vpe_watcher.flow.survey import Claim, Survey, survey
 
 if TYPE_CHECKING:
@@ -217,15 +218,8 @@ class _Work:
 
     def _contradiction(self, base: Store) -> str:
         """Say what the folders know better than the state file, as the start asks."""
-        inboxes = {name: recipe.inbox for name, recipe in self._settings.recipes.items()}
         try:
-            check_identity(
-                self._disk,
-                base,
-                folders_of(self._settings),
-                inboxes,
-                in_place=in_place_of(self._settings),
-            )
+            check_belonging(self._settings, base, self._disk)
         except ConfigError as error:
             return error.message
         return ""

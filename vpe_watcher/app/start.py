@@ -46,8 +46,23 @@ def check_nothing_is_lost(settings: Settings, disk: Disk) -> None:
         ConfigError: there was one.
     """
     if not os.path.lexists(settings.state_file):
-        folders = chain.from_iterable(folders_of(settings).values())
-        check_unmarked(disk, folders, settings.state_file, in_place=in_place_of(settings))
+        check_no_other(settings, disk)
+
+
+def check_no_other(settings: Settings, disk: Disk) -> None:
+    """Ask the folders whether there was another state file. Raises `ConfigError`: there was."""
+    folders = chain.from_iterable(folders_of(settings).values())
+    check_unmarked(disk, folders, settings.state_file, in_place=in_place_of(settings))
+
+
+def check_belonging(settings: Settings, store: Store, disk: Disk) -> frozenset[Path]:
+    """Ask whether state file and folders belong together; return the folders that say nothing.
+
+    Raises `ConfigError`: they do not, as `check_identity` finds.
+    """
+    inboxes = {name: recipe.inbox for name, recipe in settings.recipes.items()}
+    in_place = in_place_of(settings)
+    return check_identity(disk, store, folders_of(settings), inboxes, in_place=in_place)
 
 
 def counted_start(
@@ -64,15 +79,13 @@ def counted_start(
 
     Waits for a state file that cannot be used now; None: a signal came first.
     """
-    inboxes = {name: recipe.inbox for name, recipe in settings.recipes.items()}
-    folders, in_place = folders_of(settings), in_place_of(settings)
     wake, is_waiting = Wake(), False
     signals.wake = wake.set
     while not signals.is_stopping:
         try:
             check_at_start(store.database)
             was_clean = store.was_stopped_cleanly()
-            unchecked = check_identity(disk, store, folders, inboxes, in_place=in_place)
+            unchecked = check_belonging(settings, store, disk)
             _, starts = store.record_start(fresh_id=os.urandom(6).hex())
         except EnvironmentFault as fault:
             if once:

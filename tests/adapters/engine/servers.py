@@ -65,6 +65,17 @@ class RawServer:
                 self._handler(secure)
 
 
+def head_without_end(is_over: threading.Event) -> Handler:
+    """Return who begins to answer again and again, byte after byte in time, until it is over."""
+
+    def trickle(connection: socket.socket) -> None:
+        read_head(connection)
+        while not is_over.wait(0.05):
+            connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    return trickle
+
+
 def read_head(connection: socket.socket) -> tuple[bytes, bytes]:
     """Return the head of a request, and what of its body came along."""
     head = b""

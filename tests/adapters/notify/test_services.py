@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import socket
 import threading
 import time
 
 import pytest
 
-from tests.adapters.engine.servers import RawServer, read_head
+from tests.adapters.engine.servers import RawServer, head_without_end
 from tests.receiver import Receiver
 from vpe_watcher.adapters.notify import Prompt
 from vpe_watcher.adapters.notify.services import Service
@@ -57,13 +56,7 @@ def test_nobody_there_is_trouble(receiver: Receiver, caplog: pytest.LogCaptureFi
 def test_an_answer_that_trickles_holds_up_nobody_else(receiver: Receiver) -> None:
     """It hangs in our one thread, which no exit waits for, and in no pool that others need."""
     is_over = threading.Event()
-
-    def trickle(connection: socket.socket) -> None:
-        read_head(connection)
-        while not is_over.wait(0.05):
-            connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    with RawServer(trickle) as server:
+    with RawServer(head_without_end(is_over)) as server:
         hung = Prompt(Service(f"json://127.0.0.1:{server.port}/", number=1, host="x"), within_s=0.5)
         before = set(threading.enumerate())
         assert hung.tell(NOTICE).reason == "no complete answer within 0.5 s"

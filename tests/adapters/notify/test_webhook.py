@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.adapters.engine.servers import RawServer, read_head
+from tests.adapters.engine.servers import RawServer, head_without_end, read_head
 from tests.receiver import Receiver
 from vpe_watcher.adapters.notify import Prompt, Webhook
 from vpe_watcher.core.errors import ConfigError
@@ -127,13 +127,7 @@ HEAD = b"HTTP/1.1 307 Go\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 999
 def test_a_header_that_trickles_is_given_up(receiver: Receiver) -> None:
     """Each byte comes in time, the answer never; and nobody is told twice meanwhile."""
     is_over = threading.Event()
-
-    def trickle(connection: socket.socket) -> None:
-        read_head(connection)
-        while not is_over.wait(0.05):
-            connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    with RawServer(trickle) as server:
+    with RawServer(head_without_end(is_over)) as server:
         hook = Prompt(webhook(receiver, url=server.url), within_s=0.5)
         started = time.monotonic()
         assert hook.tell(NOTICE).reason == "no complete answer within 0.5 s"

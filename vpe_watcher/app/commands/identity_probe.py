@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from vpe_watcher.app.commands import opened
@@ -34,20 +33,15 @@ def _ask(settings: Settings) -> None:
     from vpe_watcher.adapters.files import Disk
     from vpe_watcher.adapters.store import Database, Store
     from vpe_watcher.adapters.store.soundness import check_at_start
-    from vpe_watcher.app.terms import folders_of, in_place_of
-    from vpe_watcher.flow.roots import check_identity, check_unmarked
+    from vpe_watcher.app.start import check_belonging, check_no_other
 
-    folders, in_place = folders_of(settings), in_place_of(settings)
     if not settings.state_file.exists():
-        named = chain.from_iterable(folders.values())
-        check_unmarked(Disk(), named, settings.state_file, in_place=in_place)
+        check_no_other(settings, Disk())
         return
-    inboxes = {name: recipe.inbox for name, recipe in settings.recipes.items()}
     try:
         database = Database(settings.state_file, create=False, migrates=False)
         with closing(database):
             check_at_start(database)
-            store = Store(database, now=time.time)
-            check_identity(Disk(), store, folders, inboxes, in_place=in_place)
+            check_belonging(settings, Store(database, now=time.time), Disk())
     finally:
         opened.give_to_owner(settings.state_file)

@@ -132,16 +132,12 @@ def _check(settings: Settings, database: Database) -> None:
 
 def _check_unmarked(settings: Settings | Remains) -> None:
     """Ask the folders whether there was another state file, unless a daemon has them."""
-    from itertools import chain
-
     from vpe_watcher.adapters.files import Disk
-    from vpe_watcher.app.terms import folders_of, in_place_of
-    from vpe_watcher.flow.roots import check_unmarked
+    from vpe_watcher.app.start import check_no_other
 
     if isinstance(settings, Remains) or daemon_pid(settings) is not None:
         return
-    folders = chain.from_iterable(folders_of(settings).values())
-    check_unmarked(Disk(), folders, settings.state_file, in_place=in_place_of(settings))
+    check_no_other(settings, Disk())
 
 
 def case_of(queries: Queries | None, word: str) -> Case:
