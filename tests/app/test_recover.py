@@ -221,6 +221,39 @@ def test_a_link_to_a_state_file_has_the_same_lock(desk: Desk, tmp_path: Path) ->
         desk.lock.release()
 
 
+def test_a_link_to_a_state_file_says_whose_it_is(desk: Desk, tmp_path: Path) -> None:
+    """What its daemon wrote last is in the WAL, which lies beside the file and not beside the link.
+
+    A second daemon of one id would take up the same cases, and pay for them again.
+    """
+    real, link = tmp_path / "real.sqlite3", tmp_path / "link.sqlite3"
+    Database(real).close()
+    link.symlink_to(real)
+    with closing(Database(link)) as database:
+        Store(database, now=float).record_start(fresh_id="deadbeef")
+        _mark(desk, state_file=link)
+        _lose(desk)
+        ran = desk.run("recover")
+    assert ran.code == 78
+    assert str(link) in ran.err
+    assert not desk.settings.state_file.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files away")
+def test_what_root_makes_beside_a_linked_state_file_is_the_services(
+    desk: Desk, tmp_path: Path
+) -> None:
+    """A lock file that is root's alone keeps the daemon from starting."""
+    desk.store.database.close()
+    own = tmp_path / "service"
+    own.mkdir(mode=0o700)
+    desk.settings.state_file.rename(own / "state.sqlite3")
+    desk.settings.state_file.symlink_to(own / "state.sqlite3")
+    os.chown(own, 65534, 65534)
+    assert desk.run("recover").code == 0
+    assert (own / "state.sqlite3.lock").stat().st_uid == 65534
+
+
 def test_a_missing_folder_is_waited_for(desk: Desk) -> None:
     """Exit 75: what is in it counts."""
     (desk.home / "archive").rmdir()

@@ -6,6 +6,7 @@ Nothing here touches a case.
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
@@ -26,10 +27,11 @@ def daemon_id_of(state_file: Path) -> str | None:
 
     Leaves no file beside it that its daemon could not open: without a WAL it is read as it lies.
     """
+    state_file = Path(os.path.realpath(state_file))  # where SQLite puts the WAL
     has_wal = all(state_file.with_name(f"{state_file.name}{end}").exists() for end in WAL)
     mode = "mode=ro" if has_wal else "immutable=1"
     try:
-        uri = f"{state_file.absolute().as_uri()}?{mode}"
+        uri = f"{state_file.as_uri()}?{mode}"
         with closing(sqlite3.connect(uri, uri=True, timeout=1.0)) as connection:
             row = connection.execute("SELECT daemon_id FROM daemon").fetchone()
     except (sqlite3.Error, OSError):

@@ -180,7 +180,11 @@ def _is_there(state_file: Path) -> bool:
 
 
 def give_to_owner(state_file: Path) -> None:
-    """Let the service use what root has made: its folder says who the service is."""
+    """Let the service use what root has made: its folder says who the service is.
+
+    Of a link what lies beside the file itself.
+    """
+    state_file = Path(os.path.realpath(state_file))
     owner = state_file.parent.stat()
     if os.geteuid() != 0 or owner.st_uid == 0:
         return
