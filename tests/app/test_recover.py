@@ -254,6 +254,16 @@ def test_what_root_makes_beside_a_linked_state_file_is_the_services(
     assert (own / "state.sqlite3.lock").stat().st_uid == 65534
 
 
+@pytest.mark.parametrize("named", ["a\0b", "\ud800"])
+def test_a_marker_that_names_no_possible_path_is_a_marker(desk: Desk, named: str) -> None:
+    """Whatever was done to it: it refuses in words, and `recover` helps."""
+    _mark(desk, state_file=Path(named))
+    _lose(desk)
+    ran = desk.run("run", "--once")
+    assert (ran.code, "vpe-watcher recover" in ran.err) == (78, True)
+    assert desk.run("recover").code == 0
+
+
 def test_a_missing_folder_is_waited_for(desk: Desk) -> None:
     """Exit 75: what is in it counts."""
     (desk.home / "archive").rmdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import threading
 import time
@@ -17,7 +18,7 @@ from vpe_watcher.adapters.files import Disk, Entry
 from vpe_watcher.app.terms import folders_of
 from vpe_watcher.core.errors import ConfigError, EnvironmentFault
 from vpe_watcher.core.model import State
-from vpe_watcher.flow.roots import check_identity
+from vpe_watcher.flow.roots import check_identity, check_unmarked
 
 Build = Callable[..., House]
 
@@ -103,6 +104,45 @@ def test_a_root_that_hangs_hides_no_other_contradiction(build: Build) -> None:
     with pytest.raises(ConfigError, match="newer state file"):
         _check(house, disk, within_s=0.2)
     disk.is_released.set()
+
+
+def test_a_state_file_elsewhere_on_a_disk_that_hangs_hides_no_marker(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folders have answered: no second state file is made for them."""
+    house.live(1)
+    other, is_released, stat = house.root / "dead" / "state.sqlite3", threading.Event(), Path.stat
+
+    def hangs(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        if path == other:
+            is_released.wait(30)
+        return stat(path, follow_symlinks=follow_symlinks)
+
+    monkeypatch.setattr(Path, "stat", hangs)
+    _write(_marker(house, "inbox"), state_file=str(other))
+    try:
+        with pytest.raises(ConfigError, match="with another state") as caught:
+            check_unmarked(Disk(), [house.root / "inbox"], house.root / "new", within_s=0.3)
+    finally:
+        is_released.set()
+    assert caught.value.code == "state_outdated"
+
+
+def test_a_daemon_on_a_copy_that_started_at_the_same_time_is_noticed(house: House) -> None:
+    """Neither found the other when it asked the folders; who marked them last goes on alone."""
+    house.drop("scan.nii")
+    house.live_until("scan", State.UPLOADING)
+    own = json.loads(_marker(house, "inbox").read_text())
+    _write(_marker(house, "inbox"), state_file=str(house.root / "copy" / "state.sqlite3"))
+    house.live(120)
+    assert house.breakers() == {"inbox:default"}
+    with pytest.raises(EnvironmentFault, match="on a copy of this state file") as caught:
+        house.parts.roots.guard("inbox:default")
+    assert (caught.value.code, caught.value.breaker) == ("state_elsewhere", "inbox:default")
+    assert (house.started(), house.states()) == (0, {"scan": State.UPLOADING})
+    _write(_marker(house, "inbox"), **own)
+    house.live_until_rest(at_most_s=900)
+    assert house.states() == {"scan": State.DONE}
 
 
 @pytest.mark.parametrize("starts", [2, 9])

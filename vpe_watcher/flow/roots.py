@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain
 from os.path import samestat
@@ -74,6 +74,7 @@ class Roots:
         self._store = store
         self._folders = dict(folders)
         self._daemon_id, self._starts = store.identity()
+        self._state_file = str(store.database.path.absolute())
         self._before = self._starts - 1  # as it was counted when the start checked the roots
         self._learned: set[tuple[str, Path]] = set()
         self._doubted: set[Path] = set()
@@ -122,8 +123,14 @@ class Roots:
         self._check_late(name, folder, marker)
         if marker is not None and marker.daemon_id != self._daemon_id:
             raise _foreign(name)
+        if marker is not None and self._is_of_a_copy(marker):
+            raise _shared(name)
         self._keep_marked(name, folder, marker)
         self._learn(name, folder)
+
+    def _is_of_a_copy(self, marker: Marker) -> bool:
+        """Tell whether a daemon on a copy of our state file, started when we were, wrote this."""
+        return marker.starts == self._starts and marker.state_file not in {"", self._state_file}
 
     def _keep_marked(self, name: str, folder: Path, marker: Marker | None) -> None:
         """Write the marker of this life; later counts when the folder can be written at all.
@@ -183,7 +190,7 @@ class Roots:
         document = {
             "daemon_id": self._daemon_id,
             "starts": self._starts,
-            "state_file": str(self._store.database.path.absolute()),
+            "state_file": self._state_file,
         }
         self._disk.write(folder / HIDDEN / MARKER, json.dumps(document).encode())
 
@@ -330,12 +337,19 @@ def _reports(
     in_place: AbstractSet[Path] = frozenset(),
     within_s: float,
 ) -> tuple[_Report, ...]:
-    """Ask each root on a thread of its own; leave out those that do not answer in time."""
+    """Ask each root on a thread of its own; leave out those that do not answer in time.
+
+    What a root says counts also where the disk of the state file that it names hangs.
+    """
     answers: queue.SimpleQueue[_Report | BaseException] = queue.SimpleQueue()
 
     def ask(folder: Path, claims: Path | None) -> None:
         try:
-            answers.put(_report_of(disk, folder, claims, None if folder in in_place else own))
+            report = _report_of(disk, folder, claims, None)
+            answers.put(report)
+            marker = report.marker if folder not in in_place else None
+            other = _other_than(own, marker) if marker is not None else None
+            answers.put(replace(report, other=other))
         except BaseException as error:  # noqa: BLE001 - raised again by the one who asked
             answers.put(error)
 
@@ -344,14 +358,14 @@ def _reports(
         with suppress(RuntimeError):  # no further thread: as a root that does not answer
             threading.Thread(target=ask, args=one, name="identity", daemon=True).start()
             asked += 1
-    deadline, reports = time.monotonic() + within_s, []
+    deadline, reports = time.monotonic() + within_s, dict[Path, _Report]()
     with suppress(queue.Empty):
-        for _ in range(asked):
+        for _ in range(2 * asked):
             answer = answers.get(timeout=max(0.0, deadline - time.monotonic()))
             if isinstance(answer, BaseException):
                 raise answer
-            reports.append(answer)
-    return tuple(reports)
+            reports[answer.folder] = answer
+    return tuple(reports.values())
 
 
 def _report_of(disk: Disk, folder: Path, claims: Path | None, own: Path | None) -> _Report:
@@ -384,7 +398,8 @@ def _contradiction(
 def _other_than(own: Path, marker: Marker) -> Other | None:
     """Return the state file that a marker names, if it is there, its daemon's, and not this one.
 
-    One that this user may not look at is taken for there; one of a disk that is gone is not.
+    One that this user may not look at is taken for there; one of a disk that is gone is not, nor
+    what is no path at all.
     """
     named = Path(marker.state_file)
     if not marker.state_file or named == own.absolute():
@@ -393,7 +408,7 @@ def _other_than(own: Path, marker: Marker) -> Other | None:
         there = named.stat()
     except PermissionError:
         return Other(named, None)
-    except OSError:
+    except (OSError, ValueError):
         return None
     with suppress(OSError):
         if samestat(there, own.stat()):
@@ -492,5 +507,15 @@ def _foreign(name: str) -> EnvironmentFault:
         f"The folder of {name} bears the marker of another daemon.",
         code="folder_of_another",
         hint="Two daemons must not share a folder: give this one folders of its own.",
+        breaker=name,
+    )
+
+
+def _shared(name: str) -> EnvironmentFault:
+    return EnvironmentFault(
+        f"The folder of {name} was marked just now by a daemon on a copy of this state file.",
+        code="state_elsewhere",
+        hint="Stop both daemons; .vpe-watcher/marker.json there names the other's state file. Move "
+        "away the one that is not to be used, and start the daemon of the one that stays.",
         breaker=name,
     )
