@@ -14,7 +14,7 @@ import os
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -23,6 +23,7 @@ from typing import Any, BinaryIO
 import pytest
 
 from tests.flow.house import FakeTime, merged
+from tests.simulation.connection import Connection, keep_what_is_read
 from tests.simulation.disk import File, Folder, MemoryDisk
 from tests.simulation.network import Network, SimulatedTransport
 from vpe_watcher.adapters import mounts
@@ -38,13 +39,13 @@ from vpe_watcher.adapters.files import Disk
 from vpe_watcher.adapters.leases import Openness
 from vpe_watcher.adapters.reserve import Reserve
 from vpe_watcher.adapters.settings import Settings, load_settings
-from vpe_watcher.adapters.store import Begun, Database, Queries, Store, database
+from vpe_watcher.adapters.store import Begun, Database, Queries, Store
 from vpe_watcher.app.assembly import Clock, Parts, Stopping, assemble
 from vpe_watcher.app.terms import folders_of
 from vpe_watcher.core.errors import EnvironmentFault
 from vpe_watcher.core.machine import Decision
-from vpe_watcher.core.model import Case, Outcome
-from vpe_watcher.flow import roots
+from vpe_watcher.core.model import Outcome
+from vpe_watcher.flow import facts, roots
 from vpe_watcher.flow.disk_guard import DiskGuard
 from vpe_watcher.flow.notes import HeldNotes
 from vpe_watcher.flow.places import EVIDENCE
@@ -221,20 +222,21 @@ class ChaosDatabase(Database):
         fuse: Fuse,
         troubles: Troubles,
         reserve: Reserve,
-        kept: list[sqlite3.Connection],
+        kept: list[Connection],
     ) -> None:
         self._fuse = fuse
         self._troubles = troubles
         self._reserve = reserve
         self._kept = kept
         super().__init__(path)
+        kept[0].watch()
 
     def _connect(self) -> sqlite3.Connection:
         if self._kept:
             return self._kept[0]
         self._mode = "memory"
         connection = super()._connect()
-        connection.text_factory = str  # no name here needs more, and it is asked for each text
+        assert isinstance(connection, Connection)
         self._kept.append(connection)
         return connection
 
@@ -242,6 +244,11 @@ class ChaosDatabase(Database):
         """End a life; the connection stays."""
         for connection in self._kept:
             connection.rollback()
+            connection.forget()
+
+    def reading(self) -> AbstractContextManager[sqlite3.Connection]:  # type: ignore[override]
+        """Let queries see the same moment: all do, as there is one connection in one thread."""
+        return nullcontext(self.connection())
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -253,10 +260,14 @@ class ChaosDatabase(Database):
                 self._reserve.release()
             raise _state_fault(error) from error
         before = self.connection().total_changes
-        with super().transaction() as connection:
-            yield connection
-            if connection.total_changes != before:
-                self._fuse.reach("uncommitted")
+        try:
+            with super().transaction() as connection:
+                yield connection
+                if connection.total_changes != before:
+                    self._fuse.reach("uncommitted")
+        except BaseException:
+            self._kept[0].forget()
+            raise
         if connection.total_changes != before:
             self._fuse.reach("committed")
 
@@ -271,23 +282,9 @@ def _state_fault(error: OSError) -> EnvironmentFault:
 
 
 class WatchedStore(Store):
-    """The real store; `on_finish` sees each end of an attempt before it is recorded.
-
-    A case is read again when anything was written since: nobody else writes.
-    """
+    """The real store; `on_finish` sees each end of an attempt before it is recorded."""
 
     on_finish: Callable[[Begun, Decision, Outcome], None] = staticmethod(lambda *_: None)
-    _read: tuple[int, dict[str, Case | None]] = -1, {}
-
-    def load(self, case_id: str) -> Case | None:
-        """Read one case."""
-        changes = self.database.connection().total_changes
-        if self._read[0] != changes:
-            self._read = changes, {}
-        known = self._read[1]
-        if case_id not in known:
-            known[case_id] = super().load(case_id)
-        return known[case_id]
 
     def finish(self, begun: Begun, decision: Decision, outcome: Outcome) -> None:
         """Record the end of an attempt."""
@@ -331,7 +328,7 @@ class World:
         self.variant = 0
         self.lives = 0
         self.parts: Parts | None = None
-        self._connections: list[sqlite3.Connection] = []
+        self.connections: list[Connection] = []
         self.events: list[tuple[str, dict[str, object]]] = []
         self.log_seen = 0
         self.free = 1 << 40
@@ -365,7 +362,7 @@ class World:
         stopping = _Patient(self)
         reserve = SimulatedReserve(settings.state_file, self.troubles)
         database = ChaosDatabase(
-            settings.state_file, self.fuse, self.troubles, reserve, self._connections
+            settings.state_file, self.fuse, self.troubles, reserve, self.connections
         )
         try:
             store = WatchedStore(database, now=self.time.now)
@@ -437,7 +434,7 @@ class World:
     def close(self) -> None:
         """End the world."""
         self.die()
-        for connection in self._connections:
+        for connection in self.connections:
             connection.close()
         self.sandbox.close()
 
@@ -541,7 +538,8 @@ def simulated_files(disk_of: Callable[[], MemoryDisk]) -> Iterator[None]:
         patch.setattr(transfer, "open_source", open_source)
         patch.setattr(zipped, "open_source", open_source)
         patch.setattr(mounts, "filesystem_of", _filesystem_of)
-        patch.setattr(database, "Connection", sqlite3.Connection)  # nor does one need this
+        patch.setattr(facts, "is_written_whole", lambda _: True)  # no file here has holes
+        keep_what_is_read(patch)
         patch.setattr(roots, "_reports", _asked_in_turn)
         yield
 
