@@ -12,8 +12,9 @@ from fnmatch import fnmatchcase
 
 from vpe_watcher.core.model import FileMark, Kind, Modality
 
-TEMPORARY = ("*.part", "*.partial", "*.tmp", "*.filepart", "*.crdownload")
-OTHERS_OWN = ("~$*", "thumbs.db", "desktop.ini", "@eadir", "error.json", "error.txt")
+TEMPORARY = (".part", ".partial", ".tmp", ".filepart", ".crdownload")
+OFFICE_LOCK = "~$"
+OTHERS_OWN = frozenset({"thumbs.db", "desktop.ini", "@eadir", "error.json", "error.txt"})
 JOB_JSON = "job.json"
 SIDECAR = ".job.json"
 
@@ -92,14 +93,14 @@ def is_marker_inside(path: str, rules: Rules) -> bool:
 def ignored_by(path: str, kind: Kind, rules: Rules) -> str:
     """Return the rule in words by which a path is never touched; "" when none applies."""
     name = path.rpartition("/")[2]
-    lower = name.lower()
     if name.startswith("."):
         return "hidden name"
     if kind is Kind.OTHER:
         return "a link, socket, FIFO or device is never followed or opened"
-    if any(fnmatchcase(lower, pattern) for pattern in TEMPORARY):
+    lower = name.lower()
+    if is_temporary(lower):
         return "a temporary name: something is still being written"
-    if any(fnmatchcase(lower, pattern) for pattern in OTHERS_OWN):
+    if _is_others_own(lower):
         return "a file of the system or of ours"
     for pattern in rules.ignore:
         if fnmatchcase(lower, pattern.lower()) or fnmatchcase(path.lower(), pattern.lower()):
@@ -109,8 +110,12 @@ def ignored_by(path: str, kind: Kind, rules: Rules) -> str:
 
 def is_temporary(path: str) -> bool:
     """Tell whether a name says that something is still being written."""
-    name = path.rpartition("/")[2].lower()
-    return any(fnmatchcase(name, pattern) for pattern in TEMPORARY)
+    return path.lower().endswith(TEMPORARY)
+
+
+def _is_others_own(name: str) -> bool:
+    """Tell whether a name in lower case is that of a file of the system, or of ours."""
+    return name in OTHERS_OWN or name.startswith(OFFICE_LOCK)
 
 
 def grouped(seen: Iterable[Seen], rules: Rules) -> list[Group]:

@@ -71,7 +71,8 @@ def _unreadable(stem: str, extension: str, reason: str) -> Facts:
 def _facts(
     file: BinaryIO, stem: str, extension: str, *, is_closed: bool, pulse: Callable[[], None]
 ) -> Facts:
-    size = os.fstat(file.fileno()).st_size
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
     if extension == WISHES:
         return Facts(stem, "", "", _wishes(file))
     if not extension:
