@@ -121,9 +121,11 @@ class Schedule:
 
     def _completed(self, due: Due, case: Case) -> Due:
         """Add to a due step what its case says of it: hosts and bytes."""
-        prefix = HOST_PREFIXES.get(due.state)
-        line = replace(due.line, hosts=hosts_of(case, prefix)) if prefix else due.line
-        return self._weighed(replace(due, line=line, unsent_bytes=case.unsent_bytes))
+        if prefix := HOST_PREFIXES.get(due.state):
+            due = replace(due, line=replace(due.line, hosts=hosts_of(case, prefix)))
+        if due.unsent_bytes != (unsent_bytes := case.unsent_bytes):
+            due = replace(due, unsent_bytes=unsent_bytes)
+        return self._weighed(due)
 
     def _weighed(self, due: Due) -> Due:
         is_big = due.state in SENDING and self._limits.is_big(due.unsent_bytes)

@@ -247,7 +247,8 @@ class Sightings:
     def _read_what_is_due(self, one: Known, rules: Rules) -> None:
         """Ask who has an unread file open; read what is quiet, or may be taken at once."""
         now = self._monotonic()
-        one.candidate = replace(one.candidate, is_open=False)
+        if one.candidate.is_open:
+            one.candidate = replace(one.candidate, is_open=False)
         fresh = one.fresh()
         unread = [seen.path for seen in one.candidate.group.files if fresh.get(seen.path) is None]
         if not unread:

@@ -62,6 +62,7 @@ ROUTES = (
     ),
     ("poll", rf"/(?P<version>{SEGMENT})/pollJobResults"),
 )
+UNCHANGED = Action()
 HANDLERS: Mapping[str, Callable[[Context], Response]] = {
     "token": issue_token,
     "submit": submit_job,
@@ -175,7 +176,7 @@ class Sandbox:
 
     def _carry_out(self, route: Route, request: Request, rule: Rule | None) -> Response:
         if rule is None:
-            return HANDLERS[route.kind](self._context(route, request, Action()))
+            return HANDLERS[route.kind](self._context(route, request, UNCHANGED))
         action = rule.do
         if route.kind == "upload" and action.reset_after is not None and not rule.after_effect:
             _swallow(request, action.reset_after)
@@ -249,6 +250,8 @@ class Sandbox:
 
 
 def _options_under(options: Options, action: Action) -> Options:
+    if action is UNCHANGED:
+        return options
     return dataclasses.replace(
         options,
         missing=options.missing + action.missing,

@@ -205,6 +205,7 @@ def problem_row(problem: Problem) -> dict[str, str]:
     }
 
 
+@lru_cache(maxsize=64)
 def dump_tally(tally: Tally) -> str:
     """Write a tally as its column."""
     return json.dumps({one.name: getattr(tally, one.name) for one in fields(tally)})
