@@ -192,6 +192,21 @@ def test_an_old_copy_beside_a_sound_state_file_keeps_nobody(desk: Desk, tmp_path
     assert (again.code, again.out) == (0, "The state file and the folders agree.\n")
 
 
+def test_a_copy_that_knows_less_is_not_brought_up_to_date(desk: Desk, tmp_path: Path) -> None:
+    """Where the right one is still there, what is told of it is all there is to do."""
+    other = _copied(desk, tmp_path)
+    claim = desk.home / "inbox" / ".vpe-watcher" / "deadbeef" / "c9"
+    claim.mkdir(parents=True)
+    (claim / "scan.nii").touch()
+    (claim.parent.parent / "marker.json").unlink()  # the other folders still name it
+    for words in (["run", "--once"], ["recover"]):
+        ran = desk.run(*words)
+        assert (ran.code, str(other) in ran.err) == (78, True)
+    other.rename(tmp_path / "away")
+    ran = desk.run("recover")
+    assert (ran.code, "put back into the inbox" in ran.out) == (0, True)
+
+
 def test_a_state_file_on_a_disk_that_is_gone_keeps_nobody(
     desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

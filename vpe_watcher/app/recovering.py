@@ -98,7 +98,8 @@ class _Work:
         except EnvironmentFault as error:
             raise _later(error) from error
         try:
-            check_alone(self._disk, markers, base, self.path)
+            if base is None:
+                check_alone(self._disk, markers, self.path)
             return self._rebuilt(base, fault, markers, resume)
         except OSError as error:
             raise _folder_away(f"one cannot be used: {error.strerror}", hint=_LOOK) from error
@@ -113,7 +114,10 @@ class _Work:
     ) -> Recovered:
         known_id, starts = base.identity() if base else ("", 0)
         daemon_id = self._owner(known_id, markers)
-        why = fault or (self._contradiction(base) if base else "")
+        refusal = self._contradiction(base) if base else None
+        if refusal is not None and refusal.code == "state_elsewhere":
+            raise refusal
+        why = refusal.message if refusal else fault
         places = places_of(self._settings, daemon_id)
         found = survey(self._disk, places)
         rows = base.load_all() if base else {}
@@ -165,7 +169,7 @@ class _Work:
             unmarked=tuple(self._unmarked(markers, base, found)),
             foreign=self._foreign(daemon_id),
             left=left,
-            still=still,
+            still=still.message if still else "",
         )
 
     # --- what is there ----------------------------------------------------------------------------
@@ -216,13 +220,13 @@ class _Work:
         store.database.close()
         return None, f"the state file is damaged: {fault.removeprefix(DAMAGED_WORDS)}"
 
-    def _contradiction(self, base: Store) -> str:
-        """Say what the folders know better than the state file, as the start asks."""
+    def _contradiction(self, base: Store) -> ConfigError | None:
+        """Return why a start would refuse: what the folders know better than the state file."""
         try:
             check_belonging(self._settings, base, self._disk)
         except ConfigError as error:
-            return error.message
-        return ""
+            return error
+        return None
 
     def _owner(self, daemon_id: str, markers: dict[Path, Marker | None]) -> str:
         """Return whose folders these are.

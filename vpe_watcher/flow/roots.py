@@ -273,13 +273,17 @@ def check_identity(
     places = {path: claims.get(path) for paths in folders.values() for path in paths}
     own, asked = store.database.path, {**places, **claims}
     reports = _reports(disk, asked, own, in_place=in_place, within_s=within_s)
+    found = (
+        _contradiction(report, store, daemon_id, starts, called=f"folder {report.folder}")
+        for report in reports
+    )
+    what = next(filter(None, found), "")
     for report in reports:
-        what = _contradiction(report, store, daemon_id, starts, called=f"folder {report.folder}")
         is_ours = report.marker is not None and daemon_id in {"", report.marker.daemon_id}
         if report.other is not None and is_ours and (what or report.other.pid is not None):
             raise _state_elsewhere(report.folder, report.other)
-        if what:
-            raise _needs_recovery(what)
+    if what:
+        raise _needs_recovery(what)
     return frozenset(places) - {report.folder for report in reports if report.marker is not None}
 
 
@@ -307,26 +311,18 @@ def check_unmarked(
 def check_alone(
     disk: Disk,
     folders: Iterable[Path],
-    store: Store | None,
     state_file: Path,
     *,
     within_s: float = ANSWER_WITHIN_S,
 ) -> None:
-    """Refuse to rebuild a state file of folders whose daemon has another; `store` is a sound one.
-
-    Beside a sound one that is not outdated an old copy may lie, unless a daemon runs on it.
+    """Refuse to build a state file anew for folders whose daemon has another.
 
     Raises:
         ConfigError: two daemons would take the same scans.
     """
-    known = store.identity() if store is not None else ("", 0)
-    reports = _reports(disk, dict.fromkeys(folders), state_file, within_s=within_s)
-    for folder, marker, other in ((one.folder, one.marker, one.other) for one in reports):
-        if other is None or marker is None:
-            continue
-        is_outdated = known[0] != marker.daemon_id or known[1] < marker.starts
-        if is_outdated or other.pid is not None:
-            raise _state_elsewhere(folder, other)
+    for report in _reports(disk, dict.fromkeys(folders), state_file, within_s=within_s):
+        if report.other is not None:
+            raise _state_elsewhere(report.folder, report.other)
 
 
 def _reports(
