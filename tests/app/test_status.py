@@ -128,6 +128,7 @@ def test_status_with_a_file_that_says_nothing_any_more(running: Desk, what: str)
     assert ran.code == 0
     assert json.loads(ran.out)["daemon"]["pid"] == os.getpid()
     assert "configuration could not be read now" in ran.err
+    assert f"the daemon of the state file {running.settings.state_file}" in ran.err
     running.lock.release()
     assert running.run("status").code == 78
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from vpe_watcher import __version__
 from vpe_watcher.app.commands import opened, queued, text
 from vpe_watcher.app.result import Result
-from vpe_watcher.core.errors import ConfigError
 from vpe_watcher.core.model import State
 
 if TYPE_CHECKING:
@@ -63,13 +62,16 @@ def status(config: Path | None) -> Result:
             f"state file: none yet at {settings.state_file} (`vpe-watcher run` makes it; if there "
             "was one, see `vpe-watcher recover`)"
         )
-    messages = _warnings(settings.mistake) if isinstance(settings, opened.Remains) else ()
+    messages = _warnings(settings) if isinstance(settings, opened.Remains) else ()
     return Result(data=glance.data, lines=tuple(lines), messages=messages)
 
 
-def _warnings(mistake: ConfigError) -> tuple[str, ...]:
+def _warnings(remains: opened.Remains) -> tuple[str, ...]:
+    """Tell the mistake, and whose daemon is shown: where that was guessed it may be another's."""
+    mistake = remains.mistake
     hint = (f"  hint: {mistake.hint}",) if mistake.hint else ()
-    return (f"The configuration could not be read now: {mistake.message}", *hint)
+    shown = f"  shown is the daemon of the state file {remains.state_file}"
+    return (f"The configuration could not be read now: {mistake.message}", *hint, shown)
 
 
 def look(settings: Settings | opened.Remains, *, asks_folders: bool = True) -> Glance:
