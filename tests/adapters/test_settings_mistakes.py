@@ -280,13 +280,13 @@ def test_a_link_does_not_hide_that_two_folders_are_one(write: Write, tmp_path: P
 
 def test_the_folder_of_the_state_file_must_exist(write: Write, tmp_path: Path) -> None:
     """A missing state folder is a configuration error with the command that makes it."""
-    mistake = only(write(BASE), VPE_WATCHER_STATE_FILE=str(tmp_path / "no" / "s.sqlite3"))
+    mistake = only(write(BASE), VPE_WATCHER_STATE_FILE=str(tmp_path / "not here" / "s.sqlite3"))
     assert mistake.code == "state_folder_missing"
     assert mistake.message == (
         "state_file in the environment variable VPE_WATCHER_STATE_FILE:"
-        f" the folder {tmp_path}/no does not exist"
+        f" the folder {tmp_path}/not here does not exist"
     )
-    assert f"install -d -m 0700 {tmp_path}/no" in mistake.hint
+    assert f"install -d -m 0700 '{tmp_path}/not here' (and" in mistake.hint
 
 
 def test_a_state_folder_that_may_not_be_looked_at_is_a_sentence(

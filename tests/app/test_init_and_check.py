@@ -132,12 +132,13 @@ def test_check_finds_all_well(live: Desk) -> None:
 
 def test_check_for_people_says_what_to_do(live: Desk) -> None:
     """Each finding in a line, each trouble with a hint."""
-    live.settings.failed.rmdir()
+    text, failed = live.config.read_text(), live.home / "not here"
+    live.config.write_text(text.replace('failed = "failed"', 'failed = "not here"'))
     live.settings.state_file.parent.chmod(0o755)
     ran = live.run("check")
     assert ran.code == 1
-    assert f"error: failed ({live.settings.failed}) is not there" in ran.out
-    assert f"mkdir -p {live.settings.failed} (and chown it" in ran.out
+    assert f"error: failed ({failed}) is not there" in ran.out
+    assert f"mkdir -p '{failed}' (and chown it" in ran.out
     assert f"hint: chmod 0700 {live.settings.state_file.parent}" in ran.out
     assert "2 checks failed." in ran.out
 

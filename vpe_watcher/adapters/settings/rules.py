@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -141,7 +142,8 @@ def state_file(settings: Settings) -> Iterator[Finding]:
         return
     if not is_there:
         reason = f"the folder {file.parent} does not exist"
-        hint = f"install -d -m 0700 {file.parent} (and chown it to the service's user)"
+        quoted = shlex.quote(str(file.parent))
+        hint = f"install -d -m 0700 {quoted} (and chown it to the service's user)"
         yield Finding(path, reason, hint, "state_folder_missing")
     elif is_folder:
         yield Finding(path, f"{file} is a folder", f"name a file, as in {file}/state.sqlite3")

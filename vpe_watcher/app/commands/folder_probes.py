@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import shlex
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -64,7 +65,8 @@ def _roots(settings: Settings) -> tuple[Root, ...]:
 def _try_root(root: Root) -> Finding:
     what = f"{root.name} ({root.path})"
     if not root.path.is_dir():
-        hint = f"Mount it, or: mkdir -p {root.path} (and chown it to the service's user)."
+        path = shlex.quote(str(root.path))
+        hint = f"Mount it, or: mkdir -p {path} (and chown it to the service's user)."
         return Finding(ERROR, f"{what} is not there", hint)
     try:
         Disk().listing(root.path)
