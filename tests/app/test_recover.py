@@ -269,9 +269,9 @@ def test_what_root_makes_beside_a_linked_state_file_is_the_services(
     assert (own / "state.sqlite3.lock").stat().st_uid == 65534
 
 
-@pytest.mark.parametrize("named", ["a\0b", "\ud800"])
-def test_a_marker_that_names_no_possible_path_is_a_marker(desk: Desk, named: str) -> None:
-    """Whatever was done to it: it refuses in words, and `recover` helps."""
+@pytest.mark.parametrize("named", ["a\0b", "\ud800", "/dev/full", "/"])
+def test_a_marker_that_names_no_possible_file_is_a_marker(desk: Desk, named: str) -> None:
+    """Whatever was done to it: it refuses in words, and `recover` helps. No device is opened."""
     _mark(desk, state_file=Path(named))
     _lose(desk)
     ran = desk.run("run", "--once")

@@ -19,6 +19,7 @@ from functools import lru_cache
 from itertools import chain
 from os.path import samestat
 from pathlib import Path
+from stat import S_ISREG
 
 from vpe_watcher.adapters.files import Disk, blamed
 from vpe_watcher.adapters.lock import lock_holder
@@ -395,7 +396,7 @@ def _other_than(own: Path, marker: Marker) -> Other | None:
     """Return the state file that a marker names, if it is there, its daemon's, and not this one.
 
     One that this user may not look at is taken for there; one of a disk that is gone is not, nor
-    what is no path at all.
+    what is no path or no file at all.
     """
     named = Path(marker.state_file)
     if not marker.state_file or named == own.absolute():
@@ -405,6 +406,8 @@ def _other_than(own: Path, marker: Marker) -> Other | None:
     except PermissionError:
         return Other(named, None)
     except (OSError, ValueError):
+        return None
+    if not S_ISREG(there.st_mode):
         return None
     with suppress(OSError):
         if samestat(there, own.stat()):
