@@ -131,7 +131,7 @@ class Roots:
 
     def _is_of_a_copy(self, marker: Marker) -> bool:
         """Tell whether a daemon on a copy of our state file, started when we were, wrote this."""
-        return marker.starts == self._starts and marker.state_file not in {"", self._state_file}
+        return marker.starts > self._before and marker.state_file not in {"", self._state_file}
 
     def _keep_marked(self, name: str, folder: Path, marker: Marker | None) -> None:
         """Write the marker of this life; later counts when the folder can be written at all.
