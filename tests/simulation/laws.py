@@ -203,7 +203,7 @@ class Laws:
 
     def _must_have_evidence(self, recipe: str, case_id: str, job_id: str) -> None:
         inbox = self.world.settings.recipes[recipe].inbox
-        path = inbox / HIDDEN / "simulated" / case_id / EVIDENCE
+        path = inbox.joinpath(HIDDEN, "simulated", case_id, EVIDENCE)
         document = json.loads(self._durable(path) or b"{}")
         if not document.get("may_be_paid") or document.get("job_id") != job_id:
             raise Broken("a job is about to start without durable evidence of it")
