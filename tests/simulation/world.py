@@ -231,9 +231,11 @@ class ChaosDatabase(Database):
         super().__init__(path)
         kept[0].watch()
 
-    def _connect(self) -> sqlite3.Connection:
-        if self._kept:
-            return self._kept[0]
+    def read(self, sql: str, parameters: tuple[object, ...] = ()) -> list[sqlite3.Row]:
+        """Run one query; here no error is the disk's."""
+        return self.connection().execute(sql, parameters).fetchall()
+
+    def _connect(self) -> Connection:
         self._mode = "memory"
         connection = super()._connect()
         assert isinstance(connection, Connection)
@@ -245,6 +247,10 @@ class ChaosDatabase(Database):
         for connection in self._kept:
             connection.rollback()
             connection.forget()
+
+    def connection(self) -> Connection:
+        """Return the one connection."""
+        return self._kept[0] if self._kept else self._connect()
 
     def reading(self) -> AbstractContextManager[sqlite3.Connection]:  # type: ignore[override]
         """Let queries see the same moment: all do, as there is one connection in one thread."""
