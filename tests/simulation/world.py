@@ -39,7 +39,8 @@ from vpe_watcher.adapters.files import Disk
 from vpe_watcher.adapters.leases import Openness
 from vpe_watcher.adapters.reserve import Reserve
 from vpe_watcher.adapters.settings import Settings, load_settings
-from vpe_watcher.adapters.store import Begun, Database, Queries, Store
+from vpe_watcher.adapters.store import Begun, Database, Queries, Store, database
+from vpe_watcher.adapters.store.database import statements_of
 from vpe_watcher.app.assembly import Clock, Parts, Stopping, assemble
 from vpe_watcher.app.terms import folders_of
 from vpe_watcher.core.errors import EnvironmentFault
@@ -544,10 +545,16 @@ def simulated_files(disk_of: Callable[[], MemoryDisk]) -> Iterator[None]:
         patch.setattr(transfer, "open_source", open_source)
         patch.setattr(zipped, "open_source", open_source)
         patch.setattr(mounts, "filesystem_of", _filesystem_of)
+        patch.setattr(database, "statements_of", _schema)
         patch.setattr(facts, "is_written_whole", lambda _: True)  # no file here has holes
         keep_what_is_read(patch)
         patch.setattr(roots, "_reports", _asked_in_turn)
         yield
+
+
+@cache
+def _schema(name: str) -> tuple[str, ...]:
+    return tuple(statements_of(name))
 
 
 _filesystem_of = cache(mounts.filesystem_of)
