@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -15,9 +16,10 @@ from tests.flow.house import House, nifti
 from vpe_watcher.adapters.store import database
 from vpe_watcher.adapters.store.soundness import check_at_start
 from vpe_watcher.app.integrity import Integrity
+from vpe_watcher.app.process import run
 from vpe_watcher.app.signals import Signals
 from vpe_watcher.app.start import counted_start
-from vpe_watcher.core.errors import ConfigError, TryAgainLater
+from vpe_watcher.core.errors import ConfigError, TryAgainLater, WatcherError
 
 
 @pytest.fixture
@@ -227,3 +229,36 @@ def test_a_daemon_reads_after_a_death(tmp_path: Path) -> None:
         service.wait(lambda: integrity.is_sound)
     house.close()
     house.sandbox.close()
+
+
+def _overwrite(path: Path, name: str) -> None:
+    """Let the disk have forgotten the first page of an index or table."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        sql = "SELECT rootpage FROM sqlite_schema WHERE name = ?"
+        page = connection.execute(sql, (name,)).fetchone()[0]
+        size = connection.execute("PRAGMA page_size").fetchone()[0]
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xa5" * size)
+
+
+@pytest.mark.parametrize("once", [True, False])
+@pytest.mark.parametrize("name", ["cases_by_state", "words"])
+def test_a_start_refuses_damage_wherever_it_meets_it(
+    house: House, name: str, *, once: bool
+) -> None:
+    """78 and the hint `recover`: after anything else the supervisor would start it for ever."""
+    _fill(house)
+    house.close()
+    _overwrite(house.settings.state_file, name)
+    signals = Signals()
+    end = threading.Timer(10, signals.take, (signal.SIGTERM, None))
+    end.start()
+    try:
+        with pytest.raises(WatcherError) as caught:
+            run(house.settings, once=once, reread=house.read_settings, signals=signals)
+    finally:
+        end.cancel()
+    assert (caught.value.code, caught.value.exit_code) == ("state_damaged", 78)
+    assert "recover" in caught.value.hint
