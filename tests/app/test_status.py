@@ -215,6 +215,17 @@ def test_a_closed_breaker_is_no_news_for_people(running: Desk) -> None:
     assert "paused" not in running.run("status").out
 
 
+def test_an_inbox_that_is_not_looked_at_is_not_called_empty(running: Desk) -> None:
+    """Missing, unreadable or without its marker: nobody knows what waits there."""
+    away = {**BREAKER, "name": "inbox:default", "reason": "The folder is missing."}
+    running.store.put_snapshot(_snapshot(candidates=[], candidates_total=0, breakers=[away]))
+    out = running.run("status").out
+    assert "inbox: not looked at (inbox:default: see above)" in out
+    assert "nothing waits" not in out
+    running.store.put_snapshot(_snapshot(candidates=[], candidates_total=0))
+    assert "inbox: nothing waits" in running.run("status").out
+
+
 def test_more_candidates_than_shown_are_counted(running: Desk) -> None:
     """A thousand files in the inbox do not push everything else off the screen."""
     many = [{**CANDIDATE, "path": f"/srv/vpe/inbox/{n}.dcm"} for n in range(30)]

@@ -68,6 +68,20 @@ def test_what_may_cost_again_needs_a_yes(running: Desk, way: Way) -> None:
     assert running.words() == [("retry", case_id, True)]
 
 
+def test_what_is_gone_from_a_paid_claim_is_to_be_put_back_and_not_dropped_anew(desk: Desk) -> None:
+    """`show` names the folder, and the refused retry says that this way is free."""
+    case_id = desk.walk(desk.add(), State.DELIVERING)
+    desk.end(case_id, Label.GONE, problem("claim_gone"))
+    folder = str(desk.places.content(desk.case(case_id)))
+    assert folder in desk.run("show", case_id).out
+    ran = desk.run("retry", case_id)
+    assert (ran.code, desk.words()) == (1, [])
+    assert folder in ran.err
+    assert "which costs nothing" in ran.err
+    desk.lay_input(case_id)
+    assert "costs nothing" in desk.run("retry", case_id).out
+
+
 def test_partial_with_a_failed_output_needs_a_yes(running: Desk) -> None:
     """A new job may do better, and may cost again."""
     case_id = running.finish(running.add(), outputs=("Available", "Failed"))

@@ -118,10 +118,28 @@ def test_a_claim_that_is_deleted_is_held(house: House, due: State) -> None:
     assert house.files("outbox") == []
     note = house.held_note("scan")
     assert "gone" in note
-    assert "drop the scan again" in note
     assert "safe" not in note
-    assert "vpe-watcher retry" not in note
+    assert ("; drop the scan again" in note) is (not case.paid)
+    assert (f"Claim folder: {house.claim_folder(case)}\n" in note) is case.paid
+    assert (f"vpe-watcher retry {case.case_id}\n" in note) is case.paid
     assert house.breakers() == set()
+
+
+def test_a_paid_scan_that_is_put_back_into_its_claim_goes_on_with_the_same_job(
+    house: House,
+) -> None:
+    """What the note says is free: nothing is sent, uploaded or paid once more."""
+    content = house.drop("scan.nii").read_bytes()
+    folder = house.claim_folder(house.live_until("scan", State.WAITING))
+    shutil.rmtree(folder)
+    house.live(300, step_s=2)
+    assert str(folder) in house.held_note("scan")
+    folder.mkdir()
+    (folder / "scan.nii").write_bytes(content)
+    house.say("retry", house.case("scan"))
+    house.live_until_rest()
+    assert house.states() == {"scan": State.DONE}
+    assert (house.started(), len(house.sandbox.ledger.jobs)) == (1, 1)
 
 
 def test_a_claim_that_is_deleted_at_the_end_is_no_loss_of_the_result(house: House) -> None:

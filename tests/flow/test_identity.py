@@ -219,6 +219,7 @@ def test_the_marker_of_another_daemon_opens_the_breaker(house: House, folder: st
     name = "inbox:default" if folder == "inbox" else folder
     assert house.breakers() == {name}
     assert "another daemon" in house.breaker(name).reason
+    assert "If this state file is another daemon's" in house.breaker(name).hint
     assert house.files(folder) == (["scan.nii"] if folder == "inbox" else [])
     _write(_marker(house, folder), daemon_id="house")
     house.live_until_rest()

@@ -126,6 +126,8 @@ def test_upload_urls_that_always_expire_fail_after_five_new_jobs(house: House) -
     error = failed_as(house, "scan")
     assert (error["class"], error["code"]) == ("transient", "upload_link_expired")
     assert "403" in error["message"]
+    assert "6 times in a row" in error["message"]
+    assert "clock" in error["hint"]
     assert error["attempts"] == 1
     assert [job.started for job in house.sandbox.ledger.jobs.values()] == [0] * 6
     house.sandbox.set_faults([])
@@ -165,6 +167,7 @@ def test_download_urls_that_always_expire_fail_after_five_fresh_polls(house: Hou
     error = failed_as(house, "scan")
     assert (error["class"], error["code"]) == ("transient", "download_link_expired")
     assert house.sandbox.ledger.count("poll") == 6
+    assert "6 times in a row" in error["message"]
     assert error["job_id"] == house.sandbox.ledger.job().id
 
 

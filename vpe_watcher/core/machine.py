@@ -299,7 +299,7 @@ def _relabelled(case: Case, outcome: Outcome, patience: Patience) -> tuple[Label
         if L.EXHAUSTED in TABLE.get((case.state, case.paid), {}):
             return _given_up(case), _final(problem)
     elif label is L.EXPIRED and _has_no_fresh_link(case):
-        return _given_up(case), _final(problem)
+        return _given_up(case), _links_expired(case, problem)
     return label, problem
 
 
@@ -316,6 +316,28 @@ def _final(problem: Problem | None) -> Problem | None:
         "`vpe-watcher retry CASE` goes on."
     )
     return replace(problem, hint=hint) if problem else None
+
+
+def _links_expired(case: Case, problem: Problem | None) -> Problem:
+    """Return why a case is given up that got no good link: no time of the configuration was up."""
+    what = problem.message if problem else "The link was no longer good."
+    if case.state is S.UPLOADING:
+        return Problem(
+            FailureClass.TRANSIENT,
+            "upload_link_expired",
+            f"The Engine's upload links were expired {AT_MOST_NEW_JOBS + 1} times in a row. {what}",
+            "Is the clock of this machine right (`timedatectl`)? Or does the upload take longer "
+            "than a link lives (ask the vendor of the Engine; a smaller limits.uploads leaves each "
+            "more of the line)? Then `vpe-watcher retry CASE`: nothing was paid for it yet.",
+        )
+    return Problem(
+        FailureClass.TRANSIENT,
+        "download_link_expired",
+        f"The Engine's download links were expired {AT_MOST_FRESH_POLLS + 1} times in a row. "
+        f"{what}",
+        "Is the clock of this machine right (`timedatectl`)? Else tell the vendor of the Engine "
+        "the job id. Then `vpe-watcher retry CASE`: the same job goes on, which costs nothing.",
+    )
 
 
 def _given_up(case: Case) -> Label:

@@ -112,18 +112,18 @@ def _gather(case: Case, ports: Ports) -> Outcome | None:
                 remove_record(case, ports.places.failed, ports)
         return None
     if not is_first:
-        raise claim_gone()
+        raise claim_gone(case)
     if case.split_of:
-        return _part_refused(problem)
+        return _part_refused(case, problem)
     if ports.places.is_in_place(case.recipe):
         return Outcome(Label.RETURNED, problem)
     return _put_back(case, ports, problem)
 
 
-def _part_refused(problem: Problem) -> Outcome:
+def _part_refused(case: Case, problem: Problem) -> Outcome:
     """Leave what is taken out of another case's claim where it is: it left the inbox with it."""
     if problem.code == "gone":
-        raise claim_gone()
+        raise claim_gone(case)
     if problem.code == "blocked":
         return Outcome(Label.AMBIGUOUS, problem)
     return Outcome(Label.CHANGED, problem)

@@ -68,7 +68,8 @@ def keep_held_notes(ports: Ports) -> None:
         ports.store.set_noted(case.case_id, is_noted=False)
     for case in wanted:
         with blamed("failed"):
-            ports.disk.write(ports.places.held_note(case), _held_words(case).encode())
+            words = _held_words(case, ports)
+            ports.disk.write(ports.places.held_note(case), words.encode())
         ports.store.set_noted(case.case_id, is_noted=True)
 
 
@@ -96,7 +97,7 @@ def _id_line(case: Case) -> str:
     return f"Case id: {case.case_id}"
 
 
-def _held_words(case: Case) -> str:
+def _held_words(case: Case, ports: Ports) -> str:
     problem = case.problem or _NO_PROBLEM
     lines = [
         f"{case.case_name}: waits for a person.",
@@ -107,7 +108,13 @@ def _held_words(case: Case) -> str:
         _id_line(case),
         f"Job id:  {case.job_id or 'none'}",
     ]
-    if problem.code != CLAIM_GONE:
+    if problem.code == CLAIM_GONE:
+        if retry_label(case) is Label.RETRY_SAME_JOB and case.recipe in ports.places.inboxes:
+            lines += [
+                f"Claim folder: {ports.places.content(case)}",
+                f"With the scan in it, go on free of charge: vpe-watcher retry {case.case_id}",
+            ]
+    else:
         word = "retry --yes" if retry_label(case) is Label.RETRY_NEW_JOB else "retry"
         lines += [
             "The scan itself is safe in the hidden folder of the inbox.",

@@ -270,7 +270,7 @@ class Judge:
                 replace(case, job=job),
                 request_key=key,
                 content_key=recorded.content_key,
-                reason=f"rebuilt from the folders: it {way}",
+                reason=f"rebuilt from the folders: {way}",
                 names=tuple(sorted(self._found.names.get(case.case_id, ()))),
             )
         )

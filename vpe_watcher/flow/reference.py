@@ -72,7 +72,7 @@ def check_present(case: Case, ports: Ports) -> None:
     ports.guard(f"inbox:{case.recipe}")
     with reading(case, ports):
         if not all(ports.disk.exists(folder) for folder in _folders(case, ports)):
-            raise claim_gone()
+            raise claim_gone(case)
 
 
 def _folders(case: Case, ports: Ports) -> set[Path]:
@@ -116,7 +116,7 @@ def keep_reference(case: Case, ports: Ports) -> None:
             if seen is None and file.owner:
                 continue
             if seen is None or seen.kind is not Kind.FILE:
-                raise claim_gone()
+                raise claim_gone(case)
             before, now = file.mark, _comparable(seen.mark, case)
             is_touched = (before.size, before.mtime_ns) != (now.size, now.mtime_ns)
             if is_touched and ports.disk.digest(file.path) != file.sha256:
@@ -163,7 +163,7 @@ def _proof_again(case: Case, ports: Ports) -> Outcome | None:
     for file in files_of(case, ports):
         facts = read_facts(ports.disk, file.path)
         if facts is None:
-            raise claim_gone()
+            raise claim_gone(case)
         if facts.verdict.proof in {Proof.COMPLETE, Proof.CANNOT_TELL} and not facts.unreadable:
             continue
         reason = facts.unreadable or in_a_sentence(facts.verdict)
@@ -186,12 +186,20 @@ def settles(message: str, case: Case, ports: Ports) -> Outcome:
     return Outcome(Label.PENDING, problem, retry_after_s=settle_s)
 
 
-def claim_gone() -> ClaimGone:
-    """Return the fault for claimed files that are not where they were put."""
+def claim_gone(case: Case) -> ClaimGone:
+    """Return the fault for claimed files that are not where they were put.
+
+    Dropped anew, what is paid for might be paid for twice: put back, the same job goes on.
+    """
+    goes_on = bool(case.paid and case.job_id)
     return ClaimGone(
         "The claimed files of this case are gone from the hidden folder of the inbox.",
         code=CLAIM_GONE,
-        hint="Nothing was sent again. Find out who removed them; drop the scan again if you "
+        hint="Nothing was sent again. Copy the scan back into the claim folder of this case, then "
+        "`vpe-watcher retry CASE`: the same job goes on, which costs nothing. Do not drop it "
+        "again: that may be paid for once more."
+        if goes_on
+        else "Nothing was sent again. Find out who removed them; drop the scan again if you "
         "still have it.",
     )
 
@@ -203,7 +211,7 @@ def _missing(case: Case, ports: Ports) -> StepFault:
         gone = {file.owner for file in files if not ports.disk.exists(file.path)}
         if any(file.owner for file in files) and all(_moves(owner, ports) for owner in gone):
             return slices_moving()
-    return claim_gone()
+    return claim_gone(case)
 
 
 def slices_moving() -> TransientFault:

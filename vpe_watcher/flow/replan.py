@@ -102,7 +102,7 @@ def _judged_again(case: Case, ports: Ports) -> Judgement:
     candidates = (Candidate(one, one.fingerprint, 0.0, 0.0, looks=2) for one in groups)
     found = joined(candidates, facts, rules, now=1.0)
     if not found:
-        raise claim_gone()
+        raise claim_gone(case)
     known = ports.store.known_series(case.recipe, series_of(facts.values()))
     judgements = [judged(one, facts, rules, now=1.0, known=known) for one in found]
     return next((one for one in judgements if one.plans), judgements[0])

@@ -500,7 +500,9 @@ def _foreign(name: str) -> EnvironmentFault:
     return EnvironmentFault(
         f"The folder of {name} bears the marker of another daemon.",
         code="folder_of_another",
-        hint="Two daemons must not share a folder: give this one folders of its own.",
+        hint="If this state file is another daemon's, or a copy of it: stop the daemon, move the "
+        "file away, and put the right one back or run `vpe-watcher recover`. If the state file is "
+        "right: two daemons must not share a folder, so give this one folders of its own.",
         breaker=name,
     )
 

@@ -16,7 +16,8 @@ from vpe_watcher.core.model import Case, State
 from vpe_watcher.core.moments import iso
 
 if TYPE_CHECKING:
-    from vpe_watcher.adapters.store import Pruned
+    from vpe_watcher.adapters.settings import Settings
+    from vpe_watcher.adapters.store import Pruned, Queries
 
 CASES_SCHEMA = "vpe-watcher/cases/1"
 CASE_SCHEMA = "vpe-watcher/case/1"
@@ -52,12 +53,13 @@ def show(config: Path | None, word: str) -> Result:
         events = queries.events(case.case_id) if queries else []
         pruned = queries.pruned(case.case_id) if queries else None
         snapshot = queries.snapshot() if queries else {}
+        claim = _claim_folder(case, settings, queries)
     is_running = opened.daemon_pid(settings) is not None
     row["wait_reason"] = row.get("wait_reason") or queued.reason_of(
         case, snapshot, settings, is_running=is_running
     )
     below = {"inputs": _inputs(case), "outputs": _outputs(case), "events": events}
-    lines = _summary(row, case, pruned) + _file_lines(case) + _event_lines(events)
+    lines = _summary(row, case, pruned, claim) + _file_lines(case) + _event_lines(events)
     return Result(data={"schema": CASE_SCHEMA, **_shown(row), **below}, lines=tuple(lines))
 
 
@@ -138,7 +140,17 @@ def _list_lines(rows: list[dict[str, Any]]) -> list[str]:
     return text.table([head, *body], indent=0) if body else []
 
 
-def _summary(row: dict[str, Any], case: Case, pruned: Pruned | None) -> list[str]:
+def _claim_folder(case: Case, settings: Settings, queries: Queries | None) -> str:
+    """Return where a person has to put back what is gone from a claim; "" for other cases."""
+    is_gone = case.problem is not None and case.problem.code == "claim_gone"
+    if not is_gone or queries is None or case.recipe not in settings.recipes:
+        return ""
+    return str(opened.places_of(settings, queries).content(case))
+
+
+def _summary(
+    row: dict[str, Any], case: Case, pruned: Pruned | None, claim_folder: str
+) -> list[str]:
     facts = [
         ("case", case.case_id),
         ("name", case.case_name),
@@ -159,6 +171,7 @@ def _summary(row: dict[str, Any], case: Case, pruned: Pruned | None) -> list[str
     if error:
         facts += [("error", f"{error['message']} ({error['class']}, {error['code']})")]
         facts += [("hint", error["hint"])] if error["hint"] else []
+        facts += [("claim folder", claim_folder)] if claim_folder else []
     return text.table([(f"{name}:", value) for name, value in facts], indent=0)
 
 

@@ -194,6 +194,9 @@ def _waiting_lines(head: str, reasons: list[tuple[str, str, int]]) -> list[str]:
 def candidates_head(glance: Glance) -> str:
     """Say how much lies in the inboxes; "" when nothing is known."""
     if not glance.data["candidates"]:
+        unseen = [one["name"] for one in glance.paused if one["name"].startswith("inbox:")]
+        if unseen:
+            return f"inbox: not looked at ({', '.join(unseen)}: see above)"
         return "inbox: nothing waits" if glance.is_running else ""
     when = "" if glance.is_running else " when the daemon last looked"
     return f"inbox: {text.count(glance.total, 'candidate')} not taken yet{when}"

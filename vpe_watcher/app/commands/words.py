@@ -227,7 +227,10 @@ def _files_gone(case: Case, known: Known) -> ErrorEntry | None:
     return ErrorEntry(
         "input_gone",
         f"The input of case {case.case_id} is not in {folder} any more.",
-        "Put it back there, or drop the scan into the inbox once more: that makes a new case.",
+        "Put it back there, then retry: the same job goes on, which costs nothing. Do not drop it "
+        "into the inbox once more: that may be paid for again."
+        if retry_label(case) is Label.RETRY_SAME_JOB
+        else "Put it back there, or drop the scan into the inbox once more: that makes a new case.",
     )
 
 
