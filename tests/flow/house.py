@@ -10,7 +10,7 @@ import json
 import os
 import struct
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -24,11 +24,9 @@ from vpe_watcher.adapters.mounts import MountTable
 from vpe_watcher.adapters.settings import Settings, load_settings
 from vpe_watcher.adapters.store import Queries
 from vpe_watcher.app.assembly import Clock, Parts, Stopping, assemble, open_store
-from vpe_watcher.app.marking import MARKED_ROOTS
 from vpe_watcher.app.reload import Orders, prepare, take_over
 from vpe_watcher.app.terms import folders_of, retention_of
 from vpe_watcher.core.breakers import Breaker
-from vpe_watcher.core.errors import EnvironmentFault
 from vpe_watcher.core.model import Case, State
 from vpe_watcher.core.retention import RESTS
 from vpe_watcher.flow.notes import HeldNotes
@@ -131,9 +129,6 @@ class House:
             log=self.log,
             random=self.random,
         )
-        for name in MARKED_ROOTS:
-            with suppress(EnvironmentFault):
-                self.parts.roots.guard(name)
         self.parts.runner.resume()
         self.parts.words.obey()
 

@@ -21,6 +21,7 @@ from vpe_watcher import __version__
 from vpe_watcher.adapters.manager import Manager
 from vpe_watcher.adapters.mounts import MountTable
 from vpe_watcher.adapters.reserve import Reserve
+from vpe_watcher.adapters.store.database import DAMAGED
 from vpe_watcher.app.assembly import Clock, Parts, Stopping
 from vpe_watcher.app.crew import Crew, join
 from vpe_watcher.app.housekeeper import Housekeeper
@@ -203,12 +204,17 @@ class Daemon:
         return EXIT_TRY_AGAIN if once and self._has_left_work() else EXIT_OK
 
     def _resume(self) -> bool:
-        """Take up what the last daemon left; false when a signal came before that was possible."""
+        """Take up what the last daemon left; false when a signal came before that was possible.
+
+        Raises `EnvironmentFault`: the state file is damaged, which no waiting mends.
+        """
         while not self._signals.is_stopping:
             try:
                 self._parts.runner.resume()
                 self._parts.words.obey()
             except EnvironmentFault as fault:
+                if fault.code == DAMAGED:
+                    raise
                 self._parts.breakers.open(fault, kind="main")
                 tell_waiting(self._manager, fault)
                 self._wait(START_AGAIN_S)

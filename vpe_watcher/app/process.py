@@ -15,6 +15,7 @@ from vpe_watcher.adapters.files import Disk
 from vpe_watcher.adapters.lock import DaemonLock
 from vpe_watcher.adapters.manager import Manager
 from vpe_watcher.adapters.reserve import Reserve
+from vpe_watcher.adapters.store.database import DAMAGED
 from vpe_watcher.adapters.telemetry import EventLog, configure, foreign_words_taken_over
 from vpe_watcher.app.assembly import Clock, Stopping, assemble, build_engine, open_store
 from vpe_watcher.app.daemon import EXIT_OK, Daemon
@@ -30,6 +31,8 @@ from vpe_watcher.flow.breakers import Log
 if TYPE_CHECKING:
     from vpe_watcher.adapters.settings import Settings
 
+FOR_A_PERSON = frozenset({"state_cannot_open", DAMAGED})
+
 
 def run(settings: Settings, *, once: bool, reread: Callable[[], Settings], signals: Signals) -> int:
     """Run the daemon in the foreground until a signal, or with `once` until nothing is due.
@@ -39,7 +42,7 @@ def run(settings: Settings, *, once: bool, reread: Callable[[], Settings], signa
 
     Raises:
         TryAgainLater: another daemon uses this state file, or with `once` nobody can now.
-        ConfigError: the state file cannot be used, or is older than the folders.
+        ConfigError: the state file cannot be used, is damaged, or is older than the folders.
     """
     log = configure(
         form=settings.log.format,
@@ -59,6 +62,10 @@ def run(settings: Settings, *, once: bool, reread: Callable[[], Settings], signa
                 partial(_use_log, log),
             )
             return _run(settings, log=log, once=once, signals=signals, manager=manager, means=means)
+    except EnvironmentFault as fault:
+        # What a person has to put right is no use trying again; a sick or busy disk may get well.
+        error = ConfigError if fault.code in FOR_A_PERSON else TryAgainLater
+        raise error(fault.message, code=fault.code, hint=fault.hint) from fault
     finally:
         lock.release()
 
@@ -80,12 +87,7 @@ def _run(
     reserve = Reserve(settings.state_file)
     reserve.make_way()
     check_nothing_is_lost(settings, disk)
-    try:
-        store = open_store(settings, now=clock.now, on_full=reserve.release)
-    except EnvironmentFault as fault:
-        # What a person has to put right is no use trying again; a sick or busy disk may get well.
-        error = ConfigError if fault.code == "state_cannot_open" else TryAgainLater
-        raise error(fault.message, code=fault.code, hint=fault.hint) from fault
+    store = open_store(settings, now=clock.now, on_full=reserve.release)
     with closing(store.database), closing(build_engine(settings, now=clock.now)) as engine:
         start = counted_start(
             settings, store, disk, log=log, once=once, signals=signals, manager=manager

@@ -8,8 +8,7 @@ next `recover` finds what this one has not yet done.
 from __future__ import annotations
 
 import os
-import shlex
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,7 +26,7 @@ from vpe_watcher.app.terms import marked_folders_of, places_of, rules_of
 from vpe_watcher.core.errors import ConfigError, EnvironmentFault, TryAgainLater, WatcherError
 from vpe_watcher.flow.places import HIDDEN, root_key
 from vpe_watcher.flow.recovery import Judge, Recovery
-from vpe_watcher.flow.roots import MARKER, Marker, check_alone, read_marker
+from vpe_watcher.flow.roots import Marker, check_alone, read_marker
 from vpe_watcher.flow.survey import Claim, Survey, survey
 
 if TYPE_CHECKING:
@@ -73,8 +72,7 @@ def recover(
     """Bring the state file in line with the folders. The caller holds the daemon's lock.
 
     Raises:
-        TryAgainLater: a folder is not there or looks unmounted, or the state file cannot be read or
-            written now.
+        TryAgainLater: a folder is not there now, or the state file cannot be read or written now.
         ConfigError: the state file and the folders, or two folders, belong to different daemons.
     """
     work = _Work(settings, disk=disk, now=now, fresh_id=fresh_id)
@@ -120,11 +118,8 @@ class _Work:
         if refusal is not None and refusal.code == "state_elsewhere":
             raise refusal
         why = refusal.message if refusal else fault
-        is_needed = bool(why) or base is None
         places = places_of(self._settings, daemon_id)
         found = survey(self._disk, places)
-        known = base.known_roots() if base else {}
-        self._check_mounted(markers, found, known, is_needed=is_needed)
         rows = base.load_all() if base else {}
         judge = Judge(
             found,
@@ -133,9 +128,10 @@ class _Work:
             places=places,
             rules=rules_of(self._settings),
             knows_payment=base.knows_payment if base else lambda _case_id, _job_id: False,
-            is_outdated=is_needed,
+            is_outdated=bool(why) or base is None,
         )
         recovery = judge.judged()
+        is_needed = bool(why) or base is None
         in_place = [one.name for one in self._settings.recipes.values() if one.leave_in_place]
         highest = max((one.starts for one in markers.values() if one), default=0)
         changes = _Changes(
@@ -144,7 +140,6 @@ class _Work:
             starts=max(starts, highest + 1) if is_needed else starts,
             paused=tuple(one for one in in_place if one != resume) if is_needed else (),
             noted=tuple(found.noted),
-            roots={name: str(folder) for name, folder in self._roots().items() if markers[folder]},
             drops_words=is_needed,
         )
         kept: Path | None = None
@@ -171,7 +166,7 @@ class _Work:
             paused=paused,
             resumed=resumed,
             dropped_words=dropped,
-            unmarked=() if base else tuple(str(one) for one in markers if markers[one] is None),
+            unmarked=tuple(self._unmarked(markers, base, found)),
             foreign=self._foreign(daemon_id),
             left=left,
             still=still.message if still else "",
@@ -251,30 +246,18 @@ class _Work:
             )
         return daemon_id or (named.pop() if named else self._fresh_id)
 
-    def _roots(self) -> dict[str, Path]:
-        """Return the folders that are to bear our marker, by their names in the state file."""
-        folders = marked_folders_of(self._settings)
-        return {f"{name} {one}": one for name, several in folders.items() for one in several}
-
-    def _check_mounted(
-        self,
-        markers: dict[Path, Marker | None],
-        found: Survey,
-        known: Mapping[str, str],
-        *,
-        is_needed: bool,
-    ) -> None:
-        """Build on no folder that looks unmounted: what is in it may have been paid for.
-
-        A daemon marks all its folders soon after its start. `known` are those of the state file:
-        one that is sound is right about which never were.
-        """
-        roots = self._roots().items()
-        expected = dict.fromkeys(one for name, one in roots if is_needed or name in known)
-        unmarked = [folder for folder in expected if markers[folder] is None]
-        marked = next((folder for folder, marker in markers.items() if marker), None)
-        if unmarked and (marked or known or not found.case_ids):
-            raise _unmounted(unmarked, marked, self.path)
+    def _unmarked(
+        self, markers: dict[Path, Marker | None], base: Store | None, found: Survey
+    ) -> Iterator[str]:
+        """Name the folders that have lost their marker, it seems: not what was never used."""
+        used = set(base.known_roots().values()) if base else set()
+        used |= {str(one.inbox) for one in self._settings.recipes.values()}  # each is looked at
+        if found.deliveries:
+            used.add(str(self._settings.archive))
+        unmarked = [folder for folder, marker in markers.items() if marker is None]
+        for folder in sorted(unmarked) if any(markers.values()) else ():
+            if str(folder) in used or self._disk.names(folder):
+                yield str(folder)
 
     def _foreign(self, daemon_id: str) -> tuple[str, ...]:
         """Name the inboxes that hold claims of other daemons."""
@@ -363,7 +346,6 @@ class _Changes:
     starts: int
     paused: tuple[str, ...]
     noted: tuple[str, ...]
-    roots: Mapping[str, str]
     drops_words: bool
 
     def write(self, store: Store) -> int:
@@ -374,7 +356,6 @@ class _Changes:
             starts=self.starts,
             paused=self.paused,
             noted=self.noted,
-            roots=self.roots,
             drops_words=self.drops_words,
         )
 
@@ -393,29 +374,4 @@ def _folder_away(what: str, *, hint: str = _MOUNT) -> TryAgainLater:
         f"Not all folders can be looked at: {what}.",
         code="folder_missing",
         hint=f"{hint}, and run `vpe-watcher recover` again: what is in it counts.",
-    )
-
-
-def _unmounted(unmarked: Iterable[Path], marked: Path | None, state_file: Path) -> TryAgainLater:
-    """Say which folders look unmounted; the word of a person to the contrary is a marker."""
-    names = ", ".join(map(str, unmarked))
-    if marked is None:
-        hint = (
-            "Mount them, and run `vpe-watcher recover` again. Only if all folders truly are new: "
-            f"move {state_file} away, if it is there; `vpe-watcher run` begins anew, and sends again "
-            "what was sent before."
-        )
-    else:
-        hidden = (marked / HIDDEN / MARKER, *(one / HIDDEN for one in unmarked))
-        marker, *targets = (shlex.quote(str(path)) for path in hidden)
-        words = (f"mkdir -p {one} && cp {marker} {one}/" for one in targets)
-        hint = (
-            "Mount it, and run `vpe-watcher recover` again: what is in it counts. Only if it truly "
-            "is new, was never used or was emptied on purpose, give it the marker, as the service's "
-            f"user: {'; '.join(words)}"
-        )
-    return TryAgainLater(
-        f"There is no marker in {names}: it looks as if a disk or share were not mounted.",
-        code="folder_without_marker",
-        hint=hint,
     )

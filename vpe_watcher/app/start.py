@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from vpe_watcher.adapters.files import Disk
 from vpe_watcher.adapters.manager import Manager
+from vpe_watcher.adapters.store.database import DAMAGED
 from vpe_watcher.adapters.store.soundness import check_at_start
 from vpe_watcher.app.signals import Signals
 from vpe_watcher.app.terms import folders_of, in_place_of
@@ -77,7 +78,8 @@ def counted_start(
 ) -> Start | None:
     """Check that folders and state file belong together, and count this start.
 
-    Waits for a state file that cannot be used now; None: a signal came first.
+    Waits for a state file that cannot be used now; None: a signal came first. One that is damaged
+    is not waited for, whoever meets it: `EnvironmentFault`.
     """
     wake, is_waiting = Wake(), False
     signals.wake = wake.set
@@ -88,6 +90,8 @@ def counted_start(
             unchecked = check_belonging(settings, store, disk)
             _, starts = store.record_start(fresh_id=os.urandom(6).hex())
         except EnvironmentFault as fault:
+            if fault.code == DAMAGED:
+                raise  # no waiting mends it
             if once:
                 raise TryAgainLater(fault.message, code=fault.code, hint=fault.hint) from fault
             if not is_waiting:
