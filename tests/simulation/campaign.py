@@ -115,13 +115,11 @@ def run_share(base: Path, seeds: range, events: int) -> tuple[list[Report], floa
     """
     before = time.process_time()
     gc.freeze()  # what was imported need not be walked again and again
-    gc.disable()  # a trial makes few cycles
+    gc.disable()  # a trial leaves few cycles behind
     own = base / f"{os.getpid():08}"
     own.mkdir(exist_ok=True)
-    reports = []
-    for seed in seeds:
-        reports.append(run(own, seed, script_of(seed, events)))
-        gc.collect()  # the next trial has the same memory, which the processor has at hand
+    reports = [run(own, seed, script_of(seed, events)) for seed in seeds]
+    gc.collect()
     return reports, time.process_time() - before
 
 
