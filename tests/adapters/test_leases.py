@@ -279,10 +279,10 @@ def test_a_file_that_got_its_size_first_is_not_whole(
         reserve(file.fileno(), size)
         os.pwrite(file.fileno(), b"x" * (size // 2), 0)
         os.lseek(file.fileno(), 7, os.SEEK_SET)
-        assert not is_written_whole(file)
+        assert not is_written_whole(file.fileno())
         assert os.lseek(file.fileno(), 0, os.SEEK_CUR) == 7
         os.pwrite(file.fileno(), b"x" * (size // 2), size // 2)
-        assert is_written_whole(file)
+        assert is_written_whole(file.fileno())
 
 
 def test_an_empty_file_has_no_holes(tmp_path: Path) -> None:
@@ -290,4 +290,4 @@ def test_an_empty_file_has_no_holes(tmp_path: Path) -> None:
     path = tmp_path / "empty"
     path.touch()
     with path.open("rb") as file:
-        assert is_written_whole(file)
+        assert is_written_whole(file.fileno())

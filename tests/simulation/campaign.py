@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _sqlite3
 import ctypes
 import gc
 import multiprocessing
@@ -15,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,7 +24,6 @@ from tests.simulation.trial import MUST_FIRE, Report, run, script_of
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a fresh folder of our own is made in it
 PR_SET_PDEATHSIG = 1  # prctl(2)
-SQLITE_CONFIG_SINGLETHREAD = 1  # sqlite3.h
 SHARE = 20  # trials that a process runs before it tells
 
 
@@ -96,16 +94,6 @@ def _end_with(parent: int) -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)  # it was gone before
-    _use_one_thread()
-
-
-def _use_one_thread() -> None:
-    """Let SQLite take no locks, as one thread uses it here; they are 3 % of a trial."""
-    with suppress(AttributeError, OSError):  # it may be a part of the interpreter
-        sqlite = ctypes.CDLL(_sqlite3.__file__)
-        sqlite.sqlite3_shutdown()
-        sqlite.sqlite3_config(SQLITE_CONFIG_SINGLETHREAD)
-        sqlite.sqlite3_initialize()
 
 
 def run_share(base: Path, seeds: range, events: int) -> tuple[list[Report], float]:

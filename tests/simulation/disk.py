@@ -26,12 +26,11 @@ PLENTY_BYTES = 1 << 40
 class Node:
     """What lies on the disk: a file, a folder, or (as itself) a link, socket, FIFO or device."""
 
-    __slots__ = ("ctime_ns", "home", "inode", "kind", "mtime_ns", "shown")
+    __slots__ = ("ctime_ns", "home", "inode", "kind", "mtime_ns")
 
     def __init__(self, inode: int, kind: Kind, now_ns: int) -> None:
         self.inode = inode
         self.kind = kind
-        self.shown: Entry | None = None  # by the last look
         self.mtime_ns = self.ctime_ns = now_ns
         self.home: Folder | None = None  # the folder whose durable entries hold it
 
@@ -195,18 +194,13 @@ class MemoryDisk(Disk):
         """Return what lies at a path."""
         self.allow("look", path)
         node = self.find(path)
-        return None if node is None else _entry(path.name, node)
-
-    def exists(self, path: Path) -> bool:
-        """Tell whether anything lies at a path."""
-        self.allow("look", path)
-        return self.find(path) is not None
+        return None if node is None else Entry(path.name, node.kind, _mark(node))
 
     def listing(self, folder: Path) -> list[Entry]:
         """List a folder's entries, sorted by name."""
         self.allow("listing", folder)
         entries = sorted(self.folder(folder).entries.items())
-        return [_entry(name, node) for name, node in entries]
+        return [Entry(name, node.kind, _mark(node)) for name, node in entries]
 
     def names(self, folder: Path) -> list[str]:
         """Return the names in a folder."""
@@ -486,20 +480,9 @@ def _error(number: int, path: Path) -> OSError:
     return OSError(number, os.strerror(number), str(path))
 
 
-def _entry(name: str, node: Node) -> Entry:
-    """Return what a look shows; a value is made anew when it is another."""
+def _mark(node: Node) -> FileMark:
     size = len(node.content) if isinstance(node, File) else 0
-    shown = node.shown
-    if (
-        shown is None
-        or shown.name != name
-        or shown.mark.size != size
-        or shown.mark.mtime_ns != node.mtime_ns
-        or shown.mark.ctime_ns != node.ctime_ns
-    ):
-        mark = FileMark(size, node.mtime_ns, node.ctime_ns, node.inode)
-        shown = node.shown = Entry(name, node.kind, mark)
-    return shown
+    return FileMark(size, node.mtime_ns, node.ctime_ns, node.inode)
 
 
 class _Reader(io.BytesIO):

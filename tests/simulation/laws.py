@@ -46,7 +46,7 @@ class Laws:
         self.may_rerun = False
         self.is_refused = False
         self._version = -1
-        self._seen: dict[int, dict[str, tuple[int, bytes]]] = {}
+        self._seen: dict[int, tuple[tuple[str, int, int], ...]] = {}
         self._published: dict[int, str] = {}
         self._started: dict[tuple[str, int], str] = {}
         self._paid_for: dict[str, str] = {}
@@ -203,7 +203,7 @@ class Laws:
 
     def _must_have_evidence(self, recipe: str, case_id: str, job_id: str) -> None:
         inbox = self.world.settings.recipes[recipe].inbox
-        path = inbox.joinpath(HIDDEN, "simulated", case_id, EVIDENCE)
+        path = inbox / HIDDEN / "simulated" / case_id / EVIDENCE
         document = json.loads(self._durable(path) or b"{}")
         if not document.get("may_be_paid") or document.get("job_id") != job_id:
             raise Broken("a job is about to start without durable evidence of it")
@@ -389,11 +389,11 @@ def _gather(here: Node | None, kept: Node | None, now: list[bytes], durable: lis
                 _gather(here.entries.get(name), here.durable.get(name), now, durable)
 
 
-def _signature(folder: Folder) -> dict[str, tuple[int, bytes]]:
-    return {
-        name: (node.inode, node.content if isinstance(node, File) else b"")
-        for name, node in folder.entries.items()
-    }
+def _signature(folder: Folder) -> tuple[tuple[str, int, int], ...]:
+    return tuple(
+        (name, node.inode, hash(node.content) if isinstance(node, File) else 0)
+        for name, node in sorted(folder.entries.items())
+    )
 
 
 def _must_be_durable(folder: Folder, where: str) -> None:

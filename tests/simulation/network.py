@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import formatdate
-from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -45,7 +44,6 @@ LINKS = ("upload", "download")
 REFUSES_INPUT = frozenset({400, 413, 422})
 
 
-@cache
 def faults_of(call: str) -> tuple[str, ...]:
     """Name the faults that a call can meet."""
     more: dict[str, tuple[str, ...]] = {

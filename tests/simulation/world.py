@@ -14,7 +14,7 @@ import os
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -23,7 +23,6 @@ from typing import Any, BinaryIO
 import pytest
 
 from tests.flow.house import FakeTime, merged
-from tests.simulation.connection import Connection, keep_what_is_read
 from tests.simulation.disk import File, Folder, MemoryDisk
 from tests.simulation.network import Network, SimulatedTransport
 from vpe_watcher.adapters import mounts
@@ -40,13 +39,12 @@ from vpe_watcher.adapters.leases import Openness
 from vpe_watcher.adapters.reserve import Reserve
 from vpe_watcher.adapters.settings import Settings, load_settings
 from vpe_watcher.adapters.store import Begun, Database, Queries, Store, database
-from vpe_watcher.adapters.store.database import statements_of
 from vpe_watcher.app.assembly import Clock, Parts, Stopping, assemble
 from vpe_watcher.app.terms import folders_of
 from vpe_watcher.core.errors import EnvironmentFault
 from vpe_watcher.core.machine import Decision
-from vpe_watcher.core.model import Outcome
-from vpe_watcher.flow import facts, roots
+from vpe_watcher.core.model import Case, Outcome
+from vpe_watcher.flow import roots
 from vpe_watcher.flow.disk_guard import DiskGuard
 from vpe_watcher.flow.notes import HeldNotes
 from vpe_watcher.flow.places import EVIDENCE
@@ -223,23 +221,20 @@ class ChaosDatabase(Database):
         fuse: Fuse,
         troubles: Troubles,
         reserve: Reserve,
-        kept: list[Connection],
+        kept: list[sqlite3.Connection],
     ) -> None:
         self._fuse = fuse
         self._troubles = troubles
         self._reserve = reserve
         self._kept = kept
         super().__init__(path)
-        kept[0].watch()
 
-    def read(self, sql: str, parameters: tuple[object, ...] = ()) -> list[sqlite3.Row]:
-        """Run one query; here no error is the disk's."""
-        return self.connection().execute(sql, parameters).fetchall()
-
-    def _connect(self) -> Connection:
+    def _connect(self) -> sqlite3.Connection:
+        if self._kept:
+            return self._kept[0]
         self._mode = "memory"
         connection = super()._connect()
-        assert isinstance(connection, Connection)
+        connection.text_factory = str  # no name here needs more, and it is asked for each text
         self._kept.append(connection)
         return connection
 
@@ -247,15 +242,6 @@ class ChaosDatabase(Database):
         """End a life; the connection stays."""
         for connection in self._kept:
             connection.rollback()
-            connection.forget()
-
-    def connection(self) -> Connection:
-        """Return the one connection."""
-        return self._kept[0] if self._kept else self._connect()
-
-    def reading(self) -> AbstractContextManager[sqlite3.Connection]:  # type: ignore[override]
-        """Let queries see the same moment: all do, as there is one connection in one thread."""
-        return nullcontext(self.connection())
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -267,14 +253,10 @@ class ChaosDatabase(Database):
                 self._reserve.release()
             raise _state_fault(error) from error
         before = self.connection().total_changes
-        try:
-            with super().transaction() as connection:
-                yield connection
-                if connection.total_changes != before:
-                    self._fuse.reach("uncommitted")
-        except BaseException:
-            self._kept[0].forget()
-            raise
+        with super().transaction() as connection:
+            yield connection
+            if connection.total_changes != before:
+                self._fuse.reach("uncommitted")
         if connection.total_changes != before:
             self._fuse.reach("committed")
 
@@ -289,9 +271,23 @@ def _state_fault(error: OSError) -> EnvironmentFault:
 
 
 class WatchedStore(Store):
-    """The real store; `on_finish` sees each end of an attempt before it is recorded."""
+    """The real store; `on_finish` sees each end of an attempt before it is recorded.
+
+    A case is read again when anything was written since: nobody else writes.
+    """
 
     on_finish: Callable[[Begun, Decision, Outcome], None] = staticmethod(lambda *_: None)
+    _read: tuple[int, dict[str, Case | None]] = -1, {}
+
+    def load(self, case_id: str) -> Case | None:
+        """Read one case."""
+        changes = self.database.connection().total_changes
+        if self._read[0] != changes:
+            self._read = changes, {}
+        known = self._read[1]
+        if case_id not in known:
+            known[case_id] = super().load(case_id)
+        return known[case_id]
 
     def finish(self, begun: Begun, decision: Decision, outcome: Outcome) -> None:
         """Record the end of an attempt."""
@@ -335,7 +331,7 @@ class World:
         self.variant = 0
         self.lives = 0
         self.parts: Parts | None = None
-        self.connections: list[Connection] = []
+        self._connections: list[sqlite3.Connection] = []
         self.events: list[tuple[str, dict[str, object]]] = []
         self.log_seen = 0
         self.free = 1 << 40
@@ -369,7 +365,7 @@ class World:
         stopping = _Patient(self)
         reserve = SimulatedReserve(settings.state_file, self.troubles)
         database = ChaosDatabase(
-            settings.state_file, self.fuse, self.troubles, reserve, self.connections
+            settings.state_file, self.fuse, self.troubles, reserve, self._connections
         )
         try:
             store = WatchedStore(database, now=self.time.now)
@@ -441,7 +437,7 @@ class World:
     def close(self) -> None:
         """End the world."""
         self.die()
-        for connection in self.connections:
+        for connection in self._connections:
             connection.close()
         self.sandbox.close()
 
@@ -545,16 +541,9 @@ def simulated_files(disk_of: Callable[[], MemoryDisk]) -> Iterator[None]:
         patch.setattr(transfer, "open_source", open_source)
         patch.setattr(zipped, "open_source", open_source)
         patch.setattr(mounts, "filesystem_of", _filesystem_of)
-        patch.setattr(database, "statements_of", _schema)
-        patch.setattr(facts, "is_written_whole", lambda _: True)  # no file here has holes
-        keep_what_is_read(patch)
+        patch.setattr(database, "Connection", sqlite3.Connection)  # nor does one need this
         patch.setattr(roots, "_reports", _asked_in_turn)
         yield
-
-
-@cache
-def _schema(name: str) -> tuple[str, ...]:
-    return tuple(statements_of(name))
 
 
 _filesystem_of = cache(mounts.filesystem_of)

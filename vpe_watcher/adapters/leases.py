@@ -16,7 +16,6 @@ from collections.abc import Callable
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO
 
 # Where a lease tells the truth (the contract, "When is it ready?"): FUSE grants it in spite of
 # another client that writes, NFS and SMB know nothing of one.
@@ -83,13 +82,12 @@ def ask(descriptor: int) -> Openness:
     return Openness.OPEN if ctypes.get_errno() == errno.EAGAIN else Openness.UNKNOWN
 
 
-def is_written_whole(file: BinaryIO) -> bool:
+def is_written_whole(descriptor: int) -> bool:
     """Tell whether every page of a file was written, as far as its file system says.
 
     A copier that makes the full size first and closes the file in between leaves holes, or blocks
     that were reserved and never written, which read as zeros. Source: lseek(2), SEEK_HOLE.
     """
-    descriptor = file.fileno()
     size, before = os.fstat(descriptor).st_size, os.lseek(descriptor, 0, os.SEEK_CUR)
     try:
         return size == 0 or os.lseek(descriptor, 0, os.SEEK_HOLE) >= size

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 from vpe_watcher.core.errors import EnvironmentFault
 from vpe_watcher.core.machine import RETRY_AFTER_AT_MOST_S, Patience, backoff_s
@@ -93,7 +92,6 @@ def _needs_of(kind: str) -> tuple[str, ...]:
     return next((needs for state, needs in _NEEDS.items() if state == kind), ())
 
 
-@lru_cache(maxsize=1024)
 def needed_by(state: State, recipe: str, hosts: frozenset[str] = frozenset()) -> frozenset[str]:
     """Name the breakers that must be closed for a step; `hosts` are host breakers by full name."""
     return frozenset(name.format(recipe=recipe) for name in _NEEDS[state]) | hosts

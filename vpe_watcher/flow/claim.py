@@ -30,7 +30,7 @@ from vpe_watcher.core.wire import JOB_JSON_AT_MOST_BYTES, case_evidence, merged,
 from vpe_watcher.flow.blame import blamed_for, can_use, whose_fault
 from vpe_watcher.flow.duplicates import SAME_AS_HELD, compare_with_earlier, remember_known
 from vpe_watcher.flow.late import with_first_slices
-from vpe_watcher.flow.places import EVIDENCE, RECORDS, below
+from vpe_watcher.flow.places import EVIDENCE, RECORDS
 from vpe_watcher.flow.ports import Ports
 from vpe_watcher.flow.records import remove_record
 from vpe_watcher.flow.reference import claim_gone, keep_reference, reading, take_reference
@@ -90,7 +90,7 @@ def write_evidence(case: Case, ports: Ports, *, may_be_paid: bool) -> None:
     evidence = case_evidence(case, may_be_paid=may_be_paid)
     document = json.dumps({**evidence, RECORD: claim_record(case), PARTS: parts})
     with blamed(f"inbox:{case.recipe}"):
-        ports.disk.write(below(ports.places.claim(case), EVIDENCE), document.encode())
+        ports.disk.write(ports.places.claim(case) / EVIDENCE, document.encode())
 
 
 # --- gathering -----------------------------------------------------------------------------------
@@ -140,7 +140,7 @@ def rename_all(case: Case, ports: Ports) -> Problem | None:
     with blamed_for(case, ports, root):
         is_resumed = ports.disk.exists(ports.places.claim(case))
     for move in case.moves:
-        source, target = Path(move.source), below(claims, move.target)
+        source, target = Path(move.source), claims / move.target
         with blamed_for(case, ports, root):
             if ports.disk.exists(target):
                 arrived.add(target.parent)  # a life that ended may not have made it durable

@@ -9,7 +9,6 @@ from pathlib import Path
 from vpe_watcher.adapters.engine import Part
 from vpe_watcher.core.model import Case, FileMark, Input, Slice
 from vpe_watcher.core.series import zip_names
-from vpe_watcher.flow.places import below
 from vpe_watcher.flow.ports import Ports
 
 
@@ -35,12 +34,12 @@ def files_of(case: Case, ports: Ports, entries: Iterable[Input] | None = None) -
     found: list[File] = []
     for entry in case.inputs if entries is None else entries:
         if not entry.slices:
-            path = below(folders[""], entry.name)
+            path = folders[""] / entry.name
             found.append(File("", entry.name, path, entry.mark, entry.sha256))
         for one in entry.slices:
             if one.owner not in folders:
                 folders[one.owner] = _folder_of(one.owner, ports)
-            path = below(folders[one.owner], one.name)
+            path = folders[one.owner] / one.name
             found.append(File(one.owner, one.name, path, one.mark, one.sha256))
     return found
 

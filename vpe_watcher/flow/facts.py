@@ -41,7 +41,7 @@ def read_facts(
         extension = WISHES
     try:
         with disk.open(path) as file:
-            is_closed = is_closed and is_written_whole(file)
+            is_closed = is_closed and is_written_whole(file.fileno())
             facts = _facts(file, stem, extension, is_closed=is_closed, pulse=pulse)
             return replace(facts, is_closed=is_closed)
     except (FileNotFoundError, NotADirectoryError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 from vpe_watcher.core.model import AT_REST, FAILING, Case, State
@@ -17,12 +16,6 @@ HELD_NOTE = ".held.txt"
 CLAIM_ADDS = len(f"/{HIDDEN}/{'d' * 12}/{'c' * 12}")
 
 
-@lru_cache(maxsize=4096)
-def below(folder: Path, *names: str) -> Path:
-    """Return a path below a folder; the same few are asked for again and again."""
-    return folder.joinpath(*names)
-
-
 def root_key(recipe: str, inbox: Path) -> str:
     """Return the name under which rows know the inbox of a recipe: another folder is another."""
     return f"inbox:{recipe} {inbox}"
@@ -30,12 +23,12 @@ def root_key(recipe: str, inbox: Path) -> str:
 
 def records_in(root: Path) -> Path:
     """Return the folder of the records of all cases whose folders lie in a root."""
-    return below(root, RECORDS)
+    return root / RECORDS
 
 
 def record_in(root: Path, case_id: str) -> Path:
     """Return the file that tells of a case what its document in a root does not say."""
-    return below(root, RECORDS, f"{case_id}.json")
+    return records_in(root) / f"{case_id}.json"
 
 
 def probes_in(root: Path, claims_of: str) -> tuple[Path, Path]:
@@ -44,8 +37,9 @@ def probes_in(root: Path, claims_of: str) -> tuple[Path, Path]:
     In an inbox both lie among the claims of a daemon (`claims_of`), so that no look sees them.
     """
     if claims_of:
-        return below(root, HIDDEN, claims_of, ".probe"), below(root, HIDDEN, claims_of, ".probed")
-    return below(root, HIDDEN, ".probe"), below(root, f"{HIDDEN}.probed")
+        claims = root.joinpath(HIDDEN, claims_of)
+        return claims / ".probe", claims / ".probed"
+    return root / HIDDEN / ".probe", root / f"{HIDDEN}.probed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,29 +63,29 @@ class Places:
 
     def claims(self, recipe: str) -> Path:
         """Return the folder of all claims of this daemon in a recipe's inbox."""
-        return below(self.inboxes[recipe], HIDDEN, self.daemon_id)
+        return self.inboxes[recipe].joinpath(HIDDEN, self.daemon_id)
 
     def claim(self, case: Case) -> Path:
         """Return the folder that holds a case's claimed files and its evidence."""
-        return below(self.inboxes[case.recipe], HIDDEN, self.daemon_id, case.case_id)
+        return self.inboxes[case.recipe].joinpath(HIDDEN, self.daemon_id, case.case_id)
 
     def content(self, case: Case) -> Path:
         """Return the folder that input names are relative to while a case is claimed."""
         if case.recipe in self.in_place:
             return self.inboxes[case.recipe]
-        return below(self.claim(case), case.content)
+        return self.claim(case) / case.content
 
     def staging(self, case: Case) -> Path:
         """Return the folder in which a case's results are gathered before they are published."""
-        return below(self.outboxes[case.recipe], HIDDEN, "staging", case.case_id)
+        return self.outboxes[case.recipe].joinpath(HIDDEN, "staging", case.case_id)
 
     def published(self, case: Case) -> Path:
         """Return the folder in the outbox that people see."""
-        return below(self.outboxes[case.recipe], case.folder)
+        return self.outboxes[case.recipe] / case.folder
 
     def resting(self, case: Case, verdict: State) -> Path:
         """Return where the input of a case with this verdict comes to rest."""
-        return below(self.rest(verdict), case.folder)
+        return self.rest(verdict) / case.folder
 
     def rest(self, verdict: State) -> Path:
         """Return the root in which cases with this verdict come to rest."""
@@ -99,7 +93,7 @@ class Places:
 
     def arriving(self, case: Case, verdict: State) -> Path:
         """Return where a copy across file systems is made before it comes to rest."""
-        return below(self.rest(verdict), HIDDEN, "staging", case.case_id)
+        return self.resting(case, verdict).parent / HIDDEN / "staging" / case.case_id
 
     def held_note(self, case: Case) -> Path:
         """Return the file that tells the person at the folder that a case is held."""

@@ -26,7 +26,7 @@ from vpe_watcher.adapters.lock import lock_holder
 from vpe_watcher.adapters.store import Store, daemon_id_of
 from vpe_watcher.core.errors import ConfigError, EnvironmentFault
 from vpe_watcher.core.model import Kind
-from vpe_watcher.flow.places import EVIDENCE, HIDDEN, below, probes_in
+from vpe_watcher.flow.places import EVIDENCE, HIDDEN, probes_in
 
 MARKER = "marker.json"
 ANSWER_WITHIN_S = 10.0
@@ -80,7 +80,7 @@ class Roots:
         self._learned: set[tuple[str, Path]] = set()
         self._doubted: set[Path] = set()
         self._marked: set[Path] = set()  # in this life
-        self._locks = {one: threading.Lock() for one in chain.from_iterable(folders.values())}
+        self._locks = {folder: threading.Lock() for below in folders.values() for folder in below}
 
     def doubt(self, folders: Iterable[Path]) -> None:
         """Check these, of which `check_identity` could not tell, before their first use."""
@@ -184,16 +184,16 @@ class Roots:
 
     def _mark(self, name: str, folder: Path) -> None:
         """Write the marker, last: what an earlier try has made may not be durable before it."""
-        self._disk.make_folder(below(folder, HIDDEN))
+        self._disk.make_folder(folder / HIDDEN)
         if name.startswith("inbox:"):
-            self._disk.make_folder(below(folder, HIDDEN, self._daemon_id))
+            self._disk.make_folder(folder / HIDDEN / self._daemon_id)
         self._disk.sync_folder(folder)
         document = {
             "daemon_id": self._daemon_id,
             "starts": self._starts,
             "state_file": self._state_file,
         }
-        self._disk.write(below(folder, HIDDEN, MARKER), json.dumps(document).encode())
+        self._disk.write(folder / HIDDEN / MARKER, json.dumps(document).encode())
 
 
 def inspect(disk: Disk, store: Store, name: str, folder: Path) -> None:
@@ -217,8 +217,13 @@ def inspect(disk: Disk, store: Store, name: str, folder: Path) -> None:
 
 def read_marker(disk: Disk, folder: Path) -> Marker | None:
     """Return a root's marker; None when there is none, a foreign one when it makes no sense."""
-    path = below(folder, HIDDEN, MARKER)
+    path = _marker_in(folder)
     return _parsed(disk.read(path)) if disk.exists(path) else None
+
+
+@lru_cache(maxsize=64)
+def _marker_in(folder: Path) -> Path:
+    return folder.joinpath(HIDDEN, MARKER)
 
 
 @lru_cache(maxsize=16)
@@ -265,7 +270,7 @@ def check_identity(
             folders runs on another, of which this is a copy.
     """
     daemon_id, starts = store.identity()
-    claims = {inbox: below(inbox, HIDDEN, daemon_id) for inbox in inboxes.values()}
+    claims = {inbox: inbox / HIDDEN / daemon_id for inbox in inboxes.values()}
     places = {path: claims.get(path) for paths in folders.values() for path in paths}
     own, asked = store.database.path, {**places, **claims}
     reports = _reports(disk, asked, own, in_place=in_place, within_s=within_s)
@@ -425,7 +430,7 @@ def _claims_in(disk: Disk, claims: Path) -> tuple[tuple[str, PaidJob | None], ..
     except OSError:
         return ()
     return tuple(
-        (entry.name, _paid_job(disk, below(claims, entry.name, EVIDENCE)))
+        (entry.name, _paid_job(disk, claims / entry.name / EVIDENCE))
         for entry in entries
         if entry.kind is Kind.FOLDER and not entry.name.endswith(".arriving")
     )

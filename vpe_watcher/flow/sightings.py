@@ -22,7 +22,6 @@ from vpe_watcher.flow.facts import read_facts
 from vpe_watcher.flow.looks import TOO_LONG, seen_in
 from vpe_watcher.flow.memory import Memory
 from vpe_watcher.flow.options import UNREAD, Options
-from vpe_watcher.flow.places import below
 from vpe_watcher.flow.ports import Ports
 
 SLOW_S = 10.0
@@ -131,7 +130,7 @@ class Sightings:
         groups = {
             group.path: group
             for group in grouped(seen, rules)
-            if str(below(self._options.folder, group.path)) not in claimed and self._has_news(group)
+            if str(self._options.folder / group.path) not in claimed and self._has_news(group)
         }
         existing = self._existing(groups, is_full=names is None)
         now, wall = self._monotonic(), self._ports.now()
@@ -230,7 +229,7 @@ class Sightings:
     def openness(self, path: str) -> Openness:
         """Ask whether somebody has a file open for writing; `path` is relative to the inbox."""
         with blamed(self._options.name):
-            return self._ports.openness(self._options.recipe, below(self._options.folder, path))
+            return self._ports.openness(self._options.recipe, self._options.folder / path)
 
     def read_what_is_due(self, rules: Rules) -> None:
         """Ask who has unread files open; read what is quiet, or may be taken at once."""
@@ -276,7 +275,7 @@ class Sightings:
                 with blamed(self._options.name):
                     facts = read_facts(
                         self._ports.disk,
-                        below(self._options.folder, path),
+                        self._options.folder / path,
                         is_closed=found is Openness.CLOSED,
                         pulse=self._tells_once_slow(marks[path].size),
                     )

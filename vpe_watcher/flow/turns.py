@@ -29,8 +29,6 @@ class Turns:
 
     def first(self, lane: str, waiting: Mapping[Line, float], room: Room) -> Line:
         """Return the line that comes first of those that wait, each since a moment (monotonic)."""
-        if len(waiting) == 1:
-            return next(iter(waiting))
         priority = self._class_of(lane, {_priority(line, room) for line in waiting})
         return min(
             (line for line in waiting if _priority(line, room) is priority),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,7 +37,7 @@ class Context:
     request: Request
     now: float
     options: Options
-    names: Mapping[str, str]
+    names: dict[str, str]
     is_size_wrong: bool = False
     is_link_expired: bool = False
 

@@ -14,7 +14,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +78,9 @@ class Route:
     """Which call a path is, and the names in it."""
 
     kind: str
-    names: Mapping[str, str]
+    names: dict[str, str]
 
 
-@lru_cache(maxsize=256)
 def find_route(path: str) -> Route:
     """Return the call that a path stands for; `other` if none."""
     for kind, pattern in ROUTES:

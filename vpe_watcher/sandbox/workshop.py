@@ -143,7 +143,7 @@ def _task_of(job: Job, scratch: Path) -> Task:
     source = _source_of(job)
     extensions = _wanted_extensions(job)
     name = f"{_identity(source)}|{source.modality}{source.extension}|{','.join(extensions)}"
-    folder = scratch.joinpath("results", hashlib.sha256(name.encode()).hexdigest()[:16])
+    folder = scratch / "results" / hashlib.sha256(name.encode()).hexdigest()[:16]
     return Task(name, source, tuple(extensions), folder)
 
 
