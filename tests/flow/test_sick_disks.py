@@ -187,19 +187,8 @@ def test_what_was_renamed_but_not_synced_is_synced_before_its_row(
     target = {State.DELIVERING: "outbox", State.ARCHIVING: "archive"}.get(state, "inbox")
     case = sick.case("scan")
     folder = sick.claim_folder(case) if target == "inbox" else sick.root / target
-    rename = disk.rename_unsynced
     synced: list[Path] = []
-    with monkeypatch.context() as patched:
-
-        def once(source: Path, to: Path) -> None:
-            rename(source, to)
-            if to.parent == folder:
-                disk.unsynced = 1
-                patched.setattr(disk, "rename_unsynced", rename)
-
-        patched.setattr(disk, "rename_unsynced", once)
-        sick.turn()
-    assert disk.unsynced == 0
+    _sync_fails_behind_the_rename_into(folder, disk, monkeypatch, sick.turn)
     assert sick.case("scan").state is state
     sync = disk.sync_folder
 
@@ -211,6 +200,58 @@ def test_what_was_renamed_but_not_synced_is_synced_before_its_row(
     sick.live_until_rest()
     assert folder in synced
     all_is_delivered(sick)
+
+
+def test_a_copy_that_was_not_synced_is_synced_before_its_source_goes(
+    sick: House, disk: SickDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its arrival in an archive on another disk failed at the sync: a cut could still undo it."""
+    disk.far = "archive"
+    sick.drop("scan.nii")
+    case = sick.live_until("scan", State.ARCHIVING)
+    archive, claim = sick.root / "archive", sick.claim_folder(case)
+    _sync_fails_behind_the_rename_into(archive, disk, monkeypatch, sick.turn)
+    assert (archive / "scan").is_dir()
+    assert (claim / "scan.nii").is_file()
+    verbs: list[tuple[str, Path]] = []
+    for verb in ("sync_folder", "remove_tree", "remove_file"):
+        _note(disk, verb, verbs, monkeypatch)
+    sick.live_until_rest()
+    removed = [path for verb, path in verbs if verb != "sync_folder"]
+    gone = next(path for path in removed if path == claim or claim in path.parents)
+    before = verbs[: [path for _, path in verbs].index(gone)]
+    assert ("sync_folder", archive) in before
+    all_is_delivered(sick)
+
+
+def _note(
+    disk: SickDisk, verb: str, noted: list[tuple[str, Path]], patch: pytest.MonkeyPatch
+) -> None:
+    done = getattr(disk, verb)
+
+    def note(path: Path) -> None:
+        noted.append((verb, path))
+        done(path)
+
+    patch.setattr(disk, verb, note)
+
+
+def _sync_fails_behind_the_rename_into(
+    folder: Path, disk: SickDisk, monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]
+) -> None:
+    """Let the first rename into a folder succeed, and the sync behind it fail."""
+    rename = disk.rename_unsynced
+    with monkeypatch.context() as patched:
+
+        def once(source: Path, to: Path) -> None:
+            rename(source, to)
+            if to.parent == folder:
+                disk.unsynced = 1
+                patched.setattr(disk, "rename_unsynced", rename)
+
+        patched.setattr(disk, "rename_unsynced", once)
+        act()
+    assert disk.unsynced == 0
 
 
 # --- measured, not probed -------------------------------------------------------------------------

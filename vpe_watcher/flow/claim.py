@@ -138,7 +138,7 @@ def rename_all(case: Case, ports: Ports) -> Problem | None:
     arrived: set[Path] = set()
     left: set[Path] = set()
     with blamed_for(case, ports, root):
-        is_resumed = ports.disk.exists(ports.places.claim(case))
+        _make_durable({claims / move.target for move in case.moves}, claims, ports)
     for move in case.moves:
         source, target = Path(move.source), claims / move.target
         with blamed_for(case, ports, root):
@@ -156,18 +156,21 @@ def rename_all(case: Case, ports: Ports) -> Problem | None:
             return problem
         arrived.add(target.parent)
         left.add(source.parent)
-    if is_resumed:
-        arrived = _with_those_above(arrived, claims)
     with blamed_for(case, ports, root):
         for folder in (*sorted(arrived), *sorted(left - arrived)):
             ports.disk.sync_folder(folder)
     return None
 
 
-def _with_those_above(folders: set[Path], claims: Path) -> set[Path]:
-    """Add the folders up to that of all claims: a life that made them may not have synced them."""
-    above = {one for folder in folders for one in folder.parents if one.is_relative_to(claims)}
-    return folders | above
+def _make_durable(targets: set[Path], claims: Path, ports: Ports) -> None:
+    """Sync what lies above the folders that a life before has made: it may not have come to that.
+
+    Else a power cut takes such a folder, with all that was renamed into it.
+    """
+    made = {one for target in targets for one in target.parents if one.is_relative_to(claims)}
+    for folder in sorted(made - {claims}):
+        if ports.disk.exists(folder):
+            ports.disk.sync_folder(folder.parent)
 
 
 def _rename(source: Path, target: Path, case: Case, ports: Ports) -> Problem | None:

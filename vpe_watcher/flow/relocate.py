@@ -63,10 +63,12 @@ def _finish(disk: Disk, source: Path, target: Path) -> None:
 def remove_moved(disk: Disk, source: Path, target: Path) -> bool:
     """Remove what a broken-off move has left at its source; false when the target lacks some of it.
 
-    The removal itself may have been broken off, so the source may hold less than the target.
+    The removal itself may have been broken off, so the source may hold less than the target. That
+    the target is there may be what was broken off: it is made durable before the source goes.
     """
     if not disk.holds(target, source):
         return False
+    disk.sync_folder(target.parent)
     _remove(disk, source)
     return True
 

@@ -15,7 +15,7 @@ from vpe_watcher.flow.places import EVIDENCE, RECORDS
 from vpe_watcher.flow.ports import Ports
 from vpe_watcher.flow.receive import RESULT, as_text, manifest_of
 from vpe_watcher.flow.records import keep_record, remove_record
-from vpe_watcher.flow.relocate import relocate, settle
+from vpe_watcher.flow.relocate import relocate, remove_moved, settle
 from vpe_watcher.flow.taken import is_taken
 from vpe_watcher.flow.verdicts import CANCELLED
 
@@ -99,7 +99,7 @@ def _move_to_rest(case: Case, verdict: State, ports: Ports, *, root: str) -> Non
         else:
             _leave_documents(case, verdict, ports)
         return
-    if _has_arrived(case, verdict, ports):
+    if _has_ended(case, verdict, ports):
         return
     with blamed_for(case, ports, f"inbox:{case.recipe}", root):  # all that lies in the claim yet
         _gather_sidecars(case, content, ports)
@@ -120,14 +120,13 @@ def _move_to_rest(case: Case, verdict: State, ports: Ports, *, root: str) -> Non
             return
 
 
-def _has_arrived(case: Case, verdict: State, ports: Ports) -> bool:
-    """Tell whether an earlier attempt's copy is in place, and only its source is left to remove.
+def _has_ended(case: Case, verdict: State, ports: Ports) -> bool:
+    """End the move of an earlier attempt whose copy is in place; tell whether there was one.
 
     Asked before the documents are written anew, which would make the source differ from the copy.
     """
-    resting = ports.places.resting(case, verdict)
-    return _holds_documents(case, verdict, ports) and ports.disk.holds(
-        resting, ports.places.content(case)
+    return _holds_documents(case, verdict, ports) and remove_moved(
+        ports.disk, ports.places.content(case), ports.places.resting(case, verdict)
     )
 
 
