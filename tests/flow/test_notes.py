@@ -96,6 +96,20 @@ def test_a_strangers_note_under_the_own_name_stays(house: House) -> None:
     assert note.read_text() == STRANGER
 
 
+def test_a_case_that_is_held_again_has_a_note_of_its_own(house: House) -> None:
+    """The daemon died when the first note was removed, and before it had recorded that."""
+    note = _held(house)
+    house.notes.keep()
+    words = note.read_text()
+    _retried(house)
+    note.unlink()
+    house.restart()
+    house.sandbox.set_faults([{"on": "poll", "times": 1, "do": {"status": 403}}])
+    house.live_until("scan", State.HELD)
+    house.notes.keep()
+    assert note.read_text() == words
+
+
 def test_a_removal_is_recorded_only_when_it_stays(build: Build) -> None:
     """The folder is synced first: after a power cut the note may be back, and is removed again."""
     disk = NoteDisk()

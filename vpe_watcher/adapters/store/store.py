@@ -385,6 +385,7 @@ class Store(DaemonVerbs, MemoryVerbs, NoticeVerbs, ProgressVerbs, RebuildVerbs, 
             forget_digests(connection, case.case_id)
         changes |= self._problem_columns(case, decision)
         changes |= _step_columns(case, decision)
+        changes |= _note_columns(case, decision)
         count = connection.execute(
             f"UPDATE cases SET state = ?, updated = ?, {', '.join(f'{c} = ?' for c in changes)} "  # noqa: S608
             "WHERE case_id = ? AND state = ?",
@@ -454,6 +455,15 @@ class Store(DaemonVerbs, MemoryVerbs, NoticeVerbs, ProgressVerbs, RebuildVerbs, 
         """Record that a case's `.held.txt` was written or removed."""
         with self.database.transaction() as connection:
             update_case(connection, case_id, is_noted=int(is_noted))
+
+
+def _note_columns(case: Case, decision: Decision) -> dict[str, Any]:
+    """Ask for a note on what is held from now on, and for none to be left behind it.
+
+    One from before says other words, and may be gone: it is removed before its row knows.
+    """
+    is_held = decision.state is State.HELD
+    return {} if is_held is (case.state is State.HELD) else {"is_noted": int(not is_held)}
 
 
 def _step_columns(case: Case, decision: Decision) -> dict[str, Any]:
