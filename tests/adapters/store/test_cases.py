@@ -19,6 +19,7 @@ from tests.adapters.store.builders import (
     nowhere,
 )
 from vpe_watcher.adapters.store import Store, UnderWay
+from vpe_watcher.adapters.store.statements import update_case
 from vpe_watcher.core.model import Label, Modality, Move, State
 from vpe_watcher.core.moments import iso
 
@@ -196,6 +197,17 @@ def test_earlier_cases_with_the_same_wishes(house: House) -> None:
     assert found[0].content_key
     assert found[1].content_key is None
     assert house.store.earlier_alike("c1") == []
+
+
+def test_a_case_that_is_sent_at_its_price_comes_first(house: House) -> None:
+    """Who came before it, and is retried for nothing, need not pay for the same once more."""
+    house.add()
+    house.add("c2")
+    assert house.store.earlier_alike("c1") == []
+    with house.store.database.transaction() as connection:
+        update_case(connection, "c2", is_rerun=1)
+    assert [one.case_id for one in house.store.earlier_alike("c1")] == ["c2"]
+    assert [one.case_id for one in house.store.earlier_alike("c1", content_key="k")] == ["c2"]
 
 
 def test_content_keys_compare_all_inputs(house: House) -> None:

@@ -32,6 +32,8 @@ from vpe_watcher.core.wire import Links
 
 _PAST_CLAIM = str(tuple(str(state) for state in State if state is not State.CLAIMING))
 
+_IS_SENT_ANYHOW = "(e.state = 'claiming' AND e.is_rerun)"  # it waits for nobody
+
 # A file of a case: the case that holds it ("" for itself), and its name in that case's content.
 FileKey = tuple[str, str]
 
@@ -66,7 +68,7 @@ def _alike(
         "JOIN cases AS e ON e.request_key = c.request_key AND e.sizes_key = c.sizes_key "
         "AND e.seq <> c.seq AND (e.seq < c.seq OR e.state IN ('done', 'partial', "
         "'submitting', 'uploading', 'notifying', 'waiting', 'fetching', 'delivering', "
-        f"'archiving') OR (e.state <> 'claiming' AND {MAY_BE_PAID})) "
+        f"'archiving') OR (e.state <> 'claiming' AND {MAY_BE_PAID}) OR {_IS_SENT_ANYHOW}) "
         f"WHERE c.case_id = ?1 AND e.doom IS NULL AND {which}",
         (case_id, *parameters),
     ).fetchall()
@@ -192,8 +194,8 @@ class ProgressVerbs(Verbs):
 
         First came what was taken first, and whatever is past its claim by now or may have been
         paid for (a retry can bring back the older of two). A younger case in `claiming` does not
-        count, so that no two wait for one another. With a `content_key` only those that have it,
-        or may have it, are returned.
+        count, so that no two wait for one another, unless a person wants it sent at its price.
+        With a `content_key` only those that have it, or may have it, are returned.
         """
         with self.database.reading() as connection:
             if content_key is None:
@@ -203,7 +205,9 @@ class ProgressVerbs(Verbs):
                 rows = [
                     *_alike(connection, case_id, "e.content_key = ?2", content_key),
                     *_alike(
-                        connection, case_id, f"{unread} e.state = 'claiming' AND e.seq < c.seq"
+                        connection,
+                        case_id,
+                        f"{unread} e.state = 'claiming' AND (e.seq < c.seq OR {_IS_SENT_ANYHOW})",
                     ),
                     *_alike(connection, case_id, f"{unread} e.state IN {_PAST_CLAIM}"),
                 ]
