@@ -19,7 +19,7 @@ def main() -> int:
     """Read the command line; 0 when all laws held, 1 when one was broken."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation")
     parser.add_argument("--seeds", default="1-20", help="such as 1-200")
-    parser.add_argument("--events", type=int, default=300, help="events of each script")
+    parser.add_argument("--events", type=int, default=800, help="events of each script")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--complete", action="store_true", help="each fault must have fired")
     parser.add_argument("--seed", type=int, help="run one trial, shrink it if it fails")

@@ -345,8 +345,17 @@ class MemoryDisk(Disk):
                     del home[name]
             below.home = node
         node.durable = dict(node.entries)
-        self._changes = [one for one in self._changes if _settled_in(one) is not node]
+        self._forget_changes(node)
         self.reach("folder synced")
+
+    def _forget_changes(self, folder: Folder) -> None:
+        """Drop what a sync has made durable, and how what lies there now came there."""
+        here = {id(one) for one in folder.entries.values()}
+        self._changes = [
+            one
+            for one in self._changes
+            if _settled_in(one) is not folder and id(one[0]) not in here
+        ]
 
     def _settle_what_left(self, folder: Folder) -> None:
         for change in self._changes:
@@ -428,12 +437,12 @@ class MemoryDisk(Disk):
                 self._sync_below(below)
                 below.home = node
             node.durable = dict(node.entries)
-            self._changes = [one for one in self._changes if _settled_in(one) is not node]
+            self._forget_changes(node)
 
     def sync_all(self, folder: Folder) -> None:
         """Make all below a folder durable, as an unmount does."""
         self._sync_below(folder)
-        self._changes = [one for one in self._changes if _settled_in(one) is not folder]
+        self._forget_changes(folder)
 
     # --- the power --------------------------------------------------------------------------------
 

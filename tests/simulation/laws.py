@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.simulation.attempts import Attempt
 from tests.simulation.disk import File, Folder, Node
 from tests.simulation.network import REFUSES_INPUT, is_environment
 from tests.simulation.world import EXPORT, FULL, ROOTS, World
@@ -22,6 +23,7 @@ from vpe_watcher.sandbox.rules import find_route
 
 CALLS_ENGINE = frozenset({State.SUBMITTING, State.NOTIFYING, State.WAITING})
 DELIVERED = frozenset({State.DONE, State.PARTIAL, State.DUPLICATE})
+VISIBLE = ("outbox", "archive", "failed")
 EXPLAINED = {"archive": "result", "failed": "error.json"}
 
 
@@ -50,6 +52,7 @@ class Laws:
         self._published: dict[int, str] = {}
         self._started: dict[tuple[str, int], str] = {}
         self._paid_for: dict[str, str] = {}
+        self._rerun_for: dict[str, list[tuple[str, frozenset[str]]]] = {}
         self._known_started: set[str] = set()
         world.before_call = self._before_call
         world.on_finish = self._on_finish
@@ -79,7 +82,7 @@ class Laws:
             return
         self._version = self.world.disk.version
         self._check_places()
-        for root in ("outbox", "archive", "failed"):
+        for root in VISIBLE:
             self._check_visible(root)
 
     def _check_log(self) -> None:
@@ -143,6 +146,14 @@ class Laws:
         for name, node in outbox.durable.items():
             if name != HIDDEN and isinstance(node, Folder):
                 self._published[node.inode] = name
+
+    def forget_what_is_gone(self) -> None:
+        """Forget what a power cut made invisible again: it comes once more, made anew."""
+        roots = [self.world.disk.root.entries[name] for name in VISIBLE]
+        roots += self.world.unmounted.values()
+        there = [node.entries.values() for node in roots if isinstance(node, Folder)]
+        inodes = {node.inode for nodes in there for node in nodes}
+        self._seen = {inode: one for inode, one in self._seen.items() if inode in inodes}
 
     def take_result(self, node: object) -> None:
         """Take note of a result that people have taken out of the outbox."""
@@ -241,16 +252,33 @@ class Laws:
         sent = sorted((modality, upload.sha256) for modality, upload in uploads.items())
         asked = [job.request["outputFiles"], job.request.get("options")]
         same = json.dumps([job.version, asked, sent])
-        before = self._paid_for.setdefault(same, row["case_id"])
-        if before != row["case_id"] and not row["is_rerun"] and not self.may_rerun:
-            raise Broken(f"the same scan was paid for by cases {before} and {row['case_id']}")
+        if not self.may_rerun:
+            self._must_be_alone(same, row["case_id"], is_rerun=bool(row["is_rerun"]))
+
+    def _must_be_alone(self, same: str, case_id: str, *, is_rerun: bool) -> None:
+        """Ask that a scan is paid for once without a person's word, and never behind one's job."""
+        if is_rerun:
+            self._rerun_for.setdefault(same, []).append((case_id, self._past_claim()))
+            return
+        before = [self._paid_for.setdefault(same, case_id)]
+        before += [one for one, beside in self._rerun_for.get(same, ()) if case_id not in beside]
+        for one in before:
+            if one != case_id:
+                raise Broken(f"the same scan was paid for by cases {one} and {case_id}")
+
+    def _past_claim(self) -> frozenset[str]:
+        """Name the cases that are past the question whether another has the same."""
+        parts = self.world.parts
+        assert parts is not None
+        rows = parts.store.database.read("SELECT case_id FROM cases WHERE state <> 'claiming'")
+        return frozenset(row[0] for row in rows)
 
     # --- attempts ---------------------------------------------------------------------------------
 
-    def begin_attempt(self) -> None:
-        """Forget what earlier steps have met."""
-        self.world.network.met.clear()
-        self.world.troubles.met.clear()
+    def begin(self, attempt: Attempt | None) -> None:
+        """Write what is met from now on down for an attempt, or for nobody."""
+        self.world.network.met = attempt.calls if attempt else []
+        self.world.troubles.met = attempt.disks if attempt else []
 
     def _on_finish(self, begun: Begun, decision: Decision, outcome: Outcome) -> None:
         """Hold the end of an attempt against what it has truly met."""

@@ -24,6 +24,7 @@ from vpe_watcher.core.machine import TABLE, Arrow
 from vpe_watcher.core.model import OK, Case, Label, Notified, Outcome, State
 from vpe_watcher.flow import claim, inbox, receive, relocate, rest, runner, send
 from vpe_watcher.flow.ports import Ports
+from vpe_watcher.flow.schedule import Schedule
 from vpe_watcher.flow.steps import EFFECTS
 from vpe_watcher.flow.taking import new_cases
 
@@ -264,6 +265,25 @@ def _attempts_stay_open(patch: Patch) -> None:
     patch.setattr(runner.Runner, "resume", lambda self: self.schedule.refresh())
 
 
+def _words_act_in_a_step(patch: Patch) -> None:
+    """Obey a person's word on a case in the middle of an attempt."""
+    patch.setattr("vpe_watcher.adapters.store.store.is_in_step", lambda *_: False)
+    patch.setattr(Schedule, "is_in_hand", lambda *_: False)
+
+
+def _taken_twice(patch: Patch) -> None:
+    """Forget that a step is in hand, so that it begins beside itself."""
+    take_ready = Schedule.take_ready
+
+    def mutated(self: Schedule) -> list[tuple[str, State]]:
+        taken = take_ready(self)
+        for case_id, _ in taken:
+            self.release(case_id)
+        return taken
+
+    patch.setattr(Schedule, "take_ready", mutated)
+
+
 MUTANTS = (
     Mutant("results are not synced before they are visible", _no_sync_of_files),
     Mutant("folders are not synced after a rename", _no_sync_of_folders),
@@ -286,6 +306,8 @@ MUTANTS = (
     Mutant("an interrupted archiving counts as done", _interrupted_archiving_is_done),
     Mutant("nobody is told of held cases", _held_without_a_note),
     Mutant("attempts of dead daemons stay open", _attempts_stay_open),
+    Mutant("a word acts in the middle of a step", _words_act_in_a_step),
+    Mutant("a step is taken in hand twice", _taken_twice),
 )  # fmt: skip
 
 

@@ -76,6 +76,17 @@ def test_the_first_sync_of_either_folder_makes_a_rename_durable(folder: str) -> 
     assert outcomes(rename) == {(("b/scan", b"people's"),)}
 
 
+def test_what_was_made_and_renamed_is_in_one_place() -> None:
+    """How it came to be does not come back when it is durable elsewhere."""
+
+    def make(disk: MemoryDisk) -> None:
+        disk.create(BASE / "b" / "draft", b"ours")
+        disk.rename_unsynced(BASE / "b" / "draft", BASE / "a" / "final")
+        disk.sync_folder(BASE / "a")
+
+    assert outcomes(make) == {(("a/final", b"ours"), ("a/scan", b"people's"))}
+
+
 def test_a_removal_without_a_sync_may_be_undone() -> None:
     """What was removed durably stays removed."""
 

@@ -16,7 +16,7 @@ from tests.simulation.conftest import SEEDS, STEPS
 from vpe_watcher.adapters.store import Database
 
 Simulate = Callable[..., str]
-FEW, SOME = "1-12", "1-220"
+FEW, SOME, EVENTS = "1-12", "1-220", 800
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_a_commit_of_the_real_state_file_is_synced(tmp_path: Path) -> None:
 
 def test_a_few_seeds_hold_all_laws(simulate: Simulate) -> None:
     """A small part of what `make test-real` and `make soak` run."""
-    said = simulate("--seeds", FEW, "--events", "200", "--quiet")
+    said = simulate("--seeds", FEW, "--events", "400", "--quiet")
     assert re.search(r"12 trials, 0 broken", said)
 
 
@@ -53,7 +53,7 @@ def test_a_few_seeds_hold_all_laws(simulate: Simulate) -> None:
 @pytest.mark.timeout(600)
 def test_every_deliberate_bug_is_caught(simulate: Simulate) -> None:
     """Syncs left out, rows after effects, answers misread: the laws see each of them soon."""
-    said = simulate("--mutants", "--seeds", "1-40", "--events", "200")
+    said = simulate("--mutants", "--seeds", "1-40", "--events", "600")
     assert re.search(r"(\d+) of \1 deliberate bugs", said)
 
 
@@ -61,7 +61,7 @@ def test_every_deliberate_bug_is_caught(simulate: Simulate) -> None:
 @pytest.mark.timeout(900)
 def test_a_hundred_thousand_steps_hold_all_laws(simulate: Simulate) -> None:
     """Every fault of every call and every moment of death has come at least once."""
-    said = simulate("--seeds", SOME, "--events", "300", "--complete")
+    said = simulate("--seeds", SOME, "--events", str(EVENTS), "--complete")
     steps = re.search(r"([\d,]+) steps in", said)
     assert steps is not None
     assert int(steps[1].replace(",", "")) >= 100_000
@@ -107,7 +107,7 @@ def test_a_million_steps_hold_all_laws(simulate: Simulate, pytestconfig: pytest.
     """The full number, over as many seeds as one asks for."""
     seeds = int(pytestconfig.getoption("--simulated-seeds", default=SEEDS))
     wanted = int(pytestconfig.getoption("--simulated-steps", default=STEPS))
-    events = max(200, wanted // seeds)  # the peace after each script takes steps, too
+    events = max(EVENTS, wanted // seeds)  # the peace after each script takes steps, too
     said = simulate("--seeds", f"1-{seeds}", "--events", str(events), "--complete")
     steps = re.search(r"([\d,]+) steps in", said)
     assert steps is not None

@@ -1,8 +1,9 @@
 """One trial: a script of events in one world, then peace, in which all must come to rest.
 
-A step is one event: an attempt at a step of a case, one look of an inbox, one round of a person's
-words and of the notes, a drop or a piece of one, a deletion, a move of either clock, a start of the
-daemon, a death, or the arming of a fault. After each of them the laws are checked.
+A step is one event: an attempt from one stop to the next (a call, a commit or a rename), one look
+of an inbox, one round of a person's words and of the notes, a drop or a piece of one, a deletion, a
+move of either clock, a start of the daemon, a death, or the arming of a fault. After each of them
+the laws are checked.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
+from tests.simulation.attempts import Death
 from tests.simulation.disk import Folder
 from tests.simulation.laws import Broken, Laws, cases_of
 from tests.simulation.network import CALLS, faults_of
@@ -23,7 +25,6 @@ from tests.simulation.world import (
     EXPORT,
     ROOTS,
     VARIANTS,
-    Death,
     PowerCut,
     World,
     simulated_files,
@@ -34,8 +35,10 @@ from vpe_watcher.core.model import Case, State
 from vpe_watcher.flow.places import HIDDEN
 from vpe_watcher.flow.roots import MARKER
 
-PEACE_AT_MOST = 3000
+PEACE_AT_MOST = 12_000
 FEW_A_DAY = 3
+TAKES_MORE = 0.2  # how often more is taken in hand while attempts are under way
+TURNS_AWAY = 0.05  # how often the daemon minds something else meanwhile
 NUMBERS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EACCES, errno.EDQUOT)
 VERBS = ("make_folder", "rename", "create", "write", "replace", "writing", "sync_folder",
          "remove_file", "remove_tree", "copy", "look", "listing", "open", "commit")  # fmt: skip
@@ -62,7 +65,7 @@ RARE = (
 )  # fmt: skip
 # What happens, and how often.
 WEIGHTS: dict[str, int] = {
-    "go": 620, "look": 20, "tick": 60, "drop": 70, "write": 50, "delete": 8, "word": 20,
+    "go": 2400, "look": 20, "tick": 60, "drop": 70, "write": 50, "delete": 8, "word": 20,
     "call": 80, "storm": 4, "disk": 16, "trouble": 5, "death": 16, "cut": 16, "kill": 5,
     "jump": 8, "reload": 3, "unmount": 3, "space": 2, "free": 4,
 }  # fmt: skip
@@ -80,7 +83,7 @@ MUST_FIRE = frozenset(
         *(f"deletion: from the {root}" for root in ("inbox", "inbox/teeth", "outbox")),
         "word: cancel", "word: retry", "word: retry --yes", "the wall clock jumps",
         "other settings", "a root is not mounted", "space is low", "start", "clock", "look",
-        "words and notes", "writer: goes on", "drop: the rest comes",
+        "words and notes", "writer: goes on", "drop: the rest comes", "others come between",
     }
 )  # fmt: skip
 
@@ -134,7 +137,6 @@ class Trial:
         self.people = People(self.world, self.laws)
         self.report = Report(seed)
         self._dice = Random()  # to be seeded for each event; a new one takes longer
-        self._hand: list[tuple[str, State]] = []
         self._turn_at: dict[str, float] = {}
         self._is_to_obey = self._is_to_note = True
         self._mount_again: dict[str, float] = {}
@@ -183,47 +185,52 @@ class Trial:
 
     def _lose_daemon(self) -> None:
         self.world.die()
-        self._hand.clear()
 
     def _lose_power(self, chance: Random) -> None:
         self._lose_daemon()
         self.world.disk.cut(chance)
+        self.laws.forget_what_is_gone()
         self.people.abandon()
 
     def _go(self, chance: Random) -> None:
-        """Let the daemon do the next thing that is due; if nothing is, time passes."""
-        parts = self._parts()
-        now = self.world.time.monotonic()
-        if self._hand or self._take():
+        """Let the daemon do something that is due; if nothing is, time passes."""
+        parts, attempts = self._parts(), self.world.attempts
+        if not attempts.taken and (not attempts.under_way or chance.random() < TAKES_MORE):
+            self._take()
+        if attempts and chance.random() > TURNS_AWAY:
             return self._attempt(chance)
+        now = self.world.time.monotonic()
         for name, inbox in parts.inboxes.items():
             if inbox.wake.is_set() or self._turn_at.get(name, 0.0) <= now:
                 return self._turn(name)
         if self._is_to_obey or self._is_to_note:
             return self._mind()
-        return self._wait()
+        return self._attempt(chance) if attempts else self._wait()
 
-    def _take(self) -> bool:
+    def _take(self) -> None:
         parts = self._parts()
         open_before = frozenset(one.name for one in parts.breakers.all())
         try:
             taken = parts.schedule.take_ready()
         except EnvironmentFault as fault:
             parts.breakers.open(fault, kind="main")
-            return False
+            return
         parts.breakers.close("state", kind="main")
         still_open = {one.name for one in parts.breakers.all()}
         self.laws.check_taken(taken, open_before & still_open)
-        self._hand += taken
-        return bool(taken)
+        self.world.attempts.taken += taken
 
     def _attempt(self, chance: Random) -> None:
-        case_id, state = self._hand.pop(chance.randrange(len(self._hand)))
-        self.laws.begin_attempt()
-        if state is State.ARCHIVING:
-            self._release(case_id)
-        self._parts().runner.run(case_id, state)
-        self.report.fired[f"attempt: {state}"] += 1
+        """Let an attempt begin, or go on to its next stop."""
+        attempts = self.world.attempts
+        attempt = attempts.draw(self._parts().runner.run, chance)
+        if attempt.state is State.ARCHIVING:
+            self._release(attempt.case_id)
+        self.laws.begin(attempt)
+        has_ended = attempts.go_on(attempt)
+        self.laws.begin(None)
+        self.report.fired["others come between"] += not has_ended and len(attempts.under_way) > 1
+        self.report.fired[f"attempt: {attempt.state}"] += has_ended
         self._is_to_note = True
 
     def _release(self, case_id: str) -> None:
@@ -368,7 +375,7 @@ class Trial:
     def _unmount(self, chance: Random) -> None:
         """Let an empty folder lie where a root was, for a while."""
         name = chance.choice(ROOTS)
-        if self._is_known(name) and self.world.unmount(name):
+        if not self.world.attempts.under_way and self._is_known(name) and self.world.unmount(name):
             until = self.world.time.monotonic() + chance.choice((3.0, 50.0, 200.0))
             self._mount_again[name] = until
             self._count("a root is not mounted")
@@ -434,7 +441,7 @@ class Trial:
 
     def _is_quiet(self) -> bool:
         parts = self.world.parts
-        if parts is None or self._hand or self._is_to_obey or self._is_to_note:
+        if parts is None or self.world.attempts or self._is_to_obey or self._is_to_note:
             return False
         if any(self._turn_at.get(name, 0.0) == 0.0 for name in parts.inboxes):
             return False

@@ -2,9 +2,9 @@
 
 The daemon is the real core, flow, formats and store, put together by the real `assemble`. Simulated
 are the clock, the disk (`MemoryDisk`), the way to the Engine (`Network`) and who has files open.
-SQLite is real and lies in memory, without syncs: a commit counts as durable, and a death is an
-exception in this process that throws the daemon away. Attempts do not overlap; looks, words, drops,
-deaths and other cases' attempts come between those that were taken in hand together.
+SQLite is real and lies on tmpfs: a commit counts as durable, and a death is an exception in this
+process that throws the daemon away. Attempts overlap: each stops at its calls, its commits and its
+renames, and looks, words, drops, deaths and other attempts come in between.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any, BinaryIO
 import pytest
 
 from tests.flow.house import FakeTime, merged
+from tests.simulation.attempts import Attempts, Death
 from tests.simulation.disk import File, Folder, MemoryDisk
 from tests.simulation.network import Network, SimulatedTransport
 from vpe_watcher.adapters import mounts
@@ -38,12 +39,12 @@ from vpe_watcher.adapters.files import Disk
 from vpe_watcher.adapters.leases import Openness
 from vpe_watcher.adapters.reserve import Reserve
 from vpe_watcher.adapters.settings import Settings, load_settings
-from vpe_watcher.adapters.store import Begun, Database, Queries, Store, database
+from vpe_watcher.adapters.store import Begun, Database, Queries, Store
 from vpe_watcher.app.assembly import Clock, Parts, Stopping, assemble
 from vpe_watcher.app.terms import folders_of
 from vpe_watcher.core.errors import EnvironmentFault
 from vpe_watcher.core.machine import Decision
-from vpe_watcher.core.model import Case, Outcome
+from vpe_watcher.core.model import Outcome
 from vpe_watcher.flow import roots
 from vpe_watcher.flow.disk_guard import DiskGuard
 from vpe_watcher.flow.notes import HeldNotes
@@ -80,10 +81,6 @@ CHANGING = frozenset(
 )  # fmt: skip
 
 
-class Death(BaseException):
-    """The daemon is dead; what it had on the disk stays."""
-
-
 class PowerCut(Death):
     """The machine is off: what was not synced may be gone."""
 
@@ -97,6 +94,7 @@ class Fuse:
         self.death: type[Death] = Death
         self.fired: Counter[str] = Counter()
         self.is_safe = False
+        self.is_burnt = False
 
     def reach(self, what: str) -> None:
         """Pass a moment, or die there."""
@@ -168,11 +166,14 @@ class ChaosDisk(MemoryDisk):
         self._fuse = fuse
         self._troubles = troubles
         self.on_evidence: Callable[[bytes], None] = lambda _content: None
+        self.on_renamed: Callable[[], None] = lambda: None
 
     def reach(self, what: str) -> None:
-        """Pass a moment, or die there."""
+        """Pass a moment, or die there; others go on behind a rename."""
         if self._fuse.left:
             self._fuse.reach(what)
+        if what == "renamed":
+            self.on_renamed()
 
     def replace(self, source: Path, target: Path) -> None:
         """Rename over a file of ours; what a claim says of payment is looked at."""
@@ -182,7 +183,9 @@ class ChaosDisk(MemoryDisk):
             self.on_evidence(node.content)
 
     def allow(self, verb: str, path: Path) -> None:
-        """Pass the door of a verb, or be refused."""
+        """Pass the door of a verb, or be refused. The dead do nothing."""
+        if self._fuse.is_burnt:
+            raise Death
         troubles = self._troubles
         if troubles.once or troubles.lasting:
             below = path.parts[self._depth : self._depth + 1]
@@ -207,12 +210,10 @@ class SimulatedReserve(Reserve):
 
 
 class ChaosDatabase(Database):
-    """A state file in memory, with moments before and behind each commit.
+    """The real state file, with moments before and behind each commit, at which others go on.
 
-    It has a journal in memory in the place of a WAL, and no syncs: a commit counts as durable,
-    which `test_a_commit_of_the_real_state_file_is_synced` allows, and a rollback is SQLite's own.
-    The lives of a world have its connection one after the other (`kept`), as opening takes long:
-    what a life leaves uncommitted is rolled back.
+    It lies on tmpfs, where a sync does nothing: a commit counts as durable, which
+    `test_a_commit_of_the_real_state_file_is_synced` allows, and a rollback is SQLite's own.
     """
 
     def __init__(
@@ -221,37 +222,26 @@ class ChaosDatabase(Database):
         fuse: Fuse,
         troubles: Troubles,
         reserve: Reserve,
-        kept: list[sqlite3.Connection],
+        stop: Callable[[], None],
     ) -> None:
         self._fuse = fuse
+        self._stop = stop
         self._troubles = troubles
         self._reserve = reserve
-        self._kept = kept
         super().__init__(path)
-
-    def _connect(self) -> sqlite3.Connection:
-        if self._kept:
-            return self._kept[0]
-        self._mode = "memory"
-        connection = super()._connect()
-        connection.text_factory = str  # no name here needs more, and it is asked for each text
-        self._kept.append(connection)
-        return connection
-
-    def close(self) -> None:
-        """End a life; the connection stays."""
-        for connection in self._kept:
-            connection.rollback()
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Open a write transaction as the real one does, or be refused."""
+        if self._fuse.is_burnt:
+            raise Death
         try:
             self._troubles.allow("commit", "state")
         except OSError as error:
             if error.errno in FULL:
                 self._reserve.release()
             raise _state_fault(error) from error
+        self._stop()
         before = self.connection().total_changes
         with super().transaction() as connection:
             yield connection
@@ -259,6 +249,7 @@ class ChaosDatabase(Database):
                 self._fuse.reach("uncommitted")
         if connection.total_changes != before:
             self._fuse.reach("committed")
+            self._stop()
 
 
 def _state_fault(error: OSError) -> EnvironmentFault:
@@ -271,23 +262,9 @@ def _state_fault(error: OSError) -> EnvironmentFault:
 
 
 class WatchedStore(Store):
-    """The real store; `on_finish` sees each end of an attempt before it is recorded.
-
-    A case is read again when anything was written since: nobody else writes.
-    """
+    """The real store; `on_finish` sees each end of an attempt before it is recorded."""
 
     on_finish: Callable[[Begun, Decision, Outcome], None] = staticmethod(lambda *_: None)
-    _read: tuple[int, dict[str, Case | None]] = -1, {}
-
-    def load(self, case_id: str) -> Case | None:
-        """Read one case."""
-        changes = self.database.connection().total_changes
-        if self._read[0] != changes:
-            self._read = changes, {}
-        known = self._read[1]
-        if case_id not in known:
-            known[case_id] = super().load(case_id)
-        return known[case_id]
 
     def finish(self, begun: Begun, decision: Decision, outcome: Outcome) -> None:
         """Record the end of an attempt."""
@@ -308,6 +285,7 @@ class World:
         self.chance = Random(seed)
         self.time = FakeTime()
         self.fuse = Fuse()
+        self.attempts = Attempts()
         self.troubles = Troubles(self.time.monotonic)
         self.disk = ChaosDisk(
             base,
@@ -316,6 +294,7 @@ class World:
             now_ns=lambda: int(self.time.wall * 1e9),
             devices={"archive": 1, "failed": 2} if far else None,
         )
+        self.disk.on_renamed = self._stop
         for name in (*ROOTS, EXPORT, *(f"inbox/{one}" for one in ("teeth", "marked"))):
             self.disk.put_folder(base / name)
         self.sandbox = Sandbox(base / "engine", simple=True, options=OPTIONS, clock=self.time.now)
@@ -325,13 +304,12 @@ class World:
             now=self.time.now,
             monotonic=self.time.monotonic,
             let_pass=self.time.advance,
-            reach=self.fuse.reach,
+            reach=self._reach_call,
             before=self._before_call,
         )
         self.variant = 0
         self.lives = 0
         self.parts: Parts | None = None
-        self._connections: list[sqlite3.Connection] = []
         self.events: list[tuple[str, dict[str, object]]] = []
         self.log_seen = 0
         self.free = 1 << 40
@@ -363,10 +341,9 @@ class World:
         settings = self.settings
         self.lives += 1
         stopping = _Patient(self)
+        engine = self._engine(settings)
         reserve = SimulatedReserve(settings.state_file, self.troubles)
-        database = ChaosDatabase(
-            settings.state_file, self.fuse, self.troubles, reserve, self._connections
-        )
+        database = ChaosDatabase(settings.state_file, self.fuse, self.troubles, reserve, self._stop)
         try:
             store = WatchedStore(database, now=self.time.now)
             store.on_finish = self._on_finish
@@ -377,7 +354,7 @@ class World:
             parts = assemble(
                 settings,
                 store=store,
-                engine=self._engine(settings),
+                engine=engine,
                 disk=self.disk,
                 clock=Clock(self.time.now, self.time.monotonic),
                 stopping=stopping,
@@ -392,6 +369,7 @@ class World:
             database.close()
             raise
         self.parts = parts
+        self._locks = [*parts.roots._locks.values(), engine._tokens._lock]  # type: ignore[attr-defined]  # noqa: SLF001
         min_free = settings.retention.min_free
         self.guard = DiskGuard(parts.breakers, min_free=min_free, reserve=reserve)
         self.notes = HeldNotes(parts.ports, parts.breakers, monotonic=self.time.monotonic)
@@ -422,6 +400,17 @@ class World:
         engine._tokens._transport = transport  # type: ignore[attr-defined]  # noqa: SLF001
         return engine
 
+    def _reach_call(self, what: str) -> None:
+        """Pass a moment of a call: the daemon may die, or others go on meanwhile."""
+        self.fuse.reach(what)
+        self._stop()
+
+    def _stop(self) -> None:
+        """Let other attempts go on, unless this one holds what they would wait for."""
+        parts = self.parts
+        if parts is not None and not any(lock.locked() for lock in self._locks):
+            self.attempts.stop()
+
     def _before_call(self, kind: str, request: Request) -> None:
         self.before_call(kind, request)
 
@@ -430,6 +419,9 @@ class World:
 
     def die(self) -> None:
         """Throw the daemon away."""
+        self.fuse.is_burnt = True
+        self.attempts.die()
+        self.fuse.is_burnt = False
         if self.parts is not None:
             self.parts.store.database.close()
             self.parts = None
@@ -437,8 +429,6 @@ class World:
     def close(self) -> None:
         """End the world."""
         self.die()
-        for connection in self._connections:
-            connection.close()
         self.sandbox.close()
 
     def log(self, event: str, /, **fields: object) -> None:
@@ -541,7 +531,6 @@ def simulated_files(disk_of: Callable[[], MemoryDisk]) -> Iterator[None]:
         patch.setattr(transfer, "open_source", open_source)
         patch.setattr(zipped, "open_source", open_source)
         patch.setattr(mounts, "filesystem_of", _filesystem_of)
-        patch.setattr(database, "Connection", sqlite3.Connection)  # nor does one need this
         patch.setattr(roots, "_reports", _asked_in_turn)
         yield
 
