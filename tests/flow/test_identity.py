@@ -226,6 +226,27 @@ def test_the_marker_of_another_daemon_opens_the_breaker(house: House, folder: st
     assert house.breakers() == set()
 
 
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"starts": 3}'])
+@pytest.mark.parametrize("folder", ["inbox", "outbox"])
+def test_a_damaged_marker_opens_the_breaker_until_another_folders_is_copied(
+    house: House, folder: str, content: str
+) -> None:
+    """It is said which file is damaged, and what helps does."""
+    _delivered(house)
+    _marker(house, folder).write_text(content)
+    house.drop("other.nii", nifti(seed=1))
+    house.restart()
+    house.live(60)
+    name = "inbox:default" if folder == "inbox" else folder
+    assert house.breakers() == {name}
+    assert "marker.json" in house.breaker(name).reason
+    assert "Copy" in house.breaker(name).hint
+    shutil.copy(_marker(house, "archive"), _marker(house, folder))
+    house.live_until_rest()
+    assert house.breakers() == set()
+    assert set(house.states().values()) == {State.DONE}
+
+
 @pytest.mark.parametrize("folder", ["inbox", "outbox", "archive"])
 def test_a_lost_marker_opens_the_breaker(house: House, folder: str) -> None:
     """An empty mount point looks like an empty folder: nothing is written to it or read from it."""

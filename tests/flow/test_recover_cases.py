@@ -604,6 +604,27 @@ def test_folders_of_two_daemons_are_not_mixed(house: House) -> None:
     house.start()
 
 
+@pytest.mark.parametrize("is_lost", [True, False])
+def test_a_damaged_marker_is_named_and_that_of_another_folder_serves(
+    house: House, *, is_lost: bool
+) -> None:
+    """It does not say whose folder it is: nothing is rebuilt by it, and a copy helps."""
+    _steps(house, "scan", State.DONE)
+    house.close()
+    if is_lost:
+        delete(house)
+    marker = house.root / "outbox" / ".vpe-watcher" / "marker.json"
+    marker.write_text("")
+    with pytest.raises(ConfigError) as caught:
+        mend(house)
+    assert (caught.value.exit_code, caught.value.code) == (78, "marker_unreadable")
+    assert str(marker) in caught.value.message
+    shutil.copy(house.root / "archive" / ".vpe-watcher" / "marker.json", marker)
+    mend(house)
+    house.start()
+    assert house.states() == {"scan": State.DONE}
+
+
 def test_a_damaged_file_is_kept(house: House) -> None:
     """Nothing is deleted, and what is rebuilt is for its owner's eyes alone."""
     _steps(house, "scan", State.DONE)

@@ -26,7 +26,7 @@ from vpe_watcher.app.terms import marked_folders_of, places_of, rules_of
 from vpe_watcher.core.errors import ConfigError, EnvironmentFault, TryAgainLater, WatcherError
 from vpe_watcher.flow.places import HIDDEN, root_key
 from vpe_watcher.flow.recovery import Judge, Recovery
-from vpe_watcher.flow.roots import Marker, check_alone, read_marker
+from vpe_watcher.flow.roots import MARKER, Marker, check_alone, read_marker
 from vpe_watcher.flow.survey import Claim, Survey, survey
 
 if TYPE_CHECKING:
@@ -232,8 +232,17 @@ class _Work:
         """Return whose folders these are.
 
         Raises:
-            ConfigError: the state file, or the folders among themselves, say different things.
+            ConfigError: the state file, or the folders among themselves, say different things, or
+                a marker makes no sense.
         """
+        damaged = [path for path, one in markers.items() if one and not one.makes_sense]
+        if damaged:
+            raise ConfigError(
+                f"A marker is empty or damaged: {damaged[0] / HIDDEN / MARKER}.",
+                code="marker_unreadable",
+                hint="Copy .vpe-watcher/marker.json of another folder of this daemon over it: they "
+                "are the same (docs/how-to/breakers.md). Then run `vpe-watcher recover` again.",
+            )
         named = {one.daemon_id for one in markers.values() if one is not None}
         if len(named | {daemon_id} - {""}) > 1:
             raise ConfigError(

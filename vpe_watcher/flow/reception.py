@@ -93,6 +93,8 @@ class Reception:
             marker = read_marker(self.disk, self.inbox)
         if marker is None:
             raise self._refused("without its marker", "folder_without_marker")
+        if not marker.makes_sense:
+            raise self._refused("with a damaged marker", "marker_unreadable")
         if not daemon_id or marker.daemon_id != daemon_id:
             raise self._refused("of another daemon", "folder_of_another")
         self.check_space()

@@ -47,6 +47,11 @@ class Marker:
     starts: int
     state_file: str = ""  # markers of early versions do not say
 
+    @property
+    def makes_sense(self) -> bool:
+        """Tell whether it names a daemon; one that is empty or damaged names none."""
+        return bool(self.daemon_id)
+
 
 @dataclass(frozen=True, slots=True)
 class Other:
@@ -121,6 +126,8 @@ class Roots:
         marker = read_marker(self._disk, folder)
         if marker is None and self._is_known(name, folder):
             raise _lost(name)
+        if marker is not None and not marker.makes_sense:
+            raise _unreadable(name)
         self._check_late(name, folder, marker)
         if marker is not None and marker.daemon_id != self._daemon_id:
             raise _foreign(name)
@@ -209,6 +216,8 @@ def inspect(disk: Disk, store: Store, name: str, folder: Path) -> None:
         marker = read_marker(disk, folder)
     if marker is None:
         raise _lost(name)
+    if not marker.makes_sense:
+        raise _unreadable(name)
     if marker.daemon_id != daemon_id:
         raise _foreign(name)
     if marker.starts > starts:
@@ -216,7 +225,7 @@ def inspect(disk: Disk, store: Store, name: str, folder: Path) -> None:
 
 
 def read_marker(disk: Disk, folder: Path) -> Marker | None:
-    """Return a root's marker; None when there is none, a foreign one when it makes no sense."""
+    """Return a root's marker; None when there is none, one of nobody when it makes no sense."""
     path = _marker_in(folder)
     return _parsed(disk.read(path)) if disk.exists(path) else None
 
@@ -285,7 +294,8 @@ def check_identity(
             raise _state_elsewhere(report.folder, report.other)
     if what:
         raise _needs_recovery(what)
-    return frozenset(places) - {report.folder for report in reports if report.marker is not None}
+    heard = {one.folder for one in reports if one.marker is not None and one.marker.makes_sense}
+    return frozenset(places) - heard
 
 
 def check_unmarked(
@@ -497,6 +507,16 @@ def _lost(name: str) -> EnvironmentFault:
         code="folder_without_marker",
         hint="Mount the share again; work goes on by itself. If the folder was emptied on "
         "purpose, put the hidden folder .vpe-watcher back into it (docs/how-to/breakers.md).",
+        breaker=name,
+    )
+
+
+def _unreadable(name: str) -> EnvironmentFault:
+    return EnvironmentFault(
+        f"The marker of the folder of {name} is empty or damaged: .vpe-watcher/marker.json there.",
+        code="marker_unreadable",
+        hint="Copy .vpe-watcher/marker.json of another folder of this daemon over it: they are the "
+        "same (docs/how-to/breakers.md). Work goes on by itself.",
         breaker=name,
     )
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "vpe-watcher/prune/1"
 NOTHING = "There is nothing to remove."
-FOR_GOOD = frozenset({"state_outdated", "folder_of_another"})
+FOR_GOOD = frozenset({"state_outdated", "folder_of_another", "marker_unreadable"})
 OFF = (
     "Nothing is ever removed: retention.archive_days and failed_days are 0 (for ever), and "
     "prune_below is not set."
