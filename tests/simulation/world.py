@@ -97,13 +97,16 @@ class Fuse:
         self.is_burnt = False
 
     def reach(self, what: str) -> None:
-        """Pass a moment, or die there."""
+        """Pass a moment, or die there; who is dead comes no further."""
+        if self.is_burnt:
+            raise self.death
         if not self.left or self.is_safe or (self.where and what != self.where):
             return
         self.left -= 1
         if not self.left:
             kind = "power cut" if self.death is PowerCut else "crash"
             self.fired[f"{kind}: {what}"] += 1
+            self.is_burnt = True
             raise self.death(what)
 
 
@@ -185,7 +188,7 @@ class ChaosDisk(MemoryDisk):
     def allow(self, verb: str, path: Path) -> None:
         """Pass the door of a verb, or be refused. The dead do nothing."""
         if self._fuse.is_burnt:
-            raise Death
+            raise self._fuse.death
         troubles = self._troubles
         if troubles.once or troubles.lasting:
             below = path.parts[self._depth : self._depth + 1]
@@ -234,7 +237,7 @@ class ChaosDatabase(Database):
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Open a write transaction as the real one does, or be refused."""
         if self._fuse.is_burnt:
-            raise Death
+            raise self._fuse.death
         try:
             self._troubles.allow("commit", "state")
         except OSError as error:
