@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sqlite3
+import subprocess
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -203,6 +204,7 @@ def test_a_copy_that_knows_less_is_not_brought_up_to_date(desk: Desk, tmp_path: 
         ran = desk.run(*words)
         assert (ran.code, str(other) in ran.err) == (78, True)
     other.rename(tmp_path / "away")
+    shutil.copy(desk.home / "archive/.vpe-watcher/marker.json", claim.parent.parent)
     ran = desk.run("recover")
     assert (ran.code, "put back into the inbox" in ran.out) == (0, True)
 
@@ -287,9 +289,8 @@ def test_a_missing_folder_is_waited_for(desk: Desk) -> None:
 
 
 def test_what_a_person_must_look_at(desk: Desk) -> None:
-    """Unmarked folders, staged results of nobody, documents that make no sense: a line each."""
+    """Staged results of nobody, documents that make no sense: a line each."""
     _mark(desk)
-    shutil.rmtree(desk.home / "failed" / ".vpe-watcher")
     (desk.home / "failed" / "scan.held.txt").write_text("Case id: c1")
     (desk.home / "outbox" / ".vpe-watcher" / "staging" / "c0ffee").mkdir(parents=True)
     broken = desk.home / "archive" / "scan" / "result.json"
@@ -297,32 +298,71 @@ def test_what_a_person_must_look_at(desk: Desk) -> None:
     broken.write_text('{"schema": "vpe-watcher/result/1", "case_id": "c1"}')
     _lose(desk)
     looks = [line for line in desk.run("recover").out.splitlines() if line.startswith("look at: ")]
-    assert len(looks) == 3
-    for words in ("c0ffee", "1 document ", "failed bears no marker"):
+    assert len(looks) == 2
+    for words in ("c0ffee", "1 document "):
         assert any(words in line for line in looks), words
 
 
-def test_what_was_never_used_needs_no_look(desk: Desk) -> None:
-    """The first results are yet to come: outbox and failed are empty and bear no marker."""
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_folder_without_a_marker_looks_unmounted(desk: Desk, *, is_there: bool) -> None:
+    """Exit 75, and nothing is built; what the hint says is the word of a person who knows better.
+
+    The hidden folder may be there, and only the marker lost.
+    """
     _mark(desk)
-    for name in ("outbox", "failed"):
+    for name in ("inbox/teeth", "archive"):
         shutil.rmtree(desk.home / name / ".vpe-watcher")
+    if is_there:
+        (desk.home / "archive" / ".vpe-watcher" / "records").mkdir(parents=True)
     _lose(desk)
-    assert "look at: " not in desk.run("recover").out
+    ran = desk.run("recover")
+    assert (ran.code, ran.out, "folder_without_marker" in ran.err) == (75, "", False)
+    said, words = ran.err.split("user:")
+    assert f"no marker in {desk.home}/inbox/teeth, {desk.home}/archive: it" in " ".join(
+        said.split()
+    )
+    assert not desk.settings.state_file.exists()
+    subprocess.run(["sh", "-ec", words], check=True)
+    assert desk.run("recover").code == 0
+    assert desk.run("run", "--once").code == 0
+    for name in ("inbox", "outbox", "archive", "failed", "inbox/teeth"):
+        marker = json.loads((desk.home / name / ".vpe-watcher" / "marker.json").read_text())
+        assert (marker["daemon_id"], marker["starts"] > 3) == ("deadbeef", True)
 
 
-def test_a_folder_that_has_lost_its_marker_needs_a_look(desk: Desk) -> None:
-    """An inbox has one since the first look, an archive since the first delivery."""
-    _mark(desk)
+@pytest.mark.parametrize("is_damaged", [True, False])
+def test_where_no_folder_is_mounted_nothing_is_built(desk: Desk, *, is_damaged: bool) -> None:
+    """Nor is there anything to build of: where all is new, the daemon starts by itself."""
+    _lose(desk)
+    if is_damaged:
+        desk.settings.state_file.write_bytes(b"no database")
+    ran = desk.run("recover")
+    assert (ran.code, "start the daemon" in " ".join(ran.err.split())) == (75, True)
+    desk.settings.state_file.unlink(missing_ok=True)
+    assert desk.run("run", "--once").code == 0
+
+
+def test_folders_without_their_hidden_folders_are_built_of(desk: Desk) -> None:
+    """They came back from a copy that left those out. No marker tells which of them is mounted."""
     document = desk.home / "outbox" / "scan" / "result.json"
     document.parent.mkdir()
     document.write_text(json.dumps(DELIVERED))
-    for name in ("inbox/teeth", "archive"):
-        shutil.rmtree(desk.home / name / ".vpe-watcher")
     _lose(desk)
-    looks = [line for line in desk.run("recover").out.splitlines() if line.startswith("look at: ")]
-    assert len(looks) == 2
-    assert all(f"{name} bears no marker" in "".join(looks) for name in ("teeth", "archive"))
+    ran = desk.run("recover")
+    assert (ran.code, "1 case: at rest" in ran.out) == (0, True)
+    assert ran.out.count("bears no marker: mount it before `run`") == 5
+
+
+def test_a_sound_state_file_knows_which_folders_are_new(desk: Desk) -> None:
+    """One that it knows and that bears no marker is not mounted; a new one keeps nobody."""
+    assert desk.run("run", "--once").code == 0
+    shutil.rmtree(desk.home / "inbox" / "teeth")
+    (desk.home / "inbox" / "teeth").mkdir()
+    ran = desk.run("recover")
+    assert (ran.code, "no marker in" in ran.err) == (75, True)
+    (desk.home / "inbox" / "new").mkdir()
+    desk.config.write_text(desk.config.read_text().replace("recipes.teeth", "recipes.new"))
+    assert desk.run("recover").out == "The state file and the folders agree.\n"
 
 
 def test_each_sentence_ends_once(desk: Desk) -> None:

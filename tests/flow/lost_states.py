@@ -7,6 +7,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from random import Random
 
@@ -15,8 +16,11 @@ import pytest
 from tests.flow.house import House, nifti
 from vpe_watcher.adapters.store.copies import copy_state
 from vpe_watcher.app.recovering import Recovered, recover
+from vpe_watcher.app.terms import marked_folders_of
 from vpe_watcher.core.errors import ConfigError
 from vpe_watcher.core.model import Case, State
+from vpe_watcher.flow.places import HIDDEN
+from vpe_watcher.flow.roots import MARKER
 
 ORDER = (
     State.CLAIMING,
@@ -65,8 +69,21 @@ def backup(house: House) -> Path:
 # --- losing --------------------------------------------------------------------------------------
 
 
+def mark(house: House) -> None:
+    """Leave a marker in each folder, as the threads of a daemon do soon after its start."""
+    folders = list(chain.from_iterable(marked_folders_of(house.settings).values()))
+    markers = (folder / HIDDEN / MARKER for folder in folders)
+    marker = next((path for path in markers if path.exists()), None)
+    assert marker is not None
+    for target in (folder / HIDDEN for folder in folders):
+        if not (target / MARKER).exists():
+            target.mkdir(exist_ok=True)
+            shutil.copy(marker, target)
+
+
 def delete(house: House) -> None:
     """Remove the state file."""
+    mark(house)
     for path in state_file(house).parent.glob("state.sqlite3*"):
         if not path.name.endswith(".lock"):
             path.unlink()
@@ -74,6 +91,7 @@ def delete(house: House) -> None:
 
 def cut(house: House) -> None:
     """Leave half of the state file."""
+    mark(house)
     path = state_file(house)
     with path.open("r+b") as file:
         file.truncate(path.stat().st_size // 2)

@@ -8,7 +8,8 @@ next `recover` finds what this one has not yet done.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+import shlex
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,7 +23,7 @@ from vpe_watcher.adapters.store.database import DAMAGED
 from vpe_watcher.adapters.store.soundness import QuickCheck, check_at_start
 from vpe_watcher.app.assembly import open_store
 from vpe_watcher.app.start import check_belonging
-from vpe_watcher.app.terms import marked_folders_of, places_of, rules_of
+from vpe_watcher.app.terms import in_place_of, marked_folders_of, places_of, rules_of
 from vpe_watcher.core.errors import ConfigError, EnvironmentFault, TryAgainLater, WatcherError
 from vpe_watcher.flow.places import HIDDEN, root_key
 from vpe_watcher.flow.recovery import Judge, Recovery
@@ -72,7 +73,8 @@ def recover(
     """Bring the state file in line with the folders. The caller holds the daemon's lock.
 
     Raises:
-        TryAgainLater: a folder is not there now, or the state file cannot be read or written now.
+        TryAgainLater: a folder is not there or looks unmounted, or the state file cannot be read or
+            written now.
         ConfigError: the state file and the folders, or two folders, belong to different daemons.
     """
     work = _Work(settings, disk=disk, now=now, fresh_id=fresh_id)
@@ -118,8 +120,11 @@ class _Work:
         if refusal is not None and refusal.code == "state_elsewhere":
             raise refusal
         why = refusal.message if refusal else fault
+        is_needed = bool(why) or base is None
         places = places_of(self._settings, daemon_id)
         found = survey(self._disk, places)
+        known = base.known_roots() if base else {}
+        self._check_mounted(markers, found, known, is_needed=is_needed)
         rows = base.load_all() if base else {}
         judge = Judge(
             found,
@@ -128,10 +133,9 @@ class _Work:
             places=places,
             rules=rules_of(self._settings),
             knows_payment=base.knows_payment if base else lambda _case_id, _job_id: False,
-            is_outdated=bool(why) or base is None,
+            is_outdated=is_needed,
         )
         recovery = judge.judged()
-        is_needed = bool(why) or base is None
         in_place = [one.name for one in self._settings.recipes.values() if one.leave_in_place]
         highest = max((one.starts for one in markers.values() if one), default=0)
         changes = _Changes(
@@ -140,6 +144,7 @@ class _Work:
             starts=max(starts, highest + 1) if is_needed else starts,
             paused=tuple(one for one in in_place if one != resume) if is_needed else (),
             noted=tuple(found.noted),
+            roots={name: str(folder) for name, folder in self._roots().items() if markers[folder]},
             drops_words=is_needed,
         )
         kept: Path | None = None
@@ -166,7 +171,7 @@ class _Work:
             paused=paused,
             resumed=resumed,
             dropped_words=dropped,
-            unmarked=tuple(self._unmarked(markers, base, found)),
+            unmarked=() if base else tuple(str(one) for one in markers if markers[one] is None),
             foreign=self._foreign(daemon_id),
             left=left,
             still=still.message if still else "",
@@ -255,18 +260,36 @@ class _Work:
             )
         return daemon_id or (named.pop() if named else self._fresh_id)
 
-    def _unmarked(
-        self, markers: dict[Path, Marker | None], base: Store | None, found: Survey
-    ) -> Iterator[str]:
-        """Name the folders that have lost their marker, it seems: not what was never used."""
-        used = set(base.known_roots().values()) if base else set()
-        used |= {str(one.inbox) for one in self._settings.recipes.values()}  # each is looked at
-        if found.deliveries:
-            used.add(str(self._settings.archive))
-        unmarked = [folder for folder, marker in markers.items() if marker is None]
-        for folder in sorted(unmarked) if any(markers.values()) else ():
-            if str(folder) in used or self._disk.names(folder):
-                yield str(folder)
+    def _roots(self) -> dict[str, Path]:
+        """Return the folders that are to bear our marker, by their names in the state file."""
+        folders = marked_folders_of(self._settings)
+        return {f"{name} {one}": one for name, several in folders.items() for one in several}
+
+    def _check_mounted(
+        self,
+        markers: dict[Path, Marker | None],
+        found: Survey,
+        known: Mapping[str, str],
+        *,
+        is_needed: bool,
+    ) -> None:
+        """Build on no folder that looks unmounted: what is in it may have been paid for.
+
+        A daemon marks all its folders soon after its start. `known` are those of the state file:
+        one that is sound is right about which never were. Without a marker anywhere there has to
+        be something to build of: else `run` begins anew by itself.
+        """
+        roots = self._roots().items()
+        expected = dict.fromkeys(one for name, one in roots if is_needed or name in known)
+        unmarked = [folder for folder in expected if markers[folder] is None]
+        marked = next((folder for folder, marker in markers.items() if marker), None)
+        is_told_of = bool(found.case_ids) or self._must_build()
+        if unmarked and (marked or known or not is_told_of):
+            raise _unmounted(unmarked, marked, self.path)
+
+    def _must_build(self) -> bool:
+        """Tell whether no daemon would begin anew: one of its inboxes is marked by strangers."""
+        return any(read_marker(self._disk, one) for one in in_place_of(self._settings))
 
     def _foreign(self, daemon_id: str) -> tuple[str, ...]:
         """Name the inboxes that hold claims of other daemons."""
@@ -355,6 +378,7 @@ class _Changes:
     starts: int
     paused: tuple[str, ...]
     noted: tuple[str, ...]
+    roots: Mapping[str, str]
     drops_words: bool
 
     def write(self, store: Store) -> int:
@@ -365,6 +389,7 @@ class _Changes:
             starts=self.starts,
             paused=self.paused,
             noted=self.noted,
+            roots=self.roots,
             drops_words=self.drops_words,
         )
 
@@ -383,4 +408,27 @@ def _folder_away(what: str, *, hint: str = _MOUNT) -> TryAgainLater:
         f"Not all folders can be looked at: {what}.",
         code="folder_missing",
         hint=f"{hint}, and run `vpe-watcher recover` again: what is in it counts.",
+    )
+
+
+def _unmounted(unmarked: Iterable[Path], marked: Path | None, state_file: Path) -> TryAgainLater:
+    """Say which folders look unmounted; a marker is a person's word that they are not."""
+    hint = (
+        "Mount all folders, and run `vpe-watcher recover` again. Only if all of them are new: move "
+        f"{state_file} away, if it is there, and start the daemon; it knows of nothing sent before."
+    )
+    if marked is not None:
+        paths = (marked / HIDDEN / MARKER, *(one / HIDDEN for one in unmarked))
+        marker, *targets = (shlex.quote(str(path)) for path in paths)
+        words = "; ".join(f"mkdir -p {one} && cp {marker} {one}/" for one in targets)
+        hint = (
+            "Mount it, and run `vpe-watcher recover` again: what is in it counts. Only if it is "
+            "new, was never used or was emptied on purpose, give it the marker first, as the "
+            f"service's user: {words}"
+        )
+    return TryAgainLater(
+        f"There is no marker in {', '.join(map(str, unmarked))}: it looks as if the disk or share "
+        "were not mounted.",
+        code="folder_without_marker",
+        hint=hint,
     )

@@ -15,7 +15,13 @@ from vpe_watcher.core.model import Case, State
 def _rebuild(house: House, *cases: Case, drops_words: bool = False) -> int:
     rebuilt = [Rebuilt(case, "request", "content", "why") for case in cases]
     return house.store.rebuild(
-        rebuilt, daemon_id="d1", starts=5, paused=["pacs"], noted=[], drops_words=drops_words
+        rebuilt,
+        daemon_id="d1",
+        starts=5,
+        paused=["pacs"],
+        noted=[],
+        roots={},
+        drops_words=drops_words,
     )
 
 

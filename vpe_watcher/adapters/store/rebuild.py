@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from vpe_watcher.adapters.store.rows import dump_problem, dump_tally, load_case
@@ -53,11 +53,13 @@ class RebuildVerbs(Verbs):
         starts: int,
         paused: Iterable[str],
         noted: Iterable[str],
+        roots: Mapping[str, str],
         drops_words: bool,
     ) -> int:
         """Write cases over what is known of them, and whose file it is; all or nothing.
 
-        `noted` are the cases on which a note lies in `failed`.
+        `noted` are the cases on which a note lies in `failed`, `roots` the paths of the folders
+        that bear our marker, by name.
         Returns how many words of people were dropped, who have been obeyed or are to speak again.
         """
         now = iso(self._now())
@@ -70,6 +72,10 @@ class RebuildVerbs(Verbs):
             connection.executemany(
                 "INSERT INTO paused VALUES (?, ?) ON CONFLICT DO NOTHING",
                 [(recipe, now) for recipe in paused],
+            )
+            connection.executemany(
+                "INSERT INTO roots (name, path, marked_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                [(name, path, now) for name, path in roots.items()],
             )
             dropped = 0
             if drops_words:

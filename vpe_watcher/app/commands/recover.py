@@ -22,7 +22,7 @@ def recover(config: Path | None, *, resume: str | None) -> Result:
     """Bring the state file in line with the folders; with `resume` go on with a paused recipe.
 
     Raises:
-        TryAgainLater: a daemon runs, or a folder is not there.
+        TryAgainLater: a daemon runs, or a folder is not there, or looks unmounted.
         ConfigError: state file and folders belong to different daemons.
     """
     from vpe_watcher.adapters.lock import DaemonLock
@@ -146,7 +146,7 @@ def _to_look_at(settings: Settings, done: Recovered) -> Iterator[str]:
         documents = text.count(done.found.unreadable, "document")
         yield f"{documents} in archive, failed or outbox cannot be read and were left out"
     for folder in done.unmarked:
-        yield f"{folder} bears no marker: it was never used, or it is not mounted"
+        yield f"{folder} bears no marker: mount it before `run`, which takes it as it is then"
     for folder in done.foreign:
         yield f"{folder} holds claims of another daemon in its hidden folder"
     yield from _counted_as_seen(settings) if done.is_new else ()
