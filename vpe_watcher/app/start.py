@@ -17,7 +17,7 @@ from vpe_watcher.app.terms import folders_of, in_place_of
 from vpe_watcher.app.wake import Wake
 from vpe_watcher.core.errors import EnvironmentFault, TryAgainLater
 from vpe_watcher.flow.breakers import Log
-from vpe_watcher.flow.roots import check_identity, check_unmarked
+from vpe_watcher.flow.roots import ANSWER_WITHIN_S, check_identity, check_unmarked
 
 if TYPE_CHECKING:
     from vpe_watcher.adapters.settings import Settings
@@ -56,14 +56,18 @@ def check_no_other(settings: Settings, disk: Disk) -> None:
     check_unmarked(disk, folders, settings.state_file, in_place=in_place_of(settings))
 
 
-def check_belonging(settings: Settings, store: Store, disk: Disk) -> frozenset[Path]:
+def check_belonging(
+    settings: Settings, store: Store, disk: Disk, *, within_s: float = ANSWER_WITHIN_S
+) -> frozenset[Path]:
     """Ask whether state file and folders belong together; return the folders that say nothing.
 
     Raises `ConfigError`: they do not, as `check_identity` finds.
     """
     inboxes = {name: recipe.inbox for name, recipe in settings.recipes.items()}
     in_place = in_place_of(settings)
-    return check_identity(disk, store, folders_of(settings), inboxes, in_place=in_place)
+    return check_identity(
+        disk, store, folders_of(settings), inboxes, in_place=in_place, within_s=within_s
+    )
 
 
 def counted_start(

@@ -33,6 +33,7 @@ def backup(config: Path | None, file: Path) -> Result:
                 hint="`vpe-watcher run` makes one. If it was lost, see `vpe-watcher recover`.",
             )
         cases = sum(queries.counts().values())
+        doubt = opened.doubt(settings, queries)
     try:
         copy_state(settings.state_file, target, is_outdated=True)
     except FileExistsError as error:
@@ -52,7 +53,7 @@ def backup(config: Path | None, file: Path) -> Result:
         "To use it: stop the daemon, put it in the place of the state file, "
         "run `vpe-watcher recover`."
     )
-    return Result(lines=(str(target),), messages=(how,))
+    return Result(lines=(str(target),), messages=(how, *doubt))
 
 
 def _check_place(settings: Settings, target: Path) -> None:

@@ -38,7 +38,8 @@ def cases(
     settings = opened.settings_of(config)
     with opened.reading(settings) as queries:
         rows = queries.cases(state=wanted, recipe=recipe, since=start) if queries else []
-    messages = () if rows else ("No case fits.",)
+        doubt = opened.doubt(settings, queries)
+    messages = (*doubt, *(() if rows else ("No case fits.",)))
     data = {"schema": CASES_SCHEMA, "cases": [_shown(row) for row in rows]}
     return Result(data=data, lines=tuple(_list_lines(rows)), messages=messages)
 
@@ -54,13 +55,15 @@ def show(config: Path | None, word: str) -> Result:
         pruned = queries.pruned(case.case_id) if queries else None
         snapshot = queries.snapshot() if queries else {}
         claim = _claim_folder(case, settings, queries)
+        doubt = opened.doubt(settings, queries)
     is_running = opened.daemon_pid(settings) is not None
     row["wait_reason"] = row.get("wait_reason") or queued.reason_of(
         case, snapshot, settings, is_running=is_running
     )
     below = {"inputs": _inputs(case), "outputs": _outputs(case), "events": events}
     lines = _summary(row, case, pruned, claim) + _file_lines(case) + _event_lines(events)
-    return Result(data={"schema": CASE_SCHEMA, **_shown(row), **below}, lines=tuple(lines))
+    data = {"schema": CASE_SCHEMA, **_shown(row), **below}
+    return Result(data=data, lines=tuple(lines), messages=doubt)
 
 
 def parse_since(words: str, *, now: Callable[[], float]) -> str:

@@ -41,6 +41,7 @@ def explain(config: Path | None, path: Path) -> Result:
     folders = folders_of(settings)
     roots = {name: folders[name] for name in ("outbox", "archive", "failed")}
     with _reading_what_is_left(settings) as (queries, lost):
+        doubt = opened.doubt(settings, queries)
         try:
             lines = sentences(
                 as_configured(path, inboxes),
@@ -55,7 +56,7 @@ def explain(config: Path | None, path: Path) -> Result:
                 code="cannot_read",
                 hint="Look at the disk or the share that it lies on, then ask again.",
             ) from error
-    messages = (lost.message, f"  hint: {lost.hint}") if lost else ()
+    messages = (lost.message, f"  hint: {lost.hint}") if lost else doubt
     return Result(lines=lines, messages=messages)
 
 

@@ -60,8 +60,10 @@ def _waiting(settings: Settings, targets: tuple[Target, ...]) -> Result:
     names = tuple(target.name for target in targets)
     counts: dict[str, int] = {}
     with opened.reading(settings) as queries:
+        doubt = opened.doubt(settings, queries)
         if queries is not None:
             counts = Store(queries.database, now=time.time).notices_waiting(names)
     rows = [{"target": one.shown, "waiting": counts.get(one.name, 0)} for one in targets]
     lines = (f"{row['target']}: {row['waiting']} to be told of" for row in rows)
-    return Result(data={"schema": SCHEMA, "targets": rows}, lines=tuple(lines))
+    data = {"schema": SCHEMA, "targets": rows}
+    return Result(data=data, lines=tuple(lines), messages=doubt)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from vpe_watcher.flow.places import Places
 
 
+AS_RUN_S, SOON_S = 10.0, 2.0  # so long is waited for what folders say: to act, only to read
+
+
 class HasState(Protocol):
     """What knows its state file."""
 
@@ -78,23 +81,62 @@ def daemon_pid(settings: HasState) -> int | None:
 def reading(settings: Settings | Remains, *, asks_folders: bool = True) -> Iterator[Queries | None]:
     """Open the state file; None when no daemon has made one yet.
 
-    Raises `ConfigError`: there was one, by the folders if they are asked, or `writing` does.
+    Raises `ConfigError`: there was one, by the folders if they are asked, or this one is damaged.
+    What else a start would refuse, `doubt` tells.
     """
     if not _is_there(settings.state_file):
         if asks_folders:
             _check_unmarked(settings)
         yield None
         return
-    with writing(settings) as queries:
+    with _opened(settings) as queries:
         yield queries
 
 
 @contextmanager
-def writing(settings: Settings | Remains, *, create: bool = False) -> Iterator[Queries]:
+def acting(settings: Settings) -> Iterator[Queries | None]:
+    """Open the state file as `reading` does, and refuse as `writing` does."""
+    with reading(settings) as queries:
+        if queries is not None:
+            _check_belonging(settings, queries)
+        yield queries
+
+
+@contextmanager
+def writing(settings: Settings, *, create: bool = False) -> Iterator[Queries]:
     """Open the state file to leave words in it; `create` makes it, for its folder's owner alone.
 
     Raises `ConfigError`: no daemon runs, and none would start on it.
     """
+    with _opened(settings, create=create) as queries:
+        _check_belonging(settings, queries)
+        yield queries
+
+
+def doubt(settings: Settings | Remains, queries: Queries | None) -> tuple[str, ...]:
+    """Say in a line why no daemon would start on this state file; nothing where one runs."""
+    if queries is None or isinstance(settings, Remains):
+        return ()
+    try:
+        _check_belonging(settings, queries, within_s=SOON_S)
+    except ConfigError as error:
+        return (f"warning: `vpe-watcher run` would refuse to start: {error.message} {error.hint}",)
+    return ()
+
+
+def _check_belonging(settings: Settings, queries: Queries, *, within_s: float = AS_RUN_S) -> None:
+    """Ask the folders, unless a daemon has them, whether they know more than the state file."""
+    from vpe_watcher.adapters.files import Disk
+    from vpe_watcher.adapters.store import Store
+    from vpe_watcher.app.start import check_belonging
+
+    if daemon_pid(settings) is None:
+        store = Store(queries.database, now=time.time)
+        check_belonging(settings, store, Disk(), within_s=within_s)
+
+
+@contextmanager
+def _opened(settings: Settings | Remains, *, create: bool = False) -> Iterator[Queries]:
     from vpe_watcher.adapters.store import Database, Queries
 
     is_new = create and not _is_there(settings.state_file)

@@ -65,7 +65,9 @@ def prune(config: Path | None, *, dry_run: bool) -> Result:
     """
     settings = opened.settings_of(config)
     done = Done()
-    with opened.reading(settings) as queries, _later():
+    opens = opened.reading if dry_run else opened.acting
+    with opens(settings) as queries, _later():
+        done.messages += opened.doubt(settings, queries) if dry_run else ()
         if queries is not None:
             pruner = _pruner(settings, queries, done)
             for root in RESTS:

@@ -40,6 +40,7 @@ class Glance:
     roots: list[dict[str, Any]]
     transfers: list[dict[str, Any]]
     queued: list[tuple[str, str]]  # who waits with which nothing is wrong, and why, in words
+    doubt: tuple[str, ...]  # why no daemon would start on this state file
 
     @property
     def is_running(self) -> bool:
@@ -62,7 +63,7 @@ def status(config: Path | None) -> Result:
             f"state file: none yet at {settings.state_file} (`vpe-watcher run` makes it; if there "
             "was one, see `vpe-watcher recover`)"
         )
-    messages = _warnings(settings) if isinstance(settings, opened.Remains) else ()
+    messages = _warnings(settings) if isinstance(settings, opened.Remains) else glance.doubt
     return Result(data=glance.data, lines=tuple(lines), messages=messages)
 
 
@@ -84,6 +85,7 @@ def look(settings: Settings | opened.Remains, *, asks_folders: bool = True) -> G
         snapshot = queries.snapshot() if queries else {}
         held = queries.cases(state=State.HELD) if queries else []
         reasons = {state: queries.wait_reasons(state) for state in asked} if queries else {}
+        doubt = opened.doubt(settings, queries) if asks_folders else ()
     candidates = [_only(row, CANDIDATE) for row in snapshot.get("candidates") or ()]
     breakers = [_only(row, BREAKER) for row in snapshot.get("breakers") or ()]
     shown = breakers if pid is not None else []
@@ -107,6 +109,7 @@ def look(settings: Settings | opened.Remains, *, asks_folders: bool = True) -> G
         roots=roots,
         transfers=list(snapshot.get("transfers") or ()) if pid is not None else [],
         queued=queued.told(snapshot) if pid is not None else [],
+        doubt=doubt,
     )
 
 
@@ -126,7 +129,7 @@ def _only(row: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _lines(glance: Glance) -> list[str]:
-    lines = _daemon_lines(glance.data["daemon"])
+    lines = _daemon_lines(glance.data["daemon"], would_start=not glance.doubt)
     lines += _breaker_lines(glance.paused)
     lines.append(case_line(glance.data["cases"]))
     for head, reason in glance.queued:
@@ -138,8 +141,10 @@ def _lines(glance: Glance) -> list[str]:
     return lines + root_lines(glance)
 
 
-def _daemon_lines(daemon: dict[str, Any]) -> list[str]:
+def _daemon_lines(daemon: dict[str, Any], *, would_start: bool) -> list[str]:
     if not daemon["running"]:
+        if not would_start:
+            return ["daemon: not running, and it would refuse to start (see the warning)"]
         return ["daemon: not running (start it: `vpe-watcher run`)"]
     since = f", since {text.moment(daemon['since'])}" if daemon["since"] else ""
     lines = [f"daemon: running, pid {daemon['pid']}{since}, version {daemon['version']}"]

@@ -78,7 +78,7 @@ def retry(
             "Which cases?", code="usage", hint="Name at least one CASE, or --failed, or --held."
         )
     settings = opened.settings_of(config)
-    with opened.reading(settings) as queries:
+    with opened.acting(settings) as queries:
         plan = _plan(settings, queries, wanted)
         if plan.errors and (wanted.words or not plan.labels):
             return refused(*plan.errors)
@@ -100,7 +100,7 @@ def cancel(config: Path | None, words: tuple[str, ...]) -> Result:
     """Leave the word `cancel` for each case."""
     settings = opened.settings_of(config)
     errors: list[ErrorEntry] = []
-    with opened.reading(settings) as queries:
+    with opened.acting(settings) as queries:
         found = _named(queries, words, errors)
         errors += [entry for case in found if (entry := _why_not_cancelled(case))]
         if errors:
