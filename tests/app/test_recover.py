@@ -365,6 +365,18 @@ def test_a_sound_state_file_knows_which_folders_are_new(desk: Desk) -> None:
     assert desk.run("recover").out == "The state file and the folders agree.\n"
 
 
+def test_documents_are_no_word_against_a_state_file(desk: Desk) -> None:
+    """It knows that the folders bore markers: that none does now is for a person to say."""
+    assert desk.run("run", "--once").code == 0
+    document = desk.home / "outbox" / "scan" / "result.json"
+    document.parent.mkdir()
+    document.write_text(json.dumps(DELIVERED))
+    for marker in list(desk.home.rglob("marker.json")):
+        shutil.rmtree(marker.parent)
+    ran = desk.run("recover")
+    assert (ran.code, "Mount all folders" in " ".join(ran.err.split())) == (75, True)
+
+
 def test_each_sentence_ends_once(desk: Desk) -> None:
     """Also where it quotes another one, of a file that is not whole or no state file at all."""
     _mark(desk)
