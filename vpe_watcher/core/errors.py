@@ -82,7 +82,10 @@ class TransientFault(StepFault):
 
 
 class HostFault(TransientFault):
-    """Trouble on a pre-signed URL. It is the case's own, until three cases meet it on one host."""
+    """Trouble on a pre-signed URL. It is the case's own, until three cases meet it on one host.
+
+    `is_unanswered`: no complete answer came, so that it may as well be the network's.
+    """
 
     def __init__(
         self,
@@ -92,9 +95,11 @@ class HostFault(TransientFault):
         breaker: str,
         hint: str = "",
         retry_after_s: float | None = None,
+        is_unanswered: bool = False,
     ) -> None:
         super().__init__(message, code=code, hint=hint, retry_after_s=retry_after_s)
         self.breaker = breaker
+        self.is_unanswered = is_unanswered
 
 
 class EnvironmentFault(StepFault):

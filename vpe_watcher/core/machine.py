@@ -274,6 +274,8 @@ def _spent(case: Case, outcome: Outcome) -> Tally:
     troubled_s = spent_s if tally.failures else outcome.duration_s
     if label is L.PENDING:
         return replace(tally, processing_s=tally.processing_s + spent_s)
+    if label is L.TRANSIENT and outcome.is_forgiven:
+        return replace(tally, retry_spent_s=0.0)
     if label is L.TRANSIENT:
         return replace(tally, retry_spent_s=tally.retry_spent_s + troubled_s)
     if label is L.REFUSED:
@@ -294,13 +296,24 @@ def _relabelled(case: Case, outcome: Outcome, patience: Patience) -> tuple[Label
             return L.POISONED, poison.problem_of(case.state)
     elif label is L.REFUSED and tally.refused_s >= REFUSED_AT_MOST_S:
         return L.REFUSED_AT_ONCE, problem
-    elif label is L.TRANSIENT and tally.retry_spent_s >= patience.retry_for_s:
-        # What is fetched is delivered and put away however long it takes: no such row there.
-        if L.EXHAUSTED in TABLE.get((case.state, case.paid), {}):
-            return _given_up(case), _final(problem)
+    elif _has_run_out(case, label, patience):
+        return _given_up(case), _final(problem)
     elif label is L.EXPIRED and _has_no_fresh_link(case):
         return _given_up(case), _links_expired(case, problem)
     return label, problem
+
+
+def is_last_try(case: Case, outcome: Outcome, patience: Patience) -> bool:
+    """Tell whether a case would be given up for this trouble, as it has spent its patience."""
+    spent = replace(case, tally=_spent(case, outcome))
+    return _has_run_out(spent, outcome.label, patience)
+
+
+def _has_run_out(case: Case, label: Label, patience: Patience) -> bool:
+    if label is not L.TRANSIENT or case.tally.retry_spent_s < patience.retry_for_s:
+        return False
+    # What is fetched is delivered and put away however long it takes: no such row there.
+    return L.EXHAUSTED in TABLE.get((case.state, case.paid), {})
 
 
 def _has_no_fresh_link(case: Case) -> bool:

@@ -302,7 +302,8 @@ class Outcome:
     """What an attempt reports. It never says which state comes next.
 
     `waited_s` is how long the attempt was put off by the one before, in running daemon and with no
-    breaker open; `is_lone`: nothing else was under way when the process died in it.
+    breaker open; `is_lone`: nothing else was under way when the process died in it. `is_forgiven`:
+    an outage for all has just ended, to which the trouble until now may well belong.
     """
 
     label: Label
@@ -313,6 +314,7 @@ class Outcome:
     bytes: int | None = None
     waited_s: float = 0.0
     is_lone: bool = False
+    is_forgiven: bool = False
 
 
 OK = Outcome(Label.OK)

@@ -40,6 +40,9 @@ class Engine(Protocol):
     def poll(self, job_id: str) -> Poll:
         """Look at a job."""
 
+    def check_reachable(self) -> None:
+        """Ask whether the Engine gives answers now."""
+
     def download(
         self,
         url: str,

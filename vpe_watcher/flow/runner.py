@@ -12,8 +12,8 @@ from dataclasses import replace
 
 from vpe_watcher.adapters.store import Begun, Legacy
 from vpe_watcher.core.breakers import Witness, is_root, pause_s
-from vpe_watcher.core.errors import EnvironmentFault, StepFault
-from vpe_watcher.core.machine import Decision, ImpossibleOutcome, Patience, decide
+from vpe_watcher.core.errors import EnvironmentFault, HostFault, StepFault
+from vpe_watcher.core.machine import Decision, ImpossibleOutcome, Patience, decide, is_last_try
 from vpe_watcher.core.model import (
     FAILING,
     Case,
@@ -29,6 +29,7 @@ from vpe_watcher.flow.agenda import Due, Line
 from vpe_watcher.flow.breakers import Breakers, Log
 from vpe_watcher.flow.duplicates import WAITS_FOR_SAME
 from vpe_watcher.flow.ports import Ports
+from vpe_watcher.flow.reach import blamed_on_reach, is_doubted
 from vpe_watcher.flow.schedule import Schedule
 from vpe_watcher.flow.steps import EFFECTS
 from vpe_watcher.flow.verdicts import HOST_PREFIXES, Verdicts, is_refused, submit_unknown
@@ -140,14 +141,24 @@ class Runner:
         started = self._monotonic()
         case = begun.case
         waited_s = self.schedule.waited_s(case)
+        met: StepFault | None = None
         try:
             outcome = EFFECTS[case.state](case, self.ports)
         except StepFault as fault:
-            outcome = self._outcome_of(fault, case)
+            met, outcome = fault, self._outcome_of(fault, case)
         except Exception as error:  # noqa: BLE001 - the top of an attempt: a defect stops no other
             self._log("step.defect", case_id=case.case_id, step=case.state, error=error)
             outcome = Outcome(_label_of_defect(case), _defect(error))
-        return replace(outcome, duration_s=self._monotonic() - started, waited_s=waited_s)
+        outcome = replace(outcome, duration_s=self._monotonic() - started, waited_s=waited_s)
+        return self._asked(met, outcome, case) if isinstance(met, HostFault) else outcome
+
+    def _asked(self, fault: HostFault, outcome: Outcome, case: Case) -> Outcome:
+        """Ask the Engine itself before a case pays for a host that gave no answer."""
+        patience = self._patience.get(case.recipe) or Patience()
+        is_last = fault.is_unanswered and is_last_try(case, outcome, patience)
+        if not is_last and not is_doubted(self.breakers, case):
+            return outcome
+        return blamed_on_reach(outcome, case, self.ports.engine, self.breakers)
 
     def _outcome_of(self, fault: StepFault, case: Case) -> Outcome:
         """Judge a fault, after what went well in the same step before it or behind it."""

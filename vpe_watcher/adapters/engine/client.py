@@ -19,7 +19,7 @@ from vpe_watcher.adapters.engine.token import (
     ReadyTokenSource,
     TokenSource,
 )
-from vpe_watcher.adapters.engine.transport import Answer, Bearer, Call, Transport
+from vpe_watcher.adapters.engine.transport import Anonymous, Answer, Bearer, Call, Transport
 from vpe_watcher.adapters.engine.values import (
     ClientCredentials,
     Download,
@@ -132,6 +132,16 @@ class EngineClient:
         url = f"{self._root}/pollJobResults?{urlencode({'jobId': job_id})}"
         answer = self._call("GET", url)
         return answers.polled(answer, host=self._host, now_s=self._now())
+
+    def check_reachable(self) -> None:
+        """Ask whether the Engine gives answers now, without a token and without any effect.
+
+        Asks for what the documentation does not name, so that it is no job's, and on a connection
+        of its own. Raises EnvironmentFault if no complete answer comes, or that it is unavailable.
+        """
+        call = Call("GET", f"{self._root}/", breaker=ENGINE, auth=Anonymous())
+        answer = self._transport.call(call, on_new_connection=True)
+        answers.check_reachable(answer, host=self._host, now_s=self._now())
 
     def download(
         self,

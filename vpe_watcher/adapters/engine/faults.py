@@ -97,7 +97,10 @@ def translate(error: BaseException, *, breaker: str, host: str) -> StepFault:
         )
     verb = breaker.partition(":")[0]
     return HostFault(
-        f"The {verb} at {host} was interrupted: {why.words}.", code=why.code, breaker=breaker
+        f"The {verb} at {host} was interrupted: {why.words}.",
+        code=why.code,
+        breaker=breaker,
+        is_unanswered=True,
     )
 
 

@@ -195,6 +195,7 @@ def size_fault(code: str, *, host: str, size: int, received: int) -> HostFault:
         f"The download at {host} has {received} bytes instead of {size}.",
         code=code,
         breaker=f"download:{host}",
+        is_unanswered=code == "download_truncated",
     )
 
 

@@ -1,0 +1,213 @@
+"""One or two cases alone with a dead network: no third one blames the host, and nobody fails."""
+
+from __future__ import annotations
+
+import socket
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import requests
+from urllib3.connection import HTTPConnection
+from urllib3.exceptions import NameResolutionError
+
+from tests.flow.endings import GIVES_UP, HOUR, all_is_delivered, failed_as, meshes
+from tests.flow.house import House, nifti
+from vpe_watcher.core.model import State
+from vpe_watcher.sandbox.adapter import SandboxAdapter
+from vpe_watcher.sandbox.options import Options
+
+Build = Callable[..., House]
+LASTS = Options(url_expiry_s=1000 * HOUR, token_expiry_s=1000 * HOUR)
+RESET: dict[str, Any] = {"reset": True}
+STEP_S = 1200.0
+TRANSFERS = {State.UPLOADING: "upload", State.FETCHING: "download"}
+WORDS = {"refused": "no connection", "unresolved": "cannot be resolved"}
+
+
+class Line(SandboxAdapter):
+    """A way to the Engine that can be cut; notes what is sent to no route of a job's."""
+
+    is_unresolved = False
+    root_status = 0
+
+    def __init__(self, house: House) -> None:
+        super().__init__(house.sandbox)
+        self.calls: Counter[str] = Counter()
+        self.asked: list[requests.PreparedRequest] = []
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **more: Any) -> requests.Response:
+        """Send one request, unless its name cannot be resolved."""
+        is_root = request.path_url == "/24.06/"
+        self.calls["root" if is_root else str(request.method)] += 1
+        if is_root:
+            self.asked.append(request)
+        if self.is_unresolved:
+            nobody = HTTPConnection("sandbox.test")
+            cause = NameResolutionError("sandbox.test", nobody, socket.gaierror(-3, "later"))
+            raise requests.ConnectionError(cause, request=request)
+        response = super().send(request, *args, **more)
+        if is_root and self.root_status:
+            response.status_code = self.root_status
+        return response
+
+
+def lined(house: House) -> Line:
+    """Let the house's daemon call over a line that can be cut."""
+    house.close()
+    house.adapter = line = Line(house)
+    house.start()
+    return line
+
+
+def cut(line: Line, way: str, *, is_cut: bool = True) -> None:
+    """Cut a line in one way, or mend it."""
+    if way == "refused":
+        line.down = is_cut
+    else:
+        line.is_unresolved = is_cut
+
+
+def changes(house: House) -> list[tuple[str, object]]:
+    """Return the log lines of breakers, in their order."""
+    told = {"breaker.opened", "breaker.closed"}
+    return [(event[8:], fields["breaker"]) for event, fields in house.events if event in told]
+
+
+@pytest.mark.parametrize(
+    ("state", "count", "way"),
+    [
+        (State.UPLOADING, 1, "refused"),
+        (State.UPLOADING, 2, "unresolved"),
+        (State.FETCHING, 1, "unresolved"),
+        (State.FETCHING, 2, "refused"),
+    ],
+)
+def test_lone_cases_outlive_three_days_without_a_network(
+    build: Build, state: State, count: int, way: str
+) -> None:
+    """The Engine is blamed once patience is over, also by the next daemon; all is delivered."""
+    house = build(limits={"retry_for_h": 6, "retry_at_most_s": 2400}, options=LASTS)
+    line = lined(house)
+    for number in range(count):
+        house.drop(f"{number}.nii", nifti(seed=number))
+    house.sandbox.set_faults([{"on": TRANSFERS[state], "do": RESET}])
+    house.live(30)
+    house.sandbox.set_faults([])
+    cut(line, way)
+    house.live(12 * HOUR, step_s=STEP_S)
+    assert house.breakers() == {"engine"}
+    assert WORDS[way] in house.breaker("engine").reason
+    house.events.clear()
+    line.calls.clear()
+    house.live(31 * HOUR, step_s=STEP_S)
+    spent_s = [case.tally.retry_spent_s for case in house.cases()]
+    assert changes(house) == []
+    assert 31 < line.calls["root"] < 3 * 31  # once in `retry_at_most_s`
+    house.restart()
+    house.live(29 * HOUR, step_s=STEP_S)
+    assert changes(house) == [("opened", "engine")]
+    assert [case.state for case in house.cases()] == [state] * count
+    assert [case.tally.retry_spent_s for case in house.cases()] == pytest.approx(spent_s, abs=HOUR)
+    house.drop("later.nii", nifti(seed=9))
+    cut(line, way, is_cut=False)
+    house.live(2400, step_s=60)
+    all_is_delivered(house)
+    assert changes(house) == [("opened", "engine"), ("closed", "engine")]
+
+
+@pytest.mark.parametrize(
+    ("on", "state"), [("upload", State.UPLOADING), ("download", State.FETCHING)]
+)
+def test_a_store_that_gives_no_answer_is_one_cases_trouble(
+    build: Build, on: str, state: State
+) -> None:
+    """With an Engine that answers, the case fails when its time is over, after one question."""
+    house = build(limits=GIVES_UP, options=LASTS)
+    line = lined(house)
+    house.drop("scan.nii")
+    house.live_until("scan", state)
+    house.sandbox.set_faults([{"on": on, "do": RESET}])
+    house.live(0.4 * HOUR, step_s=10)
+    assert (house.states(), line.asked) == ({"scan": state}, [])
+    house.live(HOUR, step_s=10)
+    error = failed_as(house, "scan")
+    assert (error["class"], error["code"]) == ("transient", "connection_broken")
+    (asked,) = line.asked
+    assert (asked.method, asked.headers.get("Authorization")) == ("GET", None)
+    assert changes(house) == []
+
+
+def test_a_store_that_answers_asks_nobody(build: Build) -> None:
+    """A status is the store's own word: the case fails without a question."""
+    house = build(limits=GIVES_UP, options=LASTS)
+    line = lined(house)
+    house.sandbox.set_faults([{"on": "upload", "do": {"status": 503}}])
+    house.drop("scan.nii")
+    house.live(1.5 * HOUR, step_s=20)
+    assert failed_as(house, "scan")["code"] == "upload_server_error"
+    assert line.asked == []
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_an_engine_that_says_it_is_away_fails_nobody(build: Build, status: int) -> None:
+    """It answers for somebody who is not there: the case waits for it."""
+    house = build(limits=GIVES_UP, options=LASTS)
+    line = lined(house)
+    line.root_status = status
+    house.sandbox.set_faults([{"on": "upload", "do": RESET}])
+    house.drop("scan.nii")
+    house.live(2 * HOUR, step_s=60)
+    assert house.states() == {"scan": State.UPLOADING}
+    assert f"status {status}" in house.breaker("engine").reason
+    house.sandbox.set_faults([])
+    all_is_delivered(house)
+
+
+@pytest.mark.parametrize("status", [200, 302, 500])
+def test_any_other_answer_is_one(build: Build, status: int) -> None:
+    """Nobody knows what is there where the Engine is asked: whoever answers can be reached."""
+    house = build(limits=GIVES_UP, options=LASTS)
+    line = lined(house)
+    line.root_status = status
+    house.sandbox.set_faults([{"on": "upload", "do": RESET}])
+    house.drop("scan.nii")
+    house.live(1.5 * HOUR, step_s=20)
+    assert failed_as(house, "scan")["class"] == "transient"
+    assert (len(line.asked), changes(house)) == (1, [])
+
+
+def test_an_engine_that_comes_back_first_gives_all_patience_again(build: Build) -> None:
+    """The store follows later: nobody fails for the hours without a network, nor waits for ever."""
+    house = build(limits=GIVES_UP, options=LASTS)
+    line = lined(house)
+    house.drop("scan.nii")
+    house.live_until("scan", State.UPLOADING)
+    line.down = True
+    house.live(3 * HOUR, step_s=60)
+    house.sandbox.set_faults([{"on": "upload", "do": RESET}])
+    line.down = False
+    house.live(0.3 * HOUR, step_s=10)
+    assert house.states() == {"scan": State.UPLOADING}
+    assert changes(house) == [("opened", "engine"), ("closed", "engine")]
+    house.live(HOUR, step_s=10)
+    assert failed_as(house, "scan")["class"] == "transient"
+    assert len(changes(house)) == 2
+
+
+def test_what_was_fetched_waits_with_the_rest(build: Build) -> None:
+    """A dead network makes no part of a result of a whole one."""
+    house = build(job=meshes("mandible", "airway"), limits=GIVES_UP, options=LASTS)
+    line = lined(house)
+    airway = {"on": "download", "structure": "airway", "times": 1, "do": RESET}
+    house.sandbox.set_faults([airway])
+    house.drop("scan.nii")
+    house.live_until("scan", State.FETCHING)
+    assert house.turn() == 1
+    line.down = True
+    house.live(3 * HOUR, step_s=60)
+    assert house.states() == {"scan": State.FETCHING}
+    line.down = False
+    all_is_delivered(house)
+    assert "airway.stl" in [path.rpartition("/")[2] for path in house.files("outbox")]
