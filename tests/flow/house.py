@@ -32,6 +32,7 @@ from vpe_watcher.core.retention import RESTS
 from vpe_watcher.flow.notes import HeldNotes
 from vpe_watcher.flow.retention import Pruner
 from vpe_watcher.flow.roots import check_identity
+from vpe_watcher.flow.state_probe import StateProbe
 from vpe_watcher.sandbox.adapter import SandboxAdapter
 from vpe_watcher.sandbox.options import Options
 from vpe_watcher.sandbox.rules import Sandbox
@@ -186,6 +187,7 @@ class House:
         for inbox in self.parts.inboxes.values():
             inbox.turn()
         ran = 0
+        self.probe.may_write()
         while ready := self.parts.schedule.take_ready():
             for case_id, state in ready:
                 self.parts.runner.run(case_id, state)
@@ -194,6 +196,12 @@ class House:
         self.notes.keep()
         self.prune()
         return ran
+
+    @property
+    def probe(self) -> StateProbe:
+        """Return what tries whether the state file can be written."""
+        parts = self.parts
+        return StateProbe(parts.store, parts.breakers, monotonic=self.time.monotonic)
 
     @property
     def pruner(self) -> Pruner:

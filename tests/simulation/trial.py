@@ -34,6 +34,7 @@ from vpe_watcher.core.errors import ConfigError, EnvironmentFault
 from vpe_watcher.core.model import Case, State
 from vpe_watcher.flow.places import HIDDEN
 from vpe_watcher.flow.roots import MARKER
+from vpe_watcher.flow.state_probe import StateProbe
 
 PEACE_AT_MOST = 12_000
 FEW_A_DAY = 3
@@ -209,13 +210,13 @@ class Trial:
 
     def _take(self) -> None:
         parts = self._parts()
+        StateProbe(parts.store, parts.breakers, monotonic=self.world.time.monotonic).may_write()
         open_before = frozenset(one.name for one in parts.breakers.all())
         try:
             taken = parts.schedule.take_ready()
         except EnvironmentFault as fault:
             parts.breakers.open(fault, kind="main")
             return
-        parts.breakers.close("state", kind="main")
         still_open = {one.name for one in parts.breakers.all()}
         self.laws.check_taken(taken, open_before & still_open)
         self.world.attempts.taken += taken
@@ -263,8 +264,6 @@ class Trial:
         except EnvironmentFault as fault:
             parts.breakers.open(fault, kind="main")
             self._is_to_obey = True
-        else:
-            parts.breakers.close("state", kind="main")
         self.world.notes.keep()
         self.world.guard.judge({"outbox": self.world.free})
         self.report.fired["words and notes"] += 1

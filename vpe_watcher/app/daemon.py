@@ -21,7 +21,6 @@ from vpe_watcher import __version__
 from vpe_watcher.adapters.manager import Manager
 from vpe_watcher.adapters.mounts import MountTable
 from vpe_watcher.adapters.reserve import Reserve
-from vpe_watcher.adapters.store.database import DAMAGED
 from vpe_watcher.app.assembly import Clock, Parts, Stopping
 from vpe_watcher.app.crew import Crew, join
 from vpe_watcher.app.housekeeper import Housekeeper
@@ -43,10 +42,12 @@ from vpe_watcher.app.start import START_AGAIN_S, tell_waiting
 from vpe_watcher.app.terms import folders_of, marked_folders_of
 from vpe_watcher.app.watching import Watching, ignores_of, wishes_of
 from vpe_watcher.app.workers import Workers
+from vpe_watcher.core.breakers import DAMAGED
 from vpe_watcher.core.errors import EnvironmentFault
 from vpe_watcher.flow.breakers import Log
 from vpe_watcher.flow.disk_guard import DiskGuard
 from vpe_watcher.flow.inbox import Inbox
+from vpe_watcher.flow.state_probe import StateProbe
 
 if TYPE_CHECKING:
     from vpe_watcher.adapters.settings import Settings
@@ -117,6 +118,7 @@ class Daemon:
             log=log,
         )
         self._snapshot = Snapshot(parts, since=clock.now(), version=__version__)
+        self._state_probe = StateProbe(parts.store, parts.breakers, monotonic=clock.monotonic)
         self._disk_guard = DiskGuard(
             parts.breakers,
             min_free=settings.retention.min_free,
@@ -219,7 +221,7 @@ class Daemon:
                 tell_waiting(self._manager, fault)
                 self._wait(START_AGAIN_S)
             else:
-                self._parts.breakers.close("state", kind="main")
+                self._parts.breakers.written()  # that it works was recorded
                 return True
         return False
 
@@ -241,18 +243,17 @@ class Daemon:
         """Do one turn of the schedule; true when with `once` nothing is left to do."""
         try:
             self._workers.take(self._parts.schedule.take_ready())
-            self._obey_words()
-            self._count_on()
-            self._snapshot.show(
-                self._clock.monotonic(), self._watching.modes, self._listening.shown()
-            )
+            if self._state_probe.may_write():
+                self._obey_words()
+                self._count_on()
+                self._snapshot.show(
+                    self._clock.monotonic(), self._watching.modes, self._listening.shown()
+                )
             due_in_s = self._parts.schedule.next_due_in_s()
             is_over = once and self._is_idle()
         except EnvironmentFault as fault:
             self._parts.breakers.open(fault, kind="main")
-            self._wait(TICK_S)
-            return False
-        self._parts.breakers.close("state", kind="main")
+            due_in_s, is_over = TICK_S, False
         self._mind_threads()
         if not once:
             self._listening.keep_on()

@@ -10,12 +10,11 @@ import threading
 from contextlib import closing
 from pathlib import Path
 
-from vpe_watcher.adapters.store.database import DAMAGED, damaged
+from vpe_watcher.adapters.store.database import damaged
 from vpe_watcher.adapters.store.soundness import QuickCheck
+from vpe_watcher.core.breakers import DAMAGED, INTEGRITY
 from vpe_watcher.core.errors import EnvironmentFault
-from vpe_watcher.core.machine import RETRY_AFTER_AT_MOST_S
 from vpe_watcher.flow.breakers import Breakers, Log
-from vpe_watcher.flow.schedule import INTEGRITY
 
 AGAIN_S = 60.0
 
@@ -88,10 +87,14 @@ class Integrity:
         self._log("state.unread", reason=error.message, code=error.code, hint=error.hint)
 
     def mind(self) -> None:
-        """Keep intake stopped while the file is known to be damaged: no step proves the rest."""
-        if self._fault and not self._breakers.was_met("state", INTEGRITY):
+        """Keep intake stopped while the file is known to be damaged: no step proves the rest.
+
+        Whoever has met damage meanwhile has found what the reading may not find.
+        """
+        if self._breakers.was_met("state", INTEGRITY):
+            self.is_sound = False
+        elif self._fault:
             fault = damaged("A part of the state file is damaged")
-            fault.retry_after_s = RETRY_AFTER_AT_MOST_S
             self._breakers.open(fault, kind=INTEGRITY)
 
     def stop(self) -> None:

@@ -15,7 +15,6 @@ from vpe_watcher.adapters.files import Disk
 from vpe_watcher.adapters.lock import DaemonLock
 from vpe_watcher.adapters.manager import Manager
 from vpe_watcher.adapters.reserve import Reserve
-from vpe_watcher.adapters.store.database import DAMAGED
 from vpe_watcher.adapters.telemetry import EventLog, configure, foreign_words_taken_over
 from vpe_watcher.app.assembly import Clock, Stopping, assemble, build_engine, open_store
 from vpe_watcher.app.daemon import EXIT_OK, Daemon
@@ -25,6 +24,7 @@ from vpe_watcher.app.receiving import check_receiving
 from vpe_watcher.app.reloading import Means
 from vpe_watcher.app.signals import Signals
 from vpe_watcher.app.start import check_nothing_is_lost, counted_start
+from vpe_watcher.core.breakers import DAMAGED
 from vpe_watcher.core.errors import ConfigError, EnvironmentFault, TryAgainLater
 from vpe_watcher.flow.breakers import Log
 

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 from vpe_watcher.adapters.files import Disk
 from vpe_watcher.adapters.store import Database, Store
 from vpe_watcher.adapters.store.copies import copy_state
-from vpe_watcher.adapters.store.database import DAMAGED
 from vpe_watcher.adapters.store.soundness import QuickCheck, check_at_start
 from vpe_watcher.app.assembly import open_store
 from vpe_watcher.app.start import check_belonging
 from vpe_watcher.app.terms import in_place_of, marked_folders_of, places_of, rules_of
+from vpe_watcher.core.breakers import DAMAGED
 from vpe_watcher.core.errors import ConfigError, EnvironmentFault, TryAgainLater, WatcherError
 from vpe_watcher.flow.places import HIDDEN, root_key
 from vpe_watcher.flow.recovery import Judge, Recovery

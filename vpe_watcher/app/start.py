@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from vpe_watcher.adapters.files import Disk
 from vpe_watcher.adapters.manager import Manager
-from vpe_watcher.adapters.store.database import DAMAGED
 from vpe_watcher.adapters.store.soundness import check_at_start
 from vpe_watcher.app.signals import Signals
 from vpe_watcher.app.terms import folders_of, in_place_of
 from vpe_watcher.app.wake import Wake
+from vpe_watcher.core.breakers import DAMAGED
 from vpe_watcher.core.errors import EnvironmentFault, TryAgainLater
 from vpe_watcher.flow.breakers import Log
 from vpe_watcher.flow.roots import ANSWER_WITHIN_S, check_identity, check_unmarked

@@ -18,6 +18,10 @@ DOUBTFUL_FROM = 5
 CALLED = frozenset({"engine", "token"})
 ROOTS = frozenset({"inbox", "outbox", "archive", "failed", "disk", "state"})
 MEASURED = "free space"  # what a measurement has found; only the next one takes it back
+INTEGRITY = "integrity"  # the state file is damaged: a person ends that
+UNWRITTEN = "writing"  # the state file could not be used; only a write into it takes that back
+LASTING = frozenset({MEASURED, INTEGRITY, UNWRITTEN})  # what no step's success takes back
+DAMAGED = "state_damaged"
 _NEEDS: dict[State, tuple[str, ...]] = {
     State.CLAIMING: ("inbox:{recipe}", "state", "disk"),
     State.SUBMITTING: ("engine", "token", "budget", "budget:{recipe}", "recipe:{recipe}", "state"),
@@ -48,6 +52,7 @@ class Breaker:
     probe: str | None = None  # the case whose step is the probe
     told: frozenset[str] = frozenset()  # every reason since it opened
     cases: frozenset[str] = frozenset()  # that met the fault; "" is whoever is no case
+    code: str = ""
     is_doubtful: bool = False  # only one case meets the fault, time and again
 
     def gates(self, kind: str, needed: frozenset[str]) -> bool:
@@ -75,8 +80,13 @@ class Breaker:
         return self.is_root and self.name != "disk"
 
     def bars(self, needed: frozenset[str]) -> bool:
-        """Tell whether nothing that needs this resource may even try it."""
-        return MEASURED in self.kinds and self.name in needed
+        """Tell whether nothing that needs this resource may even try it.
+
+        Of a state file that could not be written, nothing at all: every step writes into it.
+        """
+        if UNWRITTEN in self.kinds:
+            return True
+        return bool(self.kinds & LASTING) and self.name in needed
 
     def _is_somebodys(self, kind: str) -> bool:
         named = {name.partition(":")[0] for name in _needs_of(kind)}
@@ -129,13 +139,17 @@ def opened(
         fault.hint,
         now + wait_s,
         opened_at=now,
-        kinds=frozenset({kind}),
+        kinds=_kinds_of(fault, kind),
         cases=cases,
+        code=fault.code,
         told=frozenset({fault.message}) | (before.told if before else frozenset()),
         is_doubtful=fault.breaker in CALLED and len(cases) == 1 and witness.times >= DOUBTFUL_FROM,
     )
     if before is None:
         return fresh
+    if UNWRITTEN in before.kinds and now < before.retry_at:
+        # Many use the state file at once: none of them was its probe, which puts the next one off.
+        fresh, failures = replace(fresh, retry_at=before.retry_at), before.failures
     return replace(
         fresh,
         since=before.since,
@@ -144,6 +158,13 @@ def opened(
         kinds=before.kinds | fresh.kinds,
         probe=before.probe,
     )
+
+
+def _kinds_of(fault: EnvironmentFault, kind: str) -> frozenset[str]:
+    """Return what has to be taken back before the breaker closes."""
+    if fault.breaker != "state" or kind in LASTING:
+        return frozenset({kind})
+    return frozenset({kind, INTEGRITY if fault.code == DAMAGED else UNWRITTEN})
 
 
 def put_off(

@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import Protocol
 
 from vpe_watcher.core.breakers import (
-    MEASURED,
+    LASTING,
+    UNWRITTEN,
     Breaker,
     Span,
     Witness,
@@ -92,6 +93,11 @@ class Breakers:
         with self._lock:
             return self._open[name].failures if name in self._open else 0
 
+    def retry_at(self, name: str) -> float:
+        """Return the monotonic moment of an open breaker's next probe; 0: it is closed."""
+        with self._lock:
+            return self._open[name].retry_at if name in self._open else 0.0
+
     def open_s(self, names: AbstractSet[str], *, since: float, until: float) -> float:
         """Return for how much of a time, in monotonic seconds, one of these breakers was open."""
         with self._lock:
@@ -150,6 +156,19 @@ class Breakers:
                 return
             self._forget(name)
         self._log("breaker.closed", breaker=name)
+
+    def written(self) -> None:
+        """Take back that the state file could not be used: something was written into it."""
+        with self._lock:
+            before = self._open.get("state")
+            if before is None or UNWRITTEN not in before.kinds:
+                return
+            left = before.kinds & (LASTING - {UNWRITTEN})
+            if left:
+                self._open["state"] = replace(before, kinds=left)
+                return
+            self._forget("state")
+        self._log("breaker.closed", breaker="state")
 
     def close_orphans(self, kinds: frozenset[str]) -> None:
         """Close what no call could probe: `kinds` are those that may still come.
@@ -215,11 +234,11 @@ class Breakers:
             for breaker in [b for b in self._open.values() if b.probe == case_id]:
                 is_proven = proves_roots if breaker.is_root else proves_calls
                 is_closed = is_proven and breaker.name != spared
-                if is_closed and MEASURED not in breaker.kinds:
+                if is_closed and not breaker.kinds & LASTING:
                     self._forget(breaker.name)
                     closed.append(breaker.name)
                     continue
-                kinds = breaker.kinds & {MEASURED} if is_closed else breaker.kinds
+                kinds = breaker.kinds & LASTING if is_closed else breaker.kinds
                 left = replace(breaker, probe=None, kinds=kinds)
                 if puts_off and not is_closed:
                     left = put_off(

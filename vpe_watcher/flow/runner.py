@@ -183,7 +183,7 @@ class Runner:
                 if self._pause(1.0):
                     return  # the attempt stays open and is found at the next start
             else:
-                self.breakers.close("state", kind="state")
+                self.breakers.written()
                 return
 
     def _commit_once(self, begun: Begun, outcome: Outcome) -> None:

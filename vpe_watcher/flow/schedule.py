@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from vpe_watcher.adapters.store import Store, UnderWay
-from vpe_watcher.core.breakers import MEASURED, needed_by
+from vpe_watcher.core.breakers import LASTING, needed_by
 from vpe_watcher.core.model import Case, State
 from vpe_watcher.core.poison import ALONE_WITHIN_S
 from vpe_watcher.core.priorities import MINUTE_S, DayHours, opens_at
@@ -25,9 +25,8 @@ from vpe_watcher.flow.verdicts import HOST_PREFIXES, hosts_of
 SENDING = frozenset({State.SUBMITTING, State.UPLOADING})
 TOLD = SENDING | {State.FETCHING}  # where a person wonders why nothing happens
 SILENCE = "silence"
-INTEGRITY = "integrity"
 MARKING = "marking"
-OUTSIDE_KINDS = frozenset({"scan", "main", "notes", "state", MEASURED, SILENCE, INTEGRITY, MARKING})
+OUTSIDE_KINDS = LASTING | {"scan", "main", "notes", "state", SILENCE, MARKING}
 # The folders that a step asks, by the names of their breakers.
 USES: Mapping[State, tuple[str, ...]] = {
     State.CLAIMING: ("inbox:{recipe}",),

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from vpe_watcher.adapters.store.copies import keep_before_migration, newest_copy_of
+from vpe_watcher.core.breakers import DAMAGED
 from vpe_watcher.core.errors import ConfigError, EnvironmentFault, TryAgainLater
 
 SCHEMA_VERSION = 4
@@ -26,7 +27,6 @@ BUSY_TIMEOUT_S = 10.0
 STATEMENTS_KEPT = 256  # there are some 150, of which none is to be prepared again and again
 # Beside its own word: SQLite tells of a quota and of a WAL index without room as of a sick disk.
 FULL = frozenset({"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE"})
-DAMAGED = "state_damaged"
 CODES = {"SQLITE_CANTOPEN": "state_cannot_open"}
 UNSTORABLE = re.compile("[\ud800-\udfff\ufffd]")
 ESCAPED = re.compile("\ufffd([0-9a-f]{4})")

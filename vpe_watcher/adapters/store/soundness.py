@@ -11,13 +11,13 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from vpe_watcher.adapters.store.database import (
-    DAMAGED,
     Database,
     as_refusal,
     damaged,
     mapped_errors,
     statements_of,
 )
+from vpe_watcher.core.breakers import DAMAGED
 from vpe_watcher.core.errors import EnvironmentFault
 
 LAST_ROWS = 50
