@@ -19,7 +19,8 @@ from vpe_watcher.app.integrity import Integrity
 from vpe_watcher.app.process import run
 from vpe_watcher.app.signals import Signals
 from vpe_watcher.app.start import counted_start
-from vpe_watcher.core.errors import ConfigError, EnvironmentFault, TryAgainLater, WatcherError
+from vpe_watcher.core.errors import ConfigError, TryAgainLater, WatcherError
+from vpe_watcher.core.model import State
 
 
 @pytest.fixture
@@ -265,28 +266,21 @@ def test_a_start_refuses_damage_wherever_it_meets_it(
 
 
 def test_reads_do_not_close_the_breaker_of_the_state_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While no write is taken it stays open, told once; the first write that is taken closes it."""
-    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.2)
-    disk, limits = OddDisk(), {"retry_first_s": 0.05, "retry_at_most_s": 0.5}
-    intake = {"settle_s": 0.2, "scan_every_s": 0.3}
-    overrides = {"limits": limits, "intake": intake}
-    house = House(tmp_path / "real", overrides, disk=disk, time=RealTime())
-    service = Service(house, disk)
-    with service.running():
-        service.wait(lambda: service.saw("watch.started"))
-        with closing(sqlite3.connect(house.settings.state_file, isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")  # others read on
-            house.parts.breakers.open(EnvironmentFault("x", code="x", breaker="archive"), kind="x")
-            service.wait(lambda: house.parts.breakers.failures("state") >= 8)
-            house.parts.breakers.drop({"archive"})
+    """While no write is taken it stays open, told once, and is tried ever more rarely."""
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.0)
+    house.restart()
+    with closing(sqlite3.connect(house.settings.state_file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")  # others read on
         house.drop("scan.nii")
-        service.wait(lambda: service.is_delivered("scan"))
+        house.live(600)
+        assert house.breakers() == {"state"}
+        assert 5 < house.parts.breakers.failures("state") < 15
+    house.live_until_rest()
+    assert house.states() == {"scan": State.DONE}
     told = [name for name, fields in house.events if fields.get("breaker") == "state"]
     assert told == ["breaker.opened", "breaker.closed"]
-    house.close()
-    house.sandbox.close()
 
 
 def test_damage_that_is_met_stops_intake_until_a_person_ends_it(house: House) -> None:
