@@ -196,6 +196,23 @@ def test_an_engine_that_comes_back_first_gives_all_patience_again(build: Build) 
     assert len(changes(house)) == 2
 
 
+@pytest.mark.parametrize("job", [0, 1])
+def test_patience_comes_back_to_each_case_that_waited(build: Build, job: int) -> None:
+    """The other one closes the breaker: a network that still stutters for this one fails nobody."""
+    house = build(limits=GIVES_UP, options=LASTS)
+    line = lined(house)
+    for number in range(2):
+        house.drop(f"{number}.nii", nifti(seed=number))
+    house.sandbox.set_faults([{"on": "upload", "do": RESET}])
+    house.live(30)
+    line.down = True
+    house.live(3 * HOUR, step_s=60)
+    assert house.breakers() == {"engine"}
+    line.down = False
+    house.sandbox.set_faults([{"on": "upload", "job": job, "times": 3, "do": RESET}])
+    all_is_delivered(house)
+
+
 def test_what_was_fetched_waits_with_the_rest(build: Build) -> None:
     """A dead network makes no part of a result of a whole one."""
     house = build(job=meshes("mandible", "airway"), limits=GIVES_UP, options=LASTS)

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from vpe_watcher.adapters.store import Begun, Legacy
 from vpe_watcher.core.breakers import Witness, is_root, pause_s
-from vpe_watcher.core.errors import EnvironmentFault, HostFault, StepFault
+from vpe_watcher.core.errors import EnvironmentFault, StepFault
 from vpe_watcher.core.machine import Decision, ImpossibleOutcome, Patience, decide, is_last_try
 from vpe_watcher.core.model import (
     FAILING,
@@ -29,7 +29,7 @@ from vpe_watcher.flow.agenda import Due, Line
 from vpe_watcher.flow.breakers import Breakers, Log
 from vpe_watcher.flow.duplicates import WAITS_FOR_SAME
 from vpe_watcher.flow.ports import Ports
-from vpe_watcher.flow.reach import blamed_on_reach, is_doubted
+from vpe_watcher.flow.reach import Reach
 from vpe_watcher.flow.schedule import Schedule
 from vpe_watcher.flow.steps import EFFECTS
 from vpe_watcher.flow.verdicts import HOST_PREFIXES, Verdicts, is_refused, submit_unknown
@@ -67,6 +67,7 @@ class Runner:
         self._log = log
         self._on_returned = on_returned
         self._verdicts = Verdicts()
+        self._reach = Reach(breakers)
         self._has_taken_over = False
 
     def use(self, ports: Ports, patience: Mapping[str, Patience]) -> None:
@@ -150,15 +151,9 @@ class Runner:
             self._log("step.defect", case_id=case.case_id, step=case.state, error=error)
             outcome = Outcome(_label_of_defect(case), _defect(error))
         outcome = replace(outcome, duration_s=self._monotonic() - started, waited_s=waited_s)
-        return self._asked(met, outcome, case) if isinstance(met, HostFault) else outcome
-
-    def _asked(self, fault: HostFault, outcome: Outcome, case: Case) -> Outcome:
-        """Ask the Engine itself before a case pays for a host that gave no answer."""
         patience = self._patience.get(case.recipe) or Patience()
-        is_last = fault.is_unanswered and is_last_try(case, outcome, patience)
-        if not is_last and not is_doubted(self.breakers, case):
-            return outcome
-        return blamed_on_reach(outcome, case, self.ports.engine, self.breakers)
+        is_last = is_last_try(case, outcome, patience)
+        return self._reach.judged(outcome, met, case, self.ports.engine, is_last_try=is_last)
 
     def _outcome_of(self, fault: StepFault, case: Case) -> Outcome:
         """Judge a fault, after what went well in the same step before it or behind it."""
