@@ -33,6 +33,7 @@ from vpe_watcher.sandbox.messages import BodyReader, Request, Response
 from vpe_watcher.sandbox.rules import Sandbox, find_route
 
 CALLS = ("token", "submit", "upload", "notify", "poll", "download")
+REACH = "other"  # whether the Engine is there at all is asked where no route is
 UNSENT = ("refused", "unresolved", "connect timeout", "TLS refused")
 LOST = ("reset before", "reset after", "timeout before", "timeout after", "cut in the middle")
 GARBLED = ("HTML", "HTML, in vain", "a list", "nothing")
@@ -57,7 +58,7 @@ def faults_of(call: str) -> tuple[str, ...]:
     }  # fmt: skip
     garbled = GARBLED if call == "token" else ()
     statuses = tuple(f"{status}" for status in STATUSES)
-    return (*UNSENT, *LOST, *statuses, *LATER, *ODD, *more[call], *garbled)
+    return (*UNSENT, *LOST, *statuses, *LATER, *ODD, *more.get(call, ()), *garbled)
 
 
 ALL_FAULTS = frozenset(f"{call}: {fault}" for call in CALLS for fault in faults_of(call))
