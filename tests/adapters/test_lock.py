@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from vpe_watcher.adapters.lock import DaemonLock, lock_holder, lock_path
+from vpe_watcher.adapters.lock import TOLD, DaemonLock, lock_holder, lock_path, told_by
 from vpe_watcher.core.errors import ConfigError, TryAgainLater
 
 HOLDER = """
@@ -139,3 +139,20 @@ def test_a_sick_disk_may_get_well_by_itself(
     monkeypatch.setattr("vpe_watcher.adapters.lock.os.open", refuse)
     with pytest.raises(kind):
         DaemonLock(state_file).acquire()
+
+
+def test_a_daemon_tells_of_its_state_file_without_a_disk(tmp_path: Path) -> None:
+    """What is wrong and since when, until it is well or the daemon is gone; its pid stays."""
+    state_file, lock = tmp_path / "state.sqlite3", DaemonLock(tmp_path / "state.sqlite3")
+    assert told_by(state_file) is None
+    lock.acquire()
+    before = lock_path(state_file).read_bytes()
+    for code in TOLD:
+        lock.tell(code, 1795425000.7)
+        assert told_by(state_file) == (code, 1795425000.0)
+    assert (lock_path(state_file).read_bytes(), lock_holder(state_file)) == (before, os.getpid())
+    lock.tell(None)
+    assert told_by(state_file) is None
+    lock.tell("state_full", 1.0)
+    lock.release()
+    assert told_by(state_file) is None

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import resource
+import sqlite3
 import stat
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -219,3 +222,30 @@ def test_check_tells_every_mistake_of_the_configuration(desk: Desk) -> None:
     people = desk.run("check")
     assert (people.code, people.out) == (78, "")
     assert people.err.count("error:") == 2
+
+
+def test_check_finds_damage_that_no_look_at_a_few_rows_shows(live: Desk) -> None:
+    """All of the state file is read where no daemon runs: its next start may meet it."""
+    live.store.database.close()
+    path = live.settings.state_file
+    with closing(sqlite3.connect(path)) as connection:
+        sql = "SELECT rootpage FROM sqlite_schema WHERE name = 'events_by_case'"
+        page = connection.execute(sql).fetchone()[0]
+        size = connection.execute("PRAGMA page_size").fetchone()[0]
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xa5" * size)
+    ran = live.run("check")
+    assert (ran.code, "damaged" in ran.out, "recover" in ran.out) == (1, True, True)
+
+
+def test_check_writes_beside_the_state_file(live: Desk) -> None:
+    """A disk that takes no file is a finding; the probe is gone afterwards."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (32 * 1024, before[1]))
+    try:
+        ran = live.run("check")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (ran.code, "error: the state folder" in ran.out) == (1, True)
+    assert not list(live.settings.state_file.parent.glob("*.check-*"))

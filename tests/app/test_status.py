@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -302,3 +303,24 @@ def test_a_state_file_without_a_table_is_told(desk: Desk, command: tuple[str, ..
     ran = desk.run(*command)
     assert ran.code == 78
     assert "The state file is damaged: it has no" in ran.err
+
+
+@pytest.mark.parametrize("code", ["state_unusable", "state_full", "state_damaged"])
+def test_a_daemon_that_cannot_write_is_told_by_its_lock(running: Desk, code: str) -> None:
+    """The breaker, since when, and that what was shown before an earlier end is not this daemon's.
+
+    `check` fails with the same words.
+    """
+    running.store.put_snapshot(_snapshot())
+    running.lock.tell(code, time.time())
+    answer = json.loads(running.run("status", "--json").out)
+    assert [(one["name"], one["open"]) for one in answer["breakers"]] == [("state", True)]
+    assert answer["daemon"]["since"] > SINCE
+    shown, checked = running.run("status").out, running.run("check")
+    for words in ("paused: state", "what follows is as of", "inbox: not known since then"):
+        assert words in shown
+    assert checked.code == 1
+    assert f"paused state: {answer['breakers'][0]['reason']}" in checked.out
+    assert answer["breakers"][0]["hint"] in checked.out
+    running.lock.tell(None)
+    assert "as of" not in running.run("status").out

@@ -1,5 +1,6 @@
 """One daemon a state file: a lock on `<state_file>.lock`, which holds the daemon's pid.
 
+Locked bytes far behind its end tell what is wrong with the state file: they need no disk.
 And one at a time who removes from the archive or from failed, beside a daemon or without.
 """
 
@@ -8,14 +9,19 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import struct
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vpe_watcher.core.errors import ConfigError, TryAgainLater
 
 PID_BYTES = 32
+# What a daemon may have to tell that the state file cannot hold; the order is for all versions.
+TOLD = ("state_unusable", "state_full", "state_cannot_open", "state_damaged", "state_reserve_used")
+TOLD_FROM, TOLD_APART = 1 << 48, 1 << 40  # below each lies the moment, in seconds
+FLOCK = "hhqqi0q"  # struct flock: type, whence, start, length, pid
 SICK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 
 
@@ -31,6 +37,24 @@ class DaemonLock:
     def __init__(self, state_file: Path) -> None:
         self._path = lock_path(state_file)
         self._descriptor: int | None = None
+        self._told: tuple[str, int] | None = None
+
+    def tell(self, code: str | None, since: float = 0.0) -> None:
+        """Let `told_by` know what is wrong with the state file since a moment; None: nothing."""
+        told = (code, int(since)) if code in TOLD else None
+        if self._descriptor is None or told == self._told:
+            return
+        self._told = told
+        with suppress(OSError):
+            self._mark(fcntl.F_UNLCK, TOLD_FROM, 0)
+            if told is not None:
+                at = TOLD_FROM + TOLD.index(told[0]) * TOLD_APART + told[1] % TOLD_APART
+                self._mark(fcntl.F_WRLCK, at, 1)
+
+    def _mark(self, kind: int, start: int, size: int) -> None:
+        if self._descriptor is not None:
+            asked = struct.pack(FLOCK, kind, os.SEEK_SET, start, size, 0)
+            fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, asked)
 
     def acquire(self) -> None:
         """Take the lock and write our pid into it.
@@ -134,6 +158,25 @@ def lock_holder(state_file: Path) -> int | None:
     finally:
         os.close(descriptor)
     return None
+
+
+def told_by(state_file: Path) -> tuple[str, float] | None:
+    """Return what the running daemon says is wrong with its state file, and since when (epoch)."""
+    asked = struct.pack(FLOCK, fcntl.F_RDLCK, os.SEEK_SET, TOLD_FROM, 0, 0)
+    try:
+        descriptor = os.open(lock_path(state_file), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        found = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    kind, _, start, _, _ = struct.unpack(FLOCK, found)
+    number, since = divmod(start - TOLD_FROM, TOLD_APART)
+    is_told = kind != fcntl.F_UNLCK and 0 <= number < len(TOLD)
+    return (TOLD[number], float(since)) if is_told else None
 
 
 def _read_pid(descriptor: int) -> int | None:

@@ -11,6 +11,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -38,7 +39,7 @@ from vpe_watcher.app.silence import SILENT_AFTER_S, Silence
 from vpe_watcher.app.snapshot import Snapshot
 from vpe_watcher.app.soundings import Soundings
 from vpe_watcher.app.standstill import Turn
-from vpe_watcher.app.start import START_AGAIN_S, tell_waiting
+from vpe_watcher.app.start import START_AGAIN_S, Tell, tell_waiting
 from vpe_watcher.app.terms import folders_of, marked_folders_of
 from vpe_watcher.app.watching import Watching, ignores_of, wishes_of
 from vpe_watcher.app.workers import Workers
@@ -90,6 +91,7 @@ class Daemon:
         integrity: Integrity | None = None,
         periods: Periods | None = None,
     ) -> None:
+        self.tell: Tell = lambda _code, _since: None  # what is wrong with the state file
         self._parts = parts
         self._clock = clock
         self._stopping = stopping
@@ -218,6 +220,7 @@ class Daemon:
                 if fault.code == DAMAGED:
                     raise
                 self._parts.breakers.open(fault, kind="main")
+                self._tell_state()
                 tell_waiting(self._manager, fault)
                 self._wait(START_AGAIN_S)
             else:
@@ -254,6 +257,7 @@ class Daemon:
         except EnvironmentFault as fault:
             self._parts.breakers.open(fault, kind="main")
             due_in_s, is_over = TICK_S, False
+        self._tell_state()
         self._mind_threads()
         if not once:
             self._listening.keep_on()
@@ -261,6 +265,14 @@ class Daemon:
         if not is_over:
             self._wait(min(TICK_S, TICK_S if due_in_s is None else max(due_in_s, 0.01)))
         return is_over
+
+    def _tell_state(self) -> None:
+        """Tell beside the state file what it may not hold: that it cannot be written."""
+        broken = [one for one in self._parts.breakers.all() if one.name == "state"]
+        for one in broken:
+            self.tell(one.code, datetime.fromisoformat(one.since).timestamp())
+        if not broken:
+            self.tell(None, 0.0)
 
     def _wait(self, seconds: float) -> None:
         if not self._signals.is_stopping:

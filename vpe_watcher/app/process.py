@@ -23,7 +23,7 @@ from vpe_watcher.app.listings import Listings
 from vpe_watcher.app.receiving import check_receiving
 from vpe_watcher.app.reloading import Means
 from vpe_watcher.app.signals import Signals
-from vpe_watcher.app.start import check_nothing_is_lost, counted_start
+from vpe_watcher.app.start import Tell, check_nothing_is_lost, counted_start
 from vpe_watcher.core.breakers import DAMAGED
 from vpe_watcher.core.errors import ConfigError, EnvironmentFault, TryAgainLater
 from vpe_watcher.flow.breakers import Log
@@ -61,7 +61,15 @@ def run(settings: Settings, *, once: bool, reread: Callable[[], Settings], signa
                 check_receiving,
                 partial(_use_log, log),
             )
-            return _run(settings, log=log, once=once, signals=signals, manager=manager, means=means)
+            return _run(
+                settings,
+                log=log,
+                once=once,
+                signals=signals,
+                manager=manager,
+                means=means,
+                tell=lock.tell,
+            )
     except EnvironmentFault as fault:
         # What a person has to put right is no use trying again; a sick or busy disk may get well.
         error = ConfigError if fault.code in FOR_A_PERSON else TryAgainLater
@@ -82,6 +90,7 @@ def _run(
     signals: Signals,
     manager: Manager,
     means: Means,
+    tell: Tell,
 ) -> int:
     clock, stopping, disk = Clock(), Stopping(), Disk()
     reserve = Reserve(settings.state_file)
@@ -90,7 +99,7 @@ def _run(
     store = open_store(settings, now=clock.now, on_full=reserve.release)
     with closing(store.database), closing(build_engine(settings, now=clock.now)) as engine:
         start = counted_start(
-            settings, store, disk, log=log, once=once, signals=signals, manager=manager
+            settings, store, disk, log=log, once=once, signals=signals, manager=manager, tell=tell
         )
         if start is None:
             return EXIT_OK
@@ -120,6 +129,7 @@ def _run(
             reserve=reserve,
             integrity=integrity,
         )
+        daemon.tell = tell
         log("daemon.started", version=__version__, pid=os.getpid(), starts=start.number)
         exit_code = daemon.run(once=once)
         if integrity.is_sound and not daemon.has_abandoned:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 START_AGAIN_S = 1.0
 # So long may systemd wait for the next word: a try that is refused takes ten seconds or so.
 PATIENCE_S = 90.0
+
+
+Tell = Callable[[str | None, float], None]  # a fault's code, or that there is none; since when
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,7 @@ def counted_start(
     once: bool,
     signals: Signals,
     manager: Manager | None = None,
+    tell: Tell = lambda _code, _since: None,
 ) -> Start | None:
     """Check that folders and state file belong together, and count this start.
 
@@ -106,12 +112,14 @@ def counted_start(
                     hint=fault.hint,
                     code=fault.code,
                 )
+                tell(fault.code, time.time())
             is_waiting = True
             tell_waiting(manager or Manager(), fault)
             wake.wait(START_AGAIN_S)
         else:
             if is_waiting:
                 log("breaker.closed", breaker="state")
+                tell(None, 0.0)
             return Start(starts, unchecked, was_clean)
     return None
 

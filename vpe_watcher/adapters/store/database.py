@@ -28,6 +28,22 @@ STATEMENTS_KEPT = 256  # there are some 150, of which none is to be prepared aga
 # Beside its own word: SQLite tells of a quota and of a WAL index without room as of a sick disk.
 FULL = frozenset({"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE"})
 CODES = {"SQLITE_CANTOPEN": "state_cannot_open"}
+RECOVER = (
+    "Stop the daemon. If there is a backup, put it in the place of the state file; then run "
+    "`vpe-watcher recover`, which keeps what it replaces."
+)
+MAY_NOT = (
+    "Give the service's user the state file (0600) and its folder (0700), and see that their disk "
+    "is mounted."
+)
+ROOM = (
+    "Free space on the disk of the state file, or raise the quota: is it full, or does it fail "
+    "(`dmesg`)? It goes on by itself."
+)
+SICK = (
+    "Look at the disk of the state file: does it fail (`dmesg`), is it read-only or gone? Or does "
+    "another program hold the file? It goes on by itself."
+)
 UNSTORABLE = re.compile("[\ud800-\udfff\ufffd]")
 ESCAPED = re.compile("\ufffd([0-9a-f]{4})")
 
@@ -331,11 +347,20 @@ def _translate(error: sqlite3.Error, on_full: Callable[[], None]) -> None:
         raise EnvironmentFault(
             f"The state file cannot be used now ({name}).",
             code="state_full" if is_full else CODES.get(name, "state_unusable"),
-            hint="Look at the disk of the state file: is it full, read-only or gone?",
+            hint=hint_of("state_full" if is_full else CODES.get(name, "state_unusable")),
             breaker="state",
         ) from error
     if isinstance(error, sqlite3.DatabaseError):
         raise damaged("The state file is damaged or no SQLite database") from error
+
+
+def hint_of(word: str) -> str:
+    """Say what to do about a state file that cannot be used; `word` is the code of its fault."""
+    if word == DAMAGED:
+        return RECOVER
+    if word == "state_cannot_open":
+        return MAY_NOT
+    return ROOM if word in {"state_full", "state_reserve_used"} else SICK
 
 
 def damaged(what: str) -> EnvironmentFault:
@@ -343,8 +368,7 @@ def damaged(what: str) -> EnvironmentFault:
     return EnvironmentFault(
         f"{what}.",
         code=DAMAGED,
-        hint="Stop the daemon. If there is a backup, put it in the place of the state file; then "
-        "run `vpe-watcher recover`, which keeps what it replaces.",
+        hint=RECOVER,
         breaker="state",
     )
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from vpe_watcher.adapters.settings import Recipe, Settings
 
 PRIVATE = 0o077
+PROBE_BYTES = 64 * 1024
 MAY = "Give the service's user read and write permission on this folder."
 
 
@@ -83,6 +84,8 @@ def _refused(what: str, error: OSError) -> Finding:
         errno.EXDEV: f"{HIDDEN} in it must be a plain folder on the same file system.",
         errno.ENOSPC: "The disk is full.",
         errno.EROFS: "It is mounted read-only.",
+        errno.EDQUOT: "The quota is used up.",
+        errno.EIO: "The disk fails: look at `dmesg`.",
     }
     return Finding(
         ERROR, f"{what} cannot be used: {error.strerror}", hints.get(error.errno or 0, MAY)
@@ -180,12 +183,25 @@ def _state_folder(settings: Settings) -> Iterator[Finding]:
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         yield Finding(ERROR, f"the state folder {folder} may not be written", MAY)
         return
+    yield from _state_write(file)
     for path in (
         file,
         lock_path(file),
         *(file.with_name(f"{file.name}{s}") for s in ("-wal", "-shm")),
     ):
         yield from _private_file(path)
+
+
+def _state_write(file: Path) -> Iterator[Finding]:
+    """Write and sync a file beside the state file, of a name that nobody else uses."""
+    probe = file.with_name(f"{file.name}.check-{secrets.token_hex(4)}")
+    try:
+        Disk().create(probe, bytes(PROBE_BYTES))
+    except OSError as error:
+        yield _refused(f"the state folder {file.parent}", error)
+    finally:
+        with suppress(OSError):
+            Disk().remove_file(probe)
 
 
 def _private_file(path: Path) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vpe_watcher import __version__
-from vpe_watcher.app.commands import opened, queued, text
+from vpe_watcher.app.commands import opened, queued, text, told
 from vpe_watcher.app.result import Result
 from vpe_watcher.core.model import State
 
@@ -41,6 +41,7 @@ class Glance:
     transfers: list[dict[str, Any]]
     queued: list[tuple[str, str]]  # who waits with which nothing is wrong, and why, in words
     doubt: tuple[str, ...]  # why no daemon would start on this state file
+    as_of: str = ""  # when what the daemon knows could be recorded last; "" = just now
 
     @property
     def is_running(self) -> bool:
@@ -84,11 +85,16 @@ def look(settings: Settings | opened.Remains, *, asks_folders: bool = True) -> G
         counts = queries.counts() if queries else {str(state): 0 for state in State}
         snapshot = queries.snapshot() if queries else {}
         held = queries.cases(state=State.HELD) if queries else []
+        broken = told.state_breaker(settings.state_file) if pid is not None else None
+        if broken is not None:
+            snapshot = told.own_snapshot(snapshot, settings.state_file)
         reasons = {state: queries.wait_reasons(state) for state in asked} if queries else {}
         doubt = opened.doubt(settings, queries) if asks_folders else ()
     candidates = [_only(row, CANDIDATE) for row in snapshot.get("candidates") or ()]
     breakers = [_only(row, BREAKER) for row in snapshot.get("breakers") or ()]
     shown = breakers if pid is not None else []
+    is_old = broken is not None and all(one["name"] != "state" for one in shown)
+    shown += [broken] if broken is not None and is_old else []
     data = {
         "schema": SCHEMA,
         "daemon": _daemon(snapshot, pid),
@@ -100,15 +106,16 @@ def look(settings: Settings | opened.Remains, *, asks_folders: bool = True) -> G
     receiver = snapshot.get("receiver") or {}
     if receiver.get("reason"):
         roots.append({**receiver, "name": receiver["listen"], "watch": "receiver"})
-    told = {breaker["reason"] for breaker in shown}
+    said = {breaker["reason"] for breaker in shown}
     return Glance(
         data,
         held=held,
-        reasons={s: [one for one in rows if one[0] not in told] for s, rows in reasons.items()},
+        reasons={s: [one for one in rows if one[0] not in said] for s, rows in reasons.items()},
         total=max(int(snapshot.get("candidates_total") or 0), len(candidates)),
         roots=roots,
         transfers=list(snapshot.get("transfers") or ()) if pid is not None else [],
         queued=queued.told(snapshot) if pid is not None else [],
+        as_of=broken["since"] if broken is not None and is_old else "",
         doubt=doubt,
     )
 
@@ -131,6 +138,10 @@ def _only(row: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
 def _lines(glance: Glance) -> list[str]:
     lines = _daemon_lines(glance.data["daemon"], would_start=not glance.doubt)
     lines += _breaker_lines(glance.paused)
+    if glance.as_of:
+        lines.append(
+            f"what follows is as of {text.moment(glance.as_of)}: nothing newer could be recorded"
+        )
     lines.append(case_line(glance.data["cases"]))
     for head, reason in glance.queued:
         lines += [head, f"  {reason}"]
@@ -202,6 +213,8 @@ def candidates_head(glance: Glance) -> str:
         unseen = [one["name"] for one in glance.paused if one["name"].startswith("inbox:")]
         if unseen:
             return f"inbox: not looked at ({', '.join(unseen)}: see above)"
+        if glance.as_of:
+            return "inbox: not known since then"
         return "inbox: nothing waits" if glance.is_running else ""
     when = "" if glance.is_running else " when the daemon last looked"
     return f"inbox: {text.count(glance.total, 'candidate')} not taken yet{when}"
