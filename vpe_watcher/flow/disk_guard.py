@@ -80,9 +80,11 @@ def _is_notable(low: Mapping[str, int], before: Mapping[str, int]) -> bool:
 
 
 def _spent() -> EnvironmentFault:
+    what = "The disk of the state file took no write, as when it is full: what is under way is"
+    hint = "Free space there; if there is enough, the disk fails (`dmesg`) or the quota is used up."
     return EnvironmentFault(
-        "The disk of the state file is full: what is under way is recorded in its reserve.",
+        f"{what} recorded in its reserve.",
         code="state_reserve_used",
-        hint="Free space there; taking and sending scans goes on by itself.",
+        hint=f"{hint} Taking and sending scans goes on by itself.",
         breaker="state",
     )

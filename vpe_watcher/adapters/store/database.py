@@ -27,7 +27,6 @@ BUSY_TIMEOUT_S = 10.0
 STATEMENTS_KEPT = 256  # there are some 150, of which none is to be prepared again and again
 # Beside its own word: SQLite tells of a quota and of a WAL index without room as of a sick disk.
 FULL = frozenset({"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE"})
-CODES = {"SQLITE_CANTOPEN": "state_cannot_open"}
 RECOVER = (
     "Stop the daemon. If there is a backup, put it in the place of the state file; then run "
     "`vpe-watcher recover`, which keeps what it replaces."
@@ -344,14 +343,18 @@ def _translate(error: sqlite3.Error, on_full: Callable[[], None]) -> None:
         is_full = name in FULL
         if is_full:
             on_full()
-        raise EnvironmentFault(
-            f"The state file cannot be used now ({name}).",
-            code="state_full" if is_full else CODES.get(name, "state_unusable"),
-            hint=hint_of("state_full" if is_full else CODES.get(name, "state_unusable")),
-            breaker="state",
-        ) from error
+        raise _unusable(name, is_full=is_full) from error
     if isinstance(error, sqlite3.DatabaseError):
         raise damaged("The state file is damaged or no SQLite database") from error
+
+
+def _unusable(name: str, *, is_full: bool) -> EnvironmentFault:
+    what = f"The state file cannot be used now ({name})."
+    if is_full:
+        return EnvironmentFault(what, code="state_full", hint=ROOM, breaker="state")
+    if name == "SQLITE_CANTOPEN":
+        return EnvironmentFault(what, code="state_cannot_open", hint=MAY_NOT, breaker="state")
+    return EnvironmentFault(what, code="state_unusable", hint=SICK, breaker="state")
 
 
 def hint_of(word: str) -> str:

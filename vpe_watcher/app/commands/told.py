@@ -11,10 +11,10 @@ from vpe_watcher.core.moments import iso
 START_AT_MOST_S = 5.0  # between the lock and what a daemon calls its start
 WHAT = {
     "state_unusable": "The daemon cannot use its state file now.",
-    "state_full": "The disk or quota of the state file is full.",
+    "state_full": "The state file takes no write: its disk or quota is full, or the disk fails.",
     "state_cannot_open": "The daemon cannot open its state file.",
     "state_damaged": "The state file is damaged.",
-    "state_reserve_used": "The disk of the state file is full, and its reserve is in use.",
+    "state_reserve_used": "The disk of the state file took no write, as when it is full; its reserve is in use.",
 }
 
 
