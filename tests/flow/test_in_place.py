@@ -409,3 +409,21 @@ def test_what_could_not_be_read_at_the_first_scan_is_not_new_when_it_can(
     study(export, 2)
     house.live(120)
     assert house.states() == {"PAT2": State.DONE}
+
+
+@pytest.mark.parametrize("reloads", [True, False])
+def test_an_export_that_becomes_an_inbox_gets_its_marker(
+    house: House, export: Path, *, reloads: bool
+) -> None:
+    """It never had one to lose; what was sent from it before is not paid for again."""
+    (export / "scan.nii").write_bytes(nifti())
+    house.live_until_rest()
+    take = house.reload if reloads else house.reconfigure
+    take(recipes={"pacs": {"leave_in_place": False}})
+    house.live_until_rest()
+    house.restart()
+    house.live_until_rest()
+    assert house.breakers() == set()
+    assert (export / ".vpe-watcher" / "marker.json").exists()
+    states = [row["state"] for row in house.queries.cases()]
+    assert (states, house.started()) == (["duplicate", "done"], 1)

@@ -121,8 +121,8 @@ class DaemonVerbs(Verbs):
         ]
 
     def known_roots(self) -> dict[str, str]:
-        """Return the path of each root that bears our marker, by its name."""
-        rows = self.database.read("SELECT name, path FROM roots")
+        """Return the path of each root that bears our marker, by its name: no export does."""
+        rows = self.database.read("SELECT name, path FROM roots WHERE mount = ''")
         return {row["name"]: row["path"] for row in rows}
 
     def add_root(self, name: str, path: str) -> None:
@@ -130,7 +130,8 @@ class DaemonVerbs(Verbs):
         with self.database.transaction() as connection:
             connection.execute(
                 "INSERT INTO roots (name, path, marked_at) VALUES (?, ?, ?) "
-                "ON CONFLICT (name) DO UPDATE SET path = excluded.path, first_scan_at = NULL",
+                "ON CONFLICT (name) DO UPDATE SET path = excluded.path, first_scan_at = NULL, "
+                "mount = ''",
                 (name, path, iso(self._now())),
             )
 
