@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 
 import pytest
 
@@ -77,6 +79,22 @@ def test_a_missing_inbox_leaves_work(machine: Machine) -> None:
     """Whether there is work in it nobody knows."""
     (machine.root / "inbox").rmdir()
     assert machine.run("run", "--once").returncode == 75
+
+
+@pytest.mark.real
+def test_a_damaged_state_file_is_not_waited_for(machine: Machine) -> None:
+    """Also where no inbox can be looked at for it, which no start has noticed: 75."""
+    assert machine.run("run", "--once").returncode == 0
+    state_file = machine.root / "state" / "state.sqlite3"
+    with closing(sqlite3.connect(state_file)) as connection:
+        sql = "SELECT rootpage - 1 FROM sqlite_master WHERE name = 'roots'"
+        ((page,),) = connection.execute(sql).fetchall()
+        ((size,),) = connection.execute("PRAGMA page_size").fetchall()
+    with state_file.open("r+b") as file:
+        file.seek(page * size)
+        file.write(bytes(size))
+    ran = machine.run("run", "--once")
+    assert (ran.returncode, "state_damaged" in ran.stderr) == (75, True)
 
 
 def test_what_cannot_become_ready_soon_is_not_waited_for(machine: Machine) -> None:

@@ -231,7 +231,7 @@ class Daemon:
     def _has_left_work(self) -> bool:
         """Tell whether an open breaker, or the state file, keeps something from going on."""
         inboxes = self._parts.inboxes.values()
-        if any(self._parts.breakers.is_open(inbox.name) for inbox in inboxes):
+        if any(inbox.is_cut_off() for inbox in inboxes):
             return True
         if any(inbox.is_paused() and inbox.candidates() for inbox in inboxes):
             return True

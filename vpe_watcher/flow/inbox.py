@@ -13,6 +13,7 @@ from pathlib import Path
 
 from vpe_watcher.adapters.leases import Openness
 from vpe_watcher.adapters.store import Remembered
+from vpe_watcher.core.breakers import INTEGRITY
 from vpe_watcher.core.candidate import Candidate
 from vpe_watcher.core.candidates import CandidateState, Judgement, judged, series_of
 from vpe_watcher.core.content import Facts
@@ -205,8 +206,12 @@ class Inbox:
         """Tell whether all was looked at and nothing can become ready by being left alone."""
         with self._lock:
             if not self._has_scanned or self._hints or self._returned or self._next_setup:
-                return self._breakers.is_open(self.name)
+                return self.is_cut_off()
             return not any(_may_get_ready(one.judgement) for one in self._standing.values())
+
+    def is_cut_off(self) -> bool:
+        """Tell whether a look at this inbox may fail for as long as nobody comes."""
+        return self._breakers.is_open(self.name) or self._breakers.was_met("state", INTEGRITY)
 
     def is_paused(self) -> bool:
         """Tell whether an open breaker keeps this inbox from claiming."""
