@@ -390,6 +390,16 @@ def test_each_sentence_ends_once(desk: Desk) -> None:
         assert said.lower().count("damaged") <= 1
 
 
+def test_what_was_never_started_is_not_called_new(desk: Desk, tmp_path: Path) -> None:
+    """A state file that `submit` made before the first start is in order."""
+    _lose(desk)
+    scan = tmp_path / "scan.dcm"
+    scan.write_bytes(b"\0" * 128 + b"DICM" + b"\0" * 400)
+    assert desk.run("submit", str(scan)).code == 0
+    ran = desk.run("recover")
+    assert (ran.code, ran.out.splitlines()[0]) == (0, "The state file and the folders agree.")
+
+
 def test_only_a_recipe_that_leaves_in_place_is_resumed(desk: Desk) -> None:
     """Another name is refused before anything is done."""
     ran = desk.run("recover", "--resume", "teeth")

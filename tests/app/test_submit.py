@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.app.desk import Desk, problem
+from tests.app.desk import DAEMON_ID, Desk, problem
 from vpe_watcher.app.commands.parcels import deliver, parcel_of
 from vpe_watcher.core.errors import Refusal
 from vpe_watcher.core.model import FailureClass, Label, State
@@ -249,6 +250,19 @@ def test_an_inbox_that_the_daemon_does_not_trust_gets_nothing(running: Desk, sca
     assert ran.code == 75
     assert "Its marker is gone." in ran.err
     assert _names(running.settings.inbox) == []
+
+
+def test_nothing_is_copied_into_an_empty_mount_point(desk: Desk, scan: Path) -> None:
+    """Without a daemon too: hidden under the share that comes back, it would never be sent."""
+    inbox = desk.home / "inbox"
+    desk.store.add_root(f"inbox:default {inbox}", str(inbox))
+    ran = desk.run("submit", str(scan))
+    assert (ran.code, "not mounted" in ran.err) == (75, True)
+    assert not (inbox / scan.name).exists()
+    (inbox / ".vpe-watcher").mkdir()
+    marker = {"daemon_id": DAEMON_ID, "starts": 1}
+    (inbox / ".vpe-watcher" / "marker.json").write_text(json.dumps(marker))
+    assert desk.run("submit", str(scan)).code == 0
 
 
 def test_waiting_without_a_daemon_is_refused_before_copying(desk: Desk, scan: Path) -> None:

@@ -117,7 +117,7 @@ def _lines(settings: Settings, done: Recovered, resume: str | None) -> Iterator[
 
 
 def _headline(done: Recovered) -> str:
-    if done.is_new:
+    if done.is_new and done.why:
         return f"The state file was built anew: {done.why.rstrip('.')}."
     if done.why or done.recovery.rebuilt:
         return f"The state file was brought up to date. {done.why}".strip()

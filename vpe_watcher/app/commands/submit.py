@@ -34,8 +34,10 @@ def submit(config: Path | None, paths: tuple[Path, ...], *, recipe: str, wait: b
     if errors:
         return refused(*errors)
     with opened.writing(settings, create=True) as queries:
-        _check_inbox(queries, recipe, is_running=is_running)
         inbox = settings.recipes[recipe].inbox
+        _check_unpaused(queries, recipe, is_running=is_running)
+        if not settings.recipes[recipe].leave_in_place:
+            _check_mounted(queries, recipe, inbox)
         watched = [_deliver(queries, parcel, recipe, inbox) for parcel in parcels]
         if wait:
             return _wait(settings, queries, watched)
@@ -71,8 +73,8 @@ def _parcels(
     return parcels, errors
 
 
-def _check_inbox(queries: Queries, recipe: str, *, is_running: bool) -> None:
-    """Refuse a folder that is not what it should be: an unmounted share looks like an empty one."""
+def _check_unpaused(queries: Queries, recipe: str, *, is_running: bool) -> None:
+    """Refuse an inbox from which a running daemon takes nothing now."""
     for breaker in queries.snapshot().get("breakers") or ():
         if is_running and breaker["name"] == f"inbox:{recipe}" and breaker["open"]:
             raise TryAgainLater(
@@ -80,6 +82,23 @@ def _check_inbox(queries: Queries, recipe: str, *, is_running: bool) -> None:
                 code="inbox_paused",
                 hint=breaker["hint"] or "",
             )
+
+
+def _check_mounted(queries: Queries, recipe: str, inbox: Path) -> None:
+    """Refuse an empty mount point: what is copied there is hidden once the share is back."""
+    from vpe_watcher.adapters.files import Disk, blamed
+    from vpe_watcher.flow.roots import read_marker
+
+    root = f"inbox:{recipe}"
+    with blamed(root):
+        is_lost = str(inbox) in queries.roots_of(root) and read_marker(Disk(), inbox) is None
+    if is_lost:
+        raise TryAgainLater(
+            f"There is no marker in {inbox}: it looks as if the disk or share were not mounted. "
+            "Nothing was copied.",
+            code="folder_without_marker",
+            hint="Mount what should be there, and submit again.",
+        )
 
 
 def _deliver(queries: Queries, parcel: Parcel, recipe: str, inbox: Path) -> Watched:
