@@ -82,17 +82,19 @@ def test_a_missing_inbox_leaves_work(machine: Machine) -> None:
 
 
 @pytest.mark.real
-def test_a_damaged_state_file_is_not_waited_for(machine: Machine) -> None:
-    """Also where no inbox can be looked at for it, which no start has noticed: 75."""
+@pytest.mark.parametrize("page_of", ["roots", "cases_by_folder"])
+def test_a_damaged_state_file_is_not_waited_for(machine: Machine, page_of: str) -> None:
+    """Where no inbox can be looked at for it, or nobody tells what is due: 75."""
     assert machine.run("run", "--once").returncode == 0
     state_file = machine.root / "state" / "state.sqlite3"
     with closing(sqlite3.connect(state_file)) as connection:
-        sql = "SELECT rootpage - 1 FROM sqlite_master WHERE name = 'roots'"
-        ((page,),) = connection.execute(sql).fetchall()
+        sql = "SELECT rootpage - 1 FROM sqlite_master WHERE name = ?"
+        ((page,),) = connection.execute(sql, (page_of,)).fetchall()
         ((size,),) = connection.execute("PRAGMA page_size").fetchall()
     with state_file.open("r+b") as file:
         file.seek(page * size)
         file.write(bytes(size))
+    machine.drop("scan.nii", nifti())
     ran = machine.run("run", "--once")
     assert (ran.returncode, "state_damaged" in ran.stderr) == (75, True)
 

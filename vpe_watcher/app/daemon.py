@@ -361,8 +361,14 @@ class Daemon:
             return False
         if not self._parts.schedule.is_idle(within_s=within_s):
             return False
-        self._parts.schedule.refresh()
-        return self._parts.schedule.is_idle(within_s=within_s) and not self._parts.store.words()
+        try:
+            self._parts.schedule.refresh()
+            return self._parts.schedule.is_idle(within_s=within_s) and not self._parts.store.words()
+        except EnvironmentFault as fault:
+            if fault.code != DAMAGED:
+                raise
+            self._parts.breakers.open(fault, kind="main")
+            return True  # nobody will ever tell what else is due
 
     # --- threads ----------------------------------------------------------------------------------
 
