@@ -16,6 +16,7 @@ from vpe_watcher.adapters.files import blamed, fault_of
 from vpe_watcher.core.errors import InputFault
 from vpe_watcher.core.grouping import sight
 from vpe_watcher.core.model import (
+    AT_REST,
     OK,
     Case,
     FailureClass,
@@ -246,10 +247,26 @@ def _wishes_of(case: Case, ports: Ports) -> list[Path]:
     """Return where `job.json` may lie; a part of a folder finds it with the folder."""
     if ports.places.is_in_place(case.recipe):
         return [ports.places.inboxes[case.recipe] / name for name in case.job_json]
-    folders = [ports.places.claim(case)]
-    if case.split_of:
-        folders.append(ports.places.claims(case.recipe) / case.split_of)
-    return [folder / name for name in case.job_json for folder in folders]
+    own = [ports.places.claim(case) / name for name in case.job_json]
+    first = ports.store.load(case.split_of) if case.split_of else None
+    if first is None:
+        return own
+    claimed = [ports.places.claim(first) / name for name in case.job_json]
+    at_rest = [
+        folder / Path(name).relative_to(first.content)
+        for name in case.job_json
+        for folder in _resting_of(first, ports)
+        if Path(name).is_relative_to(first.content)
+    ]
+    return [*own, *claimed, *at_rest, *claimed]  # it may be brought back while this is asked
+
+
+def _resting_of(case: Case, ports: Ports) -> list[Path]:
+    """Return where the input of a case lies that is at rest, or that a retry is to bring back."""
+    if case.state in AT_REST:
+        return [ports.places.input_folder(case)]
+    rests = {ports.places.archive, ports.places.failed}  # what lies in the inbox is another's now
+    return [path for path in (Path(move.source) for move in case.moves) if path.parent in rests]
 
 
 def _no_file_of_wishes() -> InputFault:
