@@ -36,7 +36,7 @@ from vpe_watcher.flow.places import HIDDEN
 from vpe_watcher.flow.roots import MARKER
 from vpe_watcher.flow.state_probe import StateProbe
 
-PEACE_AT_MOST = 12_000
+PEACE_AT_MOST = 24_000  # a Retry-After at a date may last a day when the clock jumps behind it
 FEW_A_DAY = 3
 TAKES_MORE = 0.2  # how often more is taken in hand while attempts are under way
 TURNS_AWAY = 0.05  # how often the daemon minds something else meanwhile
