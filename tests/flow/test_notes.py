@@ -8,7 +8,9 @@ from pathlib import Path
 
 from tests.flow.house import House
 from vpe_watcher.adapters.files import Disk
-from vpe_watcher.core.model import State
+from vpe_watcher.adapters.store.rows import dump_problem
+from vpe_watcher.adapters.store.statements import update_case
+from vpe_watcher.core.model import FailureClass, Problem, State
 
 Build = Callable[..., House]
 STRANGER = "a person's own words\n"
@@ -21,6 +23,7 @@ class NoteDisk(Disk):
         self.is_full = False
         self.is_sick = False
         self.tried = 0
+        self.meanwhile: Callable[[], None] | None = None
 
     def create(self, path: Path, content: bytes) -> None:
         """Write a file, but for a note on a full disk."""
@@ -28,6 +31,8 @@ class NoteDisk(Disk):
             self.tried += 1
             if self.is_full:
                 raise OSError(errno.ENOSPC, "full")
+            if self.meanwhile is not None:
+                self.meanwhile()
         super().create(path, content)
 
     def sync_folder(self, folder: Path) -> None:
@@ -108,6 +113,25 @@ def test_a_case_that_is_held_again_has_a_note_of_its_own(house: House) -> None:
     house.live_until("scan", State.HELD)
     house.notes.keep()
     assert note.read_text() == words
+
+
+def test_a_note_that_took_long_says_the_last_reason(build: Build) -> None:
+    """While a slow share took the first one the case was retried, and is held for another."""
+    disk = NoteDisk()
+    house = build(disk=disk)
+    note = _held(house)
+
+    def held_again() -> None:
+        disk.meanwhile = None
+        reason = dump_problem(Problem(FailureClass.UNKNOWN, "unknown", "Another reason."))
+        case = house.case("scan")
+        with house.parts.store.database.transaction() as connection:
+            update_case(connection, case.case_id, problem=reason)
+
+    disk.meanwhile = held_again
+    for _ in range(2):
+        house.notes.keep()
+    assert "Another reason." in note.read_text()
 
 
 def test_a_removal_is_recorded_only_when_it_stays(build: Build) -> None:

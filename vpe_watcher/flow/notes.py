@@ -70,7 +70,8 @@ def keep_held_notes(ports: Ports) -> None:
         with blamed("failed"):
             words = _held_words(case, ports)
             ports.disk.write(ports.places.held_note(case), words.encode())
-        ports.store.set_noted(case.case_id, is_noted=True)
+        if ports.store.load(case.case_id) == case:  # else it is held for another reason by now
+            ports.store.set_noted(case.case_id, is_noted=True)
 
 
 def _remove_notes(case: Case, ports: Ports) -> None:
