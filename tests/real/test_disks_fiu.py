@@ -127,7 +127,7 @@ def test_the_state_file_fails_under_twenty_cases(
 ) -> None:
     """Nothing can be recorded: what is done is kept in hand, and nothing more is taken.
 
-    `status` answers with what was recorded last: this fault leaves no room for anything newer.
+    `status` answers with what was recorded last, and says that nothing newer can be.
     """
     house.set_options(processing_s=3600)
     drop(house, 0, COUNT)
@@ -137,7 +137,9 @@ def test_the_state_file_fails_under_twenty_cases(
     house.set_options(processing_s=0)
     drop(house, COUNT, 1)
     house.wait_until(lambda: house.events("breaker.opened"), "the log says nothing")
+    house.wait_until(lambda: "state" in house.breakers(), "status does not tell it")
     answer = house.ask("status")
+    assert all(row["hint"] for row in answer["breakers"] if row["open"])
     assert answer["daemon"]["pid"] == pid
     assert answer["cases"]["waiting"] == COUNT
     assert list(house.inbox.glob("*.nii"))
