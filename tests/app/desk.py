@@ -204,7 +204,9 @@ class Desk:
 
     def _effect(self, case_id: str, state: State, outputs: tuple[str, ...]) -> None:
         effects: dict[State, Callable[[], object]] = {
-            State.CLAIMING: lambda: self.store.set_claimed(case_id, self.case(case_id).job),
+            State.CLAIMING: lambda: self.store.set_claimed(
+                case_id, self.case(case_id).job, engine_version="24.06"
+            ),
             State.SUBMITTING: lambda: self.store.set_job(
                 case_id, f"job-{case_id}", {"cbct": Links("http://127.0.0.1:9/u", "http://n")}
             ),

@@ -10,6 +10,7 @@ import pytest
 
 from tests.flow.house import STL_JOB, House, binary_stl, nifti
 from vpe_watcher.adapters.files import Disk
+from vpe_watcher.adapters.store import Store
 from vpe_watcher.core.model import Case, State
 
 Way = Callable[[House], Case]
@@ -411,6 +412,29 @@ def test_the_version_that_computes_counts_not_the_one_at_the_claim(
     )
     assert _again(house).state is State.DUPLICATE
     assert house.started() == 1
+
+
+def test_a_death_as_the_version_is_found_to_have_changed_pays_for_nothing_twice(
+    build: Callable[..., House], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is sent was compared with earlier cases for the version that computes it."""
+    house = build(engine={"version": "24.06"})
+    house.drop("scan.nii")
+    case = house.live_until("scan", State.SUBMITTING)
+    house.reconfigure(engine={"version": "25.01"})
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "finish", _die)
+        with pytest.raises(KeyboardInterrupt):
+            house.parts.runner.run(case.case_id, State.SUBMITTING)
+    house.restart()
+    house.live_until_rest()
+    assert house.sandbox.ledger.job().version == "25.01"
+    assert _again(house).state is State.DUPLICATE
+    assert house.started() == 1
+
+
+def _die(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_rerun_sends_everything(build: Callable[..., House]) -> None:

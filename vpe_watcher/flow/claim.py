@@ -60,7 +60,8 @@ def claim(case: Case, ports: Ports) -> Outcome:
     waits = taken_in(case, ports) or take_reference(case, ports)
     if waits is not None:
         return waits
-    ports.store.set_claimed(case.case_id, _job_of(case, ports))
+    version = ports.rules.engine_version
+    ports.store.set_claimed(case.case_id, _job_of(case, ports), engine_version=version)
     write_evidence(case, ports, may_be_paid=False)
     if case.is_held_back:
         return Outcome(Label.AMBIGUOUS, case.hold)

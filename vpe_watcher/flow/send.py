@@ -31,8 +31,8 @@ def submit(case: Case, ports: Ports) -> Outcome:
         if case.paid:
             return _paid_submit(case, ports)
         if case.engine_version != ports.rules.engine_version:
-            # configured anew since the claim: what is the same scan for one version is not for all
-            ports.store.set_engine_version(case.case_id, ports.rules.engine_version)
+            # Configured anew since the claim: what is the same scan for one version is not for
+            # all. The claim records it, as a death here must not leave a row that was not compared.
             return Outcome(Label.CHANGED)
         _submit(case, ports)
     write_evidence(_fresh(case, ports), ports, may_be_paid=case.paid)

@@ -150,7 +150,7 @@ class House:
         store, case = self.store, begun.case
         modalities = [str(entry.modality) for entry in case.inputs]
         if effect is State.CLAIMING:
-            store.set_claimed(case_id, case.job)
+            store.set_claimed(case_id, case.job, engine_version=case.engine_version)
         elif effect is State.SUBMITTING:
             job_id = f"job-{case_id}-{case.generation}"
             links = {} if case.pays_at_submit else dict.fromkeys(modalities, LINKS)

@@ -165,7 +165,7 @@ def test_sources_under_claim(house: House) -> None:
     """While a rename may be under way, the intake leaves the path alone."""
     house.add()
     assert house.store.claimed_sources() == {"/in/scan.dcm"}
-    house.store.set_claimed("c1", {})
+    house.store.set_claimed("c1", {}, engine_version="24.06")
     assert house.store.claimed_sources() == set()
 
 
@@ -236,9 +236,9 @@ def test_what_changed_has_no_digest_any_more(house: House) -> None:
 def test_a_claim_fixes_the_job_and_its_time_once(house: House) -> None:
     """`job.json` may change what is asked for; a second claim keeps the first time."""
     house.add()
-    house.store.set_claimed("c1", {"outputFiles": {"meshes": [1]}})
+    house.store.set_claimed("c1", {"outputFiles": {"meshes": [1]}}, engine_version="24.06")
     house.now += 100
-    house.store.set_claimed("c1", {"outputFiles": {"meshes": [1]}})
+    house.store.set_claimed("c1", {"outputFiles": {"meshes": [1]}}, engine_version="24.06")
     case = house.case()
     assert (case.job, case.times["claimed"]) == ({"outputFiles": {"meshes": [1]}}, iso(START))
     events = [event["event"] for event in house.queries.events("c1")]

@@ -158,25 +158,25 @@ class ProgressVerbs(Verbs):
             if any(content_of(entry) is None for entry in inputs):
                 update_case(connection, case_id, content_key=None)
 
-    def set_claimed(self, case_id: str, job: Mapping[str, Any]) -> None:
-        """Record that a case's files are in its claim folder, with the job that it asks for."""
+    def set_claimed(self, case_id: str, job: Mapping[str, Any], *, engine_version: str) -> None:
+        """Record that a case's files are in its claim folder, and the job that it asks for.
+
+        The version of the Engine and the key by which duplicates are found change together, and
+        only before a case is compared with earlier ones.
+        """
         with self.database.transaction() as connection:
             case = must_load(connection, case_id)
             update_case(
                 connection,
                 case_id,
                 job=json.dumps(job),
-                request_key=request_key(job, case.engine_version),
+                engine_version=engine_version,
+                request_key=request_key(job, engine_version),
                 claimed=case.times["claimed"] or iso(self._now()),
                 is_settling=0,
             )
             if case.times["claimed"] is None:
                 add_event(connection, case_id, iso(self._now()), "case.claimed")
-
-    def set_engine_version(self, case_id: str, version: str) -> None:
-        """Record that another version of the Engine will compute a case that has no job yet."""
-        with self.database.transaction() as connection:
-            update_case(connection, case_id, engine_version=version)
 
     def set_gathered(self, case_id: str) -> None:
         """Record that all that is to be had of a case's files is in its claim folder."""
