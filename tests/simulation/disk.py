@@ -166,14 +166,18 @@ class MemoryDisk(Disk):
         self._settle(node, self.put_folder(path.parent), path.name)
 
     def take_away(self, path: Path) -> Node | None:
-        """Remove what lies at a path, as people do; return it."""
+        """Remove what lies at a path, as people do; return it.
+
+        This is durable, so all that led to it is: no rename that brought it there comes back.
+        """
         folder = self.find(path.parent)
         if not isinstance(folder, Folder) or path.name not in folder.entries:
             return None
         node = folder.entries.pop(path.name)
-        if folder.durable.get(path.name) is node:
-            del folder.durable[path.name]
-        node.home = None
+        if isinstance(node, Folder):
+            self._sync_below(node)
+        _leave_home(node)
+        self._changes = [one for one in self._changes if one[0] is not node]
         self.version += 1
         return node
 
@@ -333,20 +337,20 @@ class MemoryDisk(Disk):
         A rename is one change of a journal: it becomes durable in both of its folders.
         """
         self.allow("sync_folder", folder)
-        node = self.folder(folder)
-        self._settle_what_left(node)
-        for gone in node.durable.values():
-            if gone.home is node:
-                gone.home = None
-        for below in node.entries.values():
-            if below.home is not None and below.home is not node:
-                home = below.home.durable
-                for name in [name for name, one in home.items() if one is below]:
-                    del home[name]
-            below.home = node
-        node.durable = dict(node.entries)
-        self._forget_changes(node)
+        self._make_durable(self.folder(folder))
         self.reach("folder synced")
+
+    def _make_durable(self, folder: Folder) -> None:
+        self._settle_what_left(folder)
+        for gone in folder.durable.values():
+            if gone.home is folder:
+                gone.home = None
+        for below in folder.entries.values():
+            if below.home is not folder:
+                _leave_home(below)
+            below.home = folder
+        folder.durable = dict(folder.entries)
+        self._forget_changes(folder)
 
     def _forget_changes(self, folder: Folder) -> None:
         """Drop what a sync has made durable, and how what lies there now came there."""
@@ -435,14 +439,11 @@ class MemoryDisk(Disk):
         elif isinstance(node, Folder):
             for below in node.entries.values():
                 self._sync_below(below)
-                below.home = node
-            node.durable = dict(node.entries)
-            self._forget_changes(node)
+            self._make_durable(node)
 
     def sync_all(self, folder: Folder) -> None:
         """Make all below a folder durable, as an unmount does."""
         self._sync_below(folder)
-        self._forget_changes(folder)
 
     # --- the power --------------------------------------------------------------------------------
 
@@ -476,6 +477,14 @@ class MemoryDisk(Disk):
                     half = node.content[: len(node.content) // 2]
                     node.content = chance.choice((node.synced, half, node.content))
                     node.synced = node.content
+
+
+def _leave_home(node: Node) -> None:
+    """Take a node out of the durable entries that hold it."""
+    home, node.home = node.home, None
+    if home is not None:
+        for name in [name for name, one in home.durable.items() if one is node]:
+            del home.durable[name]
 
 
 def _settled_in(change: Change) -> Folder | None:

@@ -96,3 +96,36 @@ def test_a_removal_without_a_sync_may_be_undone() -> None:
 
     assert outcomes(remove) == {(), (("a/scan", b"people's"),)}
     assert outcomes(lambda disk: disk.remove_file(BASE / "a" / "scan")) == {()}
+
+
+@pytest.mark.parametrize("folder", ["a", "b"])
+def test_what_people_took_away_does_not_come_back(folder: str) -> None:
+    """Neither where it lay nor where it was renamed from, whoever syncs there later."""
+
+    def take(disk: MemoryDisk) -> None:
+        disk.rename_unsynced(BASE / "a" / "scan", BASE / "b" / "scan")
+        disk.take_away(BASE / "b" / "scan")
+        disk.sync_folder(BASE / folder)
+
+    assert outcomes(take) == {()}
+
+
+def test_what_left_a_folder_before_people_took_it_away_stays() -> None:
+    """Their removal is behind the rename in the journal."""
+
+    def take(disk: MemoryDisk) -> None:
+        disk.put(BASE / "b" / "case" / "slice", b"theirs")
+        disk.rename_unsynced(BASE / "b" / "case" / "slice", BASE / "b" / "slice")
+        disk.take_away(BASE / "b" / "case")
+
+    assert outcomes(take) == {(("a/scan", b"people's"), ("b/slice", b"theirs"))}
+
+
+def test_what_left_a_root_before_it_was_unmounted_stays() -> None:
+    """An unmount syncs both folders of a rename."""
+
+    def unmount(disk: MemoryDisk) -> None:
+        disk.rename_unsynced(BASE / "a" / "scan", BASE / "b" / "scan")
+        disk.sync_all(disk.folder(BASE / "a"))
+
+    assert outcomes(unmount) == {(("b/scan", b"people's"),)}
