@@ -27,6 +27,7 @@ class Attempt:
         self.state = state
         self.calls: list[tuple[str, str]] = []
         self.disks: list[tuple[str, int, bool]] = []
+        self.is_judged = False  # its effect has ended; what follows only records the outcome
         self._stack = greenlet(run)
 
     def go_on(self) -> bool:

@@ -47,6 +47,7 @@ class Laws:
         self.yes: Counter[str] = Counter()
         self.may_rerun = False
         self.is_refused = False
+        self._attempt: Attempt | None = None
         self._version = -1
         self._seen: dict[int, tuple[tuple[str, int, int], ...]] = {}
         self._published: dict[int, str] = {}
@@ -277,12 +278,20 @@ class Laws:
 
     def begin(self, attempt: Attempt | None) -> None:
         """Write what is met from now on down for an attempt, or for nobody."""
+        self._attempt = attempt
         self.world.network.met = attempt.calls if attempt else []
-        self.world.troubles.met = attempt.disks if attempt else []
+        self.world.troubles.met = attempt.disks if attempt and not attempt.is_judged else []
 
     def _on_finish(self, begun: Begun, decision: Decision, outcome: Outcome) -> None:
-        """Hold the end of an attempt against what it has truly met."""
+        """Hold the end of an attempt against what it has truly met.
+
+        Trouble with recording its outcome comes later: it explains nothing, and excuses nothing.
+        """
         calls = self.world.network.met
+        disks = self._attempt.disks if self._attempt else []
+        self.world.troubles.met = []
+        if self._attempt:
+            self._attempt.is_judged = True
         if any(call == "submit" and fault.isdigit() and int(fault) in REFUSES_INPUT
                for call, fault in calls):  # fmt: skip
             self.is_refused = True
@@ -291,7 +300,6 @@ class Laws:
             return self._must_be_spared(case, decision, "an interruption")
         blameless = [fault for call, fault in calls if is_environment(call, fault)]
         blamed = len(blameless) < len(calls)
-        disks = self.world.troubles.met
         if case.state is State.CLAIMING and case.retries:
             return None  # a retry may find the rest refused that its files come from
         if disks and not blamed and all(number in FULL or lasts for _, number, lasts in disks):
