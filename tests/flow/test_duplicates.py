@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.flow.house import STL_JOB, House, binary_stl, nifti
 from vpe_watcher.adapters.files import Disk
-from vpe_watcher.adapters.store import Store
+from vpe_watcher.adapters.store import Begun, Store
 from vpe_watcher.core.model import Case, State
 
 Way = Callable[[House], Case]
@@ -297,6 +298,31 @@ def test_a_retry_while_the_later_case_is_compared(build: Callable[..., House]) -
     assert house.started() == 1
 
 
+def test_a_retry_after_the_later_case_was_compared(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Taken up again, and past its own claim, before the later one moves on: one job for both."""
+    first = _failed_unpaid(house)
+    _heal(house)
+    finish = Store.finish
+
+    def late(store: Store, begun: Begun, *rest: Any, **named: Any) -> object:
+        if begun.case.case_name == "again" and house.case("scan").state.is_at_rest:
+            house.queries.say("retry", [first.case_id])
+            house.parts.words.obey()
+            house.parts.runner.run(first.case_id, State.CLAIMING)
+        return finish(store, begun, *rest, **named)
+
+    house.drop("again.nii")
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "finish", late)
+        house.live_until("scan", State.SUBMITTING)
+        assert house.states() == {"scan": State.SUBMITTING, "again": State.CLAIMING}
+    house.live_until_rest()
+    assert house.states() == {"scan": State.DONE, "again": State.DUPLICATE}
+    assert house.started() == 1
+
+
 def test_a_retry_does_not_pay_for_what_a_later_case_was_paid_for(house: House) -> None:
     """The younger one may have cost and has no result: a person decides about the older, too."""
     house.sandbox.set_options(success=False)
@@ -433,7 +459,7 @@ def test_a_death_as_the_version_is_found_to_have_changed_pays_for_nothing_twice(
     assert house.started() == 1
 
 
-def _die(*_: object) -> None:
+def _die(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
 
 

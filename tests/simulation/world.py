@@ -269,10 +269,12 @@ class WatchedStore(Store):
 
     on_finish: Callable[[Begun, Decision, Outcome], None] = staticmethod(lambda *_: None)
 
-    def finish(self, begun: Begun, decision: Decision, outcome: Outcome) -> None:
+    def finish(
+        self, begun: Begun, decision: Decision, outcome: Outcome, *, if_first: bool = False
+    ) -> str:
         """Record the end of an attempt."""
         self.on_finish(begun, decision, outcome)
-        super().finish(begun, decision, outcome)
+        return super().finish(begun, decision, outcome, if_first=if_first)
 
 
 class World:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from vpe_watcher.adapters.store import Earlier, Remembered
@@ -52,6 +53,27 @@ def compare_with_earlier(case_id: str, ports: Ports) -> Outcome:
     )
 
 
+def must_be_first(case: Case, state: State | None, ports: Ports) -> bool:
+    """Tell whether it is to be asked once more, as a case moves on, that none came first.
+
+    A person may have had an earlier one taken up again since the claim has asked.
+    """
+    if (case.state, state) != (State.CLAIMING, State.SUBMITTING) or case.is_rerun:
+        return False
+    recipe = ports.rules.recipes.get(case.recipe)
+    return recipe is not None and recipe.skips_duplicates
+
+
+def wait_for(first_id: str, outcome: Outcome) -> Outcome:
+    """Return the outcome of a claim that has to wait for a case that came first after all."""
+    return replace(outcome, label=Label.PENDING, problem=_under_way(first_id))
+
+
+def _under_way(earlier_id: str) -> Problem:
+    message = f"It may be the same scan as case {earlier_id}, which is under way."
+    return Problem(FailureClass.INPUT, WAITS_FOR_SAME, message)
+
+
 def _outcome_of(case_id: str, same: list[Earlier], ports: Ports) -> Outcome:
     for earlier in same:
         if earlier.state in {State.DONE, State.PARTIAL}:
@@ -59,9 +81,9 @@ def _outcome_of(case_id: str, same: list[Earlier], ports: Ports) -> Outcome:
             return Outcome(Label.DUPLICATE)
     for earlier in same:
         if earlier.state not in AT_REST:
-            message = f"It may be the same scan as case {earlier.case_id}, which is under way."
-            ports.store.set_wait_reason(case_id, message)
-            return Outcome(Label.PENDING, Problem(FailureClass.INPUT, WAITS_FOR_SAME, message))
+            problem = _under_way(earlier.case_id)
+            ports.store.set_wait_reason(case_id, problem.message)
+            return Outcome(Label.PENDING, problem)
     for earlier in same:
         if earlier.state is State.HELD or (earlier.paid and earlier.state in FAILING):
             return Outcome(Label.AMBIGUOUS, _ambiguous(earlier.case_id))

@@ -27,7 +27,7 @@ from vpe_watcher.core.poison import is_one_at_a_time
 from vpe_watcher.core.printable import unquoted
 from vpe_watcher.flow.agenda import Due, Line
 from vpe_watcher.flow.breakers import Breakers, Log
-from vpe_watcher.flow.duplicates import WAITS_FOR_SAME
+from vpe_watcher.flow.duplicates import WAITS_FOR_SAME, must_be_first, wait_for
 from vpe_watcher.flow.ports import Ports
 from vpe_watcher.flow.reach import Reach
 from vpe_watcher.flow.schedule import Schedule
@@ -189,7 +189,13 @@ class Runner:
         if outcome.label in {Label.OK, Label.PENDING}:
             self._verdicts.succeeded(begun.case)  # as it began: with the URLs that it used
         decision = self._decided(case, outcome)
-        store.finish(replace(begun, case=case), decision, outcome)
+        begun_now = replace(begun, case=case)
+        if_first = must_be_first(case, decision.state, self.ports)
+        first = store.finish(begun_now, decision, outcome, if_first=if_first)
+        if first:
+            outcome = wait_for(first, outcome)
+            decision = self._decided(case, outcome)
+            store.finish(begun_now, decision, outcome)
         self._after(case, begun, decision, outcome)
 
     def _decided(self, case: Case, outcome: Outcome) -> Decision:

@@ -26,7 +26,7 @@ from vpe_watcher.adapters.store.statements import (
 from vpe_watcher.adapters.store.values import Earlier
 from vpe_watcher.core.content import KnownSeries
 from vpe_watcher.core.keys import content_of, request_key, sizes_key
-from vpe_watcher.core.model import FileMark, Input, Notified, Output, Problem, State
+from vpe_watcher.core.model import AT_REST, FileMark, Input, Notified, Output, Problem, State
 from vpe_watcher.core.moments import iso
 from vpe_watcher.core.wire import Links
 
@@ -72,6 +72,34 @@ def _alike(
         f"WHERE c.case_id = ?1 AND e.doom IS NULL AND {which}",
         (case_id, *parameters),
     ).fetchall()
+
+
+def _earlier_alike(
+    connection: sqlite3.Connection, case_id: str, content_key: str | None
+) -> list[Earlier]:
+    if content_key is None:
+        rows = _alike(connection, case_id, "TRUE")
+    else:  # three questions of one moment, as one with OR walks all of a size
+        unread = "e.content_key IS NULL AND"
+        rows = [
+            *_alike(connection, case_id, "e.content_key = ?2", content_key),
+            *_alike(
+                connection,
+                case_id,
+                f"{unread} e.state = 'claiming' AND (e.seq < c.seq OR {_IS_SENT_ANYHOW})",
+            ),
+            *_alike(connection, case_id, f"{unread} e.state IN {_PAST_CLAIM}"),
+        ]
+    return [_earlier(row) for row in sorted(rows, key=lambda row: int(row["seq"]))]
+
+
+def first_under_way(connection: sqlite3.Connection, case_id: str) -> str:
+    """Name a case under way that came first and may have the same content; "" if none is."""
+    row = connection.execute(
+        "SELECT content_key FROM cases WHERE case_id = ?", (case_id,)
+    ).fetchone()
+    found = _earlier_alike(connection, case_id, row["content_key"])
+    return next((one.case_id for one in found if one.state not in AT_REST), "")
 
 
 def _set_mark(
@@ -198,20 +226,7 @@ class ProgressVerbs(Verbs):
         With a `content_key` only those that have it, or may have it, are returned.
         """
         with self.database.reading() as connection:
-            if content_key is None:
-                rows = _alike(connection, case_id, "TRUE")
-            else:  # three questions of one moment, as one with OR walks all of a size
-                unread = "e.content_key IS NULL AND"
-                rows = [
-                    *_alike(connection, case_id, "e.content_key = ?2", content_key),
-                    *_alike(
-                        connection,
-                        case_id,
-                        f"{unread} e.state = 'claiming' AND (e.seq < c.seq OR {_IS_SENT_ANYHOW})",
-                    ),
-                    *_alike(connection, case_id, f"{unread} e.state IN {_PAST_CLAIM}"),
-                ]
-        return [_earlier(row) for row in sorted(rows, key=lambda row: int(row["seq"]))]
+            return _earlier_alike(connection, case_id, content_key)
 
     def set_digests(self, case_id: str, digests: Mapping[FileKey, str]) -> str:
         """Record the SHA-256 of files by (owning case or "", name); return the content key."""

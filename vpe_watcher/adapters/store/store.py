@@ -15,7 +15,7 @@ from vpe_watcher.adapters.store.daemon import DaemonVerbs, take_up_work
 from vpe_watcher.adapters.store.database import mapped_errors
 from vpe_watcher.adapters.store.memory import MemoryVerbs
 from vpe_watcher.adapters.store.notices import NoticeVerbs, put_notice
-from vpe_watcher.adapters.store.progress import ProgressVerbs
+from vpe_watcher.adapters.store.progress import ProgressVerbs, first_under_way
 from vpe_watcher.adapters.store.rebuild import RebuildVerbs
 from vpe_watcher.adapters.store.retention import STEP as PRUNING
 from vpe_watcher.adapters.store.retention import RetentionVerbs
@@ -268,13 +268,19 @@ class Store(DaemonVerbs, MemoryVerbs, NoticeVerbs, ProgressVerbs, RebuildVerbs, 
         sql = "SELECT 1 FROM events WHERE case_id = ? AND step = 'submitting'"
         return bool(self.database.read(sql, (case_id,)))
 
-    def finish(self, begun: Begun, decision: Decision, outcome: Outcome) -> None:
+    def finish(
+        self, begun: Begun, decision: Decision, outcome: Outcome, *, if_first: bool = False
+    ) -> str:
         """Record the end of an attempt and the case's next state, in one transaction.
 
-        A poll that is still processing keeps one event row for all of them.
+        A poll that is still processing keeps one event row for all of them. `if_first`: nothing is
+        recorded while a case that may have the same content comes first; its id is returned.
         """
         with self.database.transaction() as connection:
-            self._finish(connection, begun, decision, outcome)
+            first = first_under_way(connection, begun.case.case_id) if if_first else ""
+            if not first:
+                self._finish(connection, begun, decision, outcome)
+        return first
 
     def take_over(
         self, settle: Callable[[Begun, bool], tuple[Decision, Outcome]], *, is_again: bool = False
