@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from tests.flow.endings import good_scan_passes
 from tests.flow.house import House, nifti, unprivileged
+from tests.flow.series import write_series
 from vpe_watcher.adapters.files import Disk
 from vpe_watcher.core.model import State
 
@@ -131,3 +133,41 @@ def test_what_could_not_be_read_at_the_first_scan_is_not_new_when_it_can(build: 
         house.drop("good.nii")
         house.live(120)
         assert house.states()["good"] is State.DONE
+
+
+class Refusing(Disk):
+    """A disk on which one rename is refused, and that tells which folders were synced."""
+
+    def __init__(self, *, refused: str) -> None:
+        super().__init__()
+        self.refused = refused
+        self.synced: list[Path] = []
+
+    def rename_unsynced(self, source: Path, target: Path) -> None:
+        """Rename, unless it is what is refused."""
+        if str(source).endswith(self.refused):
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        super().rename_unsynced(source, target)
+
+    def sync_folder(self, folder: Path) -> None:
+        """Make a folder's entries durable, and note it."""
+        self.synced.append(folder)
+        super().sync_folder(folder)
+
+
+def test_what_a_held_part_has_got_of_its_folder_is_durable(build: Build) -> None:
+    """The folder it came from may be deleted with the first case, before the next power cut."""
+    disk = Refusing(refused="b/002.dcm")
+    settings = {"settle_s": 0.2, "series_settle_s": 2, "min_slices": 2}
+    house = build(disk=disk, intake=settings, retention={"on_success": "delete"})
+    folder = house.root / "inbox" / "study"
+    write_series(folder / "a", range(1, 4))
+    write_series(folder / "b", range(1, 4), series="1.2.3", SeriesNumber="5")
+    house.live_until_rest()
+    first, part = house.cases()
+    assert (first.state, part.state) == (State.DONE, State.HELD)
+    assert part.problem is not None
+    assert part.problem.code == "blocked"
+    (arrived,) = (house.root / "inbox").rglob("*.dcm")
+    assert part.case_id in arrived.parts
+    assert arrived.parent in disk.synced

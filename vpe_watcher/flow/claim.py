@@ -132,15 +132,27 @@ def _part_refused(case: Case, problem: Problem) -> Outcome:
 
 
 def rename_all(case: Case, ports: Ports) -> Problem | None:
-    """Rename what is not yet in the claim; a problem when that is not possible."""
+    """Rename what is not yet in the claim; a problem when that is not possible.
+
+    What did arrive is durable in both cases: the folder that it left may soon be removed.
+    """
     if ports.places.is_in_place(case.recipe):
         return None
     claims = ports.places.claims(case.recipe)
-    root = f"inbox:{case.recipe}"
     arrived: set[Path] = set()
     left: set[Path] = set()
-    with blamed_for(case, ports, root):
+    with blamed_for(case, ports, f"inbox:{case.recipe}"):
         _make_durable({claims / move.target for move in case.moves}, claims, ports)
+    problem = _rename_each(case, ports, arrived, left)
+    with blamed_for(case, ports, f"inbox:{case.recipe}"):
+        for folder in sorted(arrived) if problem else (*sorted(arrived), *sorted(left - arrived)):
+            ports.disk.sync_folder(folder)  # those it left may be gone, where there is a problem
+    return problem
+
+
+def _rename_each(case: Case, ports: Ports, arrived: set[Path], left: set[Path]) -> Problem | None:
+    """Rename file by file, up to a problem; add the folders that are to be synced."""
+    claims, root = ports.places.claims(case.recipe), f"inbox:{case.recipe}"
     for move in case.moves:
         source, target = Path(move.source), claims / move.target
         with blamed_for(case, ports, root):
@@ -158,9 +170,6 @@ def rename_all(case: Case, ports: Ports) -> Problem | None:
             return problem
         arrived.add(target.parent)
         left.add(source.parent)
-    with blamed_for(case, ports, root):
-        for folder in (*sorted(arrived), *sorted(left - arrived)):
-            ports.disk.sync_folder(folder)
     return None
 
 
