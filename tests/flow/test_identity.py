@@ -111,6 +111,24 @@ def test_a_marker_without_a_state_file_refuses(house: House, folder: str) -> Non
     _refused(house)
 
 
+def test_a_state_file_that_is_taken_away_under_the_daemon_stops_all(house: House) -> None:
+    """Nothing is sent that would be recorded nowhere; when it is back, so is the work."""
+    aside = house.root / "aside"
+    _delivered(house)
+    house.drop("later.nii", nifti(seed=2))
+    (house.root / "state").rename(aside)
+    house.live(600)
+    (breaker,) = [one for one in house.parts.breakers.all() if one.name == "state"]
+    assert (breaker.code, house.started()) == ("state_gone", 1)
+    assert house.files("inbox") == ["later.nii"]
+    aside.rename(house.root / "state")
+    house.live(600)
+    house.live_until_rest()
+    assert house.states()["later"] is State.DONE
+    changes = [event for event, fields in house.events if fields.get("breaker") == "state"]
+    assert changes == ["breaker.opened", "breaker.closed"]
+
+
 def test_a_newer_marker_refuses(house: House) -> None:
     """(b) An old state file was put back: the folders know of later starts."""
     _delivered(house)

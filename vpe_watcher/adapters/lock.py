@@ -19,7 +19,10 @@ from vpe_watcher.core.errors import ConfigError, TryAgainLater
 
 PID_BYTES = 32
 # What a daemon may have to tell that the state file cannot hold; the order is for all versions.
-TOLD = ("state_unusable", "state_full", "state_cannot_open", "state_damaged", "state_reserve_used")
+TOLD = (
+    *("state_unusable", "state_full", "state_cannot_open", "state_damaged", "state_reserve_used"),
+    "state_gone",
+)
 TOLD_FROM, TOLD_APART = 1 << 48, 1 << 40  # below each lies the moment, in seconds
 FLOCK = "hhqqi0q"  # struct flock: type, whence, start, length, pid
 SICK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -202,3 +203,32 @@ def test_a_path_with_odd_characters(tmp_path: Path) -> None:
     house.add()
     house.close()
     assert path.stat().st_size > 0
+
+
+def _remove(path: Path) -> None:
+    for one in path.parent.iterdir():
+        one.unlink()
+
+
+def _replace(path: Path) -> None:
+    other = path.with_name("other")
+    Database(other).close()
+    other.rename(path)
+
+
+@pytest.mark.parametrize("spoil", [_remove, _replace])
+def test_a_file_that_is_gone_is_written_no_more_and_not_made_anew(
+    tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
+    """What was written into it would be lost with the last of the threads that have it open."""
+    path = tmp_path / "state.sqlite3"
+    with closing(Database(path)) as database:
+        spoil(path)
+        before = {one.name: one.read_bytes() for one in tmp_path.iterdir()}
+        with pytest.raises(EnvironmentFault) as caught, database.transaction():
+            pytest.fail("it is written")
+        assert (caught.value.code, caught.value.breaker) == ("state_gone", "state")
+        assert "recover" in caught.value.hint
+        with ThreadPoolExecutor(1) as pool, pytest.raises(EnvironmentFault, match="is gone"):
+            pool.submit(database.read, "SELECT 1").result()
+        assert {one.name: one.read_bytes() for one in tmp_path.iterdir()} == before

@@ -43,6 +43,10 @@ SICK = (
     "Look at the disk of the state file: does it fail (`dmesg`), is it read-only or gone? Or does "
     "another program hold the file? It goes on by itself."
 )
+GONE = (
+    "Is the disk of the state file mounted? If the file was removed or replaced, stop the daemon, "
+    "put a backup in its place if there is one, and run `vpe-watcher recover`."
+)
 UNSTORABLE = re.compile("[\ud800-\udfff\ufffd]")
 ESCAPED = re.compile("\ufffd([0-9a-f]{4})")
 
@@ -102,8 +106,11 @@ class Database:
         self._all: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
         self._asked_at: dict[int, float] = {}  # by thread: since when it waits for the file
+        self._identity: tuple[int, int] | None = None  # device and inode of what was opened
         try:
             self._prepare(migrates=migrates)
+            self._mode = "rw"  # one that is gone is not made anew by the next thread
+            self._identity = self._found()
         except EnvironmentFault as fault:
             self.close()
             if fault.code == DAMAGED:
@@ -124,6 +131,7 @@ class Database:
         return known
 
     def _connect(self) -> sqlite3.Connection:
+        self._must_be_there()
         with mapped_errors(self._on_full):
             connection = sqlite3.connect(
                 f"{self.path.absolute().as_uri()}?mode={self._mode}",
@@ -141,11 +149,28 @@ class Database:
             connection.execute("PRAGMA cache_size = -512")  # KiB, and a dozen threads have one each
         return connection
 
+    def _found(self) -> tuple[int, int] | None:
+        with suppress(OSError):
+            found = self.path.stat()
+            return found.st_dev, found.st_ino
+        return None
+
+    def _must_be_there(self) -> None:
+        """Raise when the file is no longer at its path: what is written into it would be lost."""
+        if self._identity is not None and self._found() != self._identity:
+            raise EnvironmentFault(
+                "The state file is gone, or another lies in its place.",
+                code="state_gone",
+                hint=GONE,
+                breaker="state",
+            )
+
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Open a write transaction; commit at the end, roll back on any error."""
         with _Asking(self._asked_at, self._on_full):
             connection = self.connection()
+            self._must_be_there()
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -359,8 +384,8 @@ def _unusable(name: str, *, is_full: bool) -> EnvironmentFault:
 
 def hint_of(word: str) -> str:
     """Say what to do about a state file that cannot be used; `word` is the code of its fault."""
-    if word == DAMAGED:
-        return RECOVER
+    if word in {DAMAGED, "state_gone"}:
+        return RECOVER if word == DAMAGED else GONE
     if word == "state_cannot_open":
         return MAY_NOT
     return ROOM if word in {"state_full", "state_reserve_used"} else SICK

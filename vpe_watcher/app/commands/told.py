@@ -14,6 +14,7 @@ WHAT = {
     "state_full": "The state file takes no write: its disk or quota is full, or the disk fails.",
     "state_cannot_open": "The daemon cannot open its state file.",
     "state_damaged": "The state file is damaged.",
+    "state_gone": "The state file is gone, or another lies in its place.",
     "state_reserve_used": "The disk of the state file took no write; its reserve is in use.",
 }
 
