@@ -9,8 +9,6 @@ from pathlib import Path
 from vpe_watcher.adapters.store import Earlier, Remembered
 from vpe_watcher.core.errors import ClaimGone, TransientFault
 from vpe_watcher.core.model import (
-    AT_REST,
-    FAILING,
     OK,
     Case,
     FailureClass,
@@ -26,6 +24,7 @@ from vpe_watcher.flow.reference import unreadable
 
 WAITS_FOR_SAME = "waits_for_same"
 SAME_AS_HELD = "duplicate_ambiguous"
+_SENDING = frozenset({State.SUBMITTING, State.UPLOADING, State.NOTIFYING})
 
 
 def compare_with_earlier(case_id: str, ports: Ports) -> Outcome:
@@ -43,8 +42,9 @@ def compare_with_earlier(case_id: str, ports: Ports) -> Outcome:
     if not ports.store.has_earlier_alike(case_id):
         return OK
     key = _content_key(case, ports)
-    for earlier in _alike(case_id, key, ports):
-        _find_key(earlier, ports)
+    for earlier in ports.store.earlier_alike(case_id, content_key=key or None):
+        if earlier.is_under_way or earlier.needs_person:
+            _find_key(earlier, ports)
     # Reading files takes long: meanwhile a person may have had an earlier case taken up again.
     return _outcome_of(
         case_id,
@@ -58,10 +58,19 @@ def must_be_first(case: Case, state: State | None, ports: Ports) -> bool:
 
     A person may have had an earlier one taken up again since the claim has asked.
     """
-    if (case.state, state) != (State.CLAIMING, State.SUBMITTING) or case.is_rerun:
+    if (case.state, state) != (State.CLAIMING, State.SUBMITTING):
         return False
+    return _is_compared(case, ports)
+
+
+def may_send_what_others_sent(case: Case, ports: Ports) -> bool:
+    """Tell whether a poisoned case stands past its claim, where nothing compares it any more."""
+    return not case.paid and case.due_step in _SENDING and _is_compared(case, ports)
+
+
+def _is_compared(case: Case, ports: Ports) -> bool:
     recipe = ports.rules.recipes.get(case.recipe)
-    return recipe is not None and recipe.skips_duplicates
+    return not case.is_rerun and recipe is not None and recipe.skips_duplicates
 
 
 def wait_for(first_id: str, outcome: Outcome) -> Outcome:
@@ -76,16 +85,16 @@ def _under_way(earlier_id: str) -> Problem:
 
 def _outcome_of(case_id: str, same: list[Earlier], ports: Ports) -> Outcome:
     for earlier in same:
-        if earlier.state in {State.DONE, State.PARTIAL}:
+        if earlier.has_result:
             ports.store.set_duplicate(case_id, earlier.case_id)
             return Outcome(Label.DUPLICATE)
     for earlier in same:
-        if earlier.state not in AT_REST:
+        if earlier.is_under_way:
             problem = _under_way(earlier.case_id)
             ports.store.set_wait_reason(case_id, problem.message)
             return Outcome(Label.PENDING, problem)
     for earlier in same:
-        if earlier.state is State.HELD or (earlier.paid and earlier.state in FAILING):
+        if earlier.needs_person:
             return Outcome(Label.AMBIGUOUS, _ambiguous(earlier.case_id))
     return OK
 
@@ -162,7 +171,7 @@ def _alike(case_id: str, key: str, ports: Ports) -> list[Earlier]:
     return [
         earlier
         for earlier in ports.store.earlier_alike(case_id, content_key=key or None)
-        if earlier.content_key or earlier.state not in AT_REST
+        if earlier.content_key or earlier.is_under_way
     ]
 
 
@@ -171,7 +180,9 @@ def _find_key(earlier: Earlier, ports: Ports) -> None:
     if earlier.content_key:
         return
     case = ports.store.load(earlier.case_id)
-    if case is not None and case.times["claimed"] is not None:
+    if case is None or case.recipe not in ports.places.inboxes:
+        return
+    if case.times["claimed"] is not None:
         with suppress(ClaimGone, TransientFault):
             _content_key(case, ports)
 

@@ -9,6 +9,7 @@ from vpe_watcher.core.machine import TABLE, Decision, Patience, decide, retry_la
 from vpe_watcher.core.model import Case, Label, Move, Outcome, State
 from vpe_watcher.flow.breakers import Log
 from vpe_watcher.flow.claim import moves_to_claim
+from vpe_watcher.flow.duplicates import may_send_what_others_sent
 from vpe_watcher.flow.ports import Ports
 from vpe_watcher.flow.schedule import Schedule
 from vpe_watcher.flow.verdicts import CANCELLED
@@ -94,8 +95,17 @@ class Words:
             return False
         problem = CANCELLED if label is Label.CANCEL else None
         decision = self._decided(case, Outcome(label, problem))
+        if label is Label.RETRY_STEP and may_send_what_others_sent(case, self._ports):
+            return self._send_on(case, decision)
         moves = () if label is Label.CANCEL else self._moves(case)
         return self._ports.store.apply_word(case.case_id, decision, moves=moves)
+
+    def _send_on(self, case: Case, decision: Decision) -> bool:
+        """Let a poisoned case go on where it stood, or compare it again: time has passed since."""
+        store, again = self._ports.store, self._decided(case, Outcome(Label.RETRY_UNPAID))
+        return store.apply_word(case.case_id, decision, if_first=True) or store.apply_word(
+            case.case_id, again
+        )
 
     def _is_pruned(self, case: Case) -> bool:
         is_in_place = self._ports.places.is_in_place(case.recipe)

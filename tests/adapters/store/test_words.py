@@ -8,6 +8,7 @@ import pytest
 
 from tests.adapters.store.builders import BAD_SCAN, TROUBLE, House
 from vpe_watcher.adapters.store import Queries, Word
+from vpe_watcher.adapters.store.statements import update_case
 from vpe_watcher.core.machine import Patience, decide
 from vpe_watcher.core.model import (
     FailureClass,
@@ -121,6 +122,24 @@ def test_a_retry_after_a_delivery_delivers_once_more(house: House) -> None:
     assert (case.outbox, case.publishing, case.outputs) == (None, False, ())
     assert (case.times["finished"], case.times["delivered"]) == (None, None)
     assert house.add("c2").folder == "scan.2"
+
+
+def test_a_retry_of_a_step_only_where_nobody_came_first(house: House) -> None:
+    """Whether the same was sent meanwhile is asked by the transaction that lets the step go on."""
+    house.bring(State.UPLOADING)
+    house.step(Label.POISONED, BAD_SCAN)
+    retry = decide(house.case(), Outcome(Label.RETRY_STEP), Patience(), chance=lambda: 0.0)
+    house.bring(State.WAITING, "c2")
+    assert not house.store.apply_word("c1", retry, if_first=True)
+    assert house.case().state is State.HELD
+    house.say(Label.CANCEL, "c2", CANCELLED)
+    house.step(case_id="c2")
+    assert not house.store.apply_word("c1", retry, if_first=True)  # it was paid for
+    with house.store.database.transaction() as connection:
+        update_case(connection, "c2", content_key="other")
+        update_case(connection, "c1", content_key="own")
+    assert house.store.apply_word("c1", retry, if_first=True)
+    assert house.case().state is State.UPLOADING
 
 
 def test_a_cancel_puts_the_input_away(house: House) -> None:

@@ -102,6 +102,20 @@ def first_under_way(connection: sqlite3.Connection, case_id: str) -> str:
     return next((one.case_id for one in found if one.state not in AT_REST), "")
 
 
+def first_in_way(connection: sqlite3.Connection, case_id: str) -> str:
+    """Name a case for whose sake this one is not simply sent; "" if there is none.
+
+    What rests without a known content says nothing: whoever compares has tried to read it.
+    """
+    row = connection.execute(
+        "SELECT content_key FROM cases WHERE case_id = ?", (case_id,)
+    ).fetchone()
+    for one in _earlier_alike(connection, case_id, row["content_key"]):
+        if one.is_under_way or (one.content_key and (one.has_result or one.needs_person)):
+            return one.case_id
+    return ""
+
+
 def _set_mark(
     connection: sqlite3.Connection,
     case_id: str,

@@ -15,7 +15,7 @@ from vpe_watcher.adapters.store.daemon import DaemonVerbs, take_up_work
 from vpe_watcher.adapters.store.database import mapped_errors
 from vpe_watcher.adapters.store.memory import MemoryVerbs
 from vpe_watcher.adapters.store.notices import NoticeVerbs, put_notice
-from vpe_watcher.adapters.store.progress import ProgressVerbs, first_under_way
+from vpe_watcher.adapters.store.progress import ProgressVerbs, first_in_way, first_under_way
 from vpe_watcher.adapters.store.rebuild import RebuildVerbs
 from vpe_watcher.adapters.store.retention import STEP as PRUNING
 from vpe_watcher.adapters.store.retention import RetentionVerbs
@@ -318,10 +318,22 @@ class Store(DaemonVerbs, MemoryVerbs, NoticeVerbs, ProgressVerbs, RebuildVerbs, 
             raise AssertionError("an attempt was finished twice")
         self._move_on(connection, begun.case, decision)
 
-    def apply_word(self, case_id: str, decision: Decision, *, moves: tuple[Move, ...] = ()) -> bool:
-        """Act on a person's word; False when the case is in a step or has moved on meanwhile."""
+    def apply_word(
+        self,
+        case_id: str,
+        decision: Decision,
+        *,
+        moves: tuple[Move, ...] = (),
+        if_first: bool = False,
+    ) -> bool:
+        """Act on a person's word; False when the case is in a step or has moved on meanwhile.
+
+        `if_first`: also False when a case that may have the same content is in its way.
+        """
         with self.database.transaction() as connection:
             case = must_load(connection, case_id)
+            if if_first and first_in_way(connection, case_id):
+                return False
             rows = TABLE.get((case.state, case.paid), {})
             if is_in_step(connection, case_id) or rows.get(decision.label) != decision.arrow:
                 return False

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vpe_watcher.core.machine import Decision
-from vpe_watcher.core.model import Case, Input, Move, Outcome, Problem, State
+from vpe_watcher.core.model import FAILING, Case, Input, Move, Outcome, Problem, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +114,21 @@ class Earlier:
     paid: bool
     content_key: str | None
     verdict: State | None
+
+    @property
+    def has_result(self) -> bool:
+        """Tell whether the same need not be sent again."""
+        return self.state in {State.DONE, State.PARTIAL}
+
+    @property
+    def is_under_way(self) -> bool:
+        """Tell whether the same has to wait for what becomes of it."""
+        return not self.state.is_at_rest
+
+    @property
+    def needs_person(self) -> bool:
+        """Tell whether the same is sent only at a person's word."""
+        return self.state is State.HELD or (self.paid and self.state in FAILING)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,99 @@
+"""The same scan twice where a person's words, deaths and late slices come between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.flow.house import House, nifti
+from tests.flow.test_poison import die_in
+from vpe_watcher.core.model import Case, State
+from vpe_watcher.sandbox.options import Options
+
+Build = Callable[..., House]
+SENDING = [State.SUBMITTING, State.UPLOADING, State.NOTIFYING]
+
+
+@pytest.fixture
+def house(build: Build) -> House:
+    """Return a house whose Engine takes some seconds for a job."""
+    return build(options=Options(processing_s=5))
+
+
+def _poison(house: House, name: str, state: State, *, content: bytes | None = None) -> Case:
+    """Drop a scan and let the daemon die in a step of it until it is held."""
+    house.drop(f"{name}.nii", content)
+    house.live_until(name, state)
+    for _ in range(5):
+        die_in(house, name)
+    case = house.case(name)
+    assert (case.state, case.due_step, case.paid) == (State.HELD, state, False)
+    return case
+
+
+# --- poisoned on the way to the Engine -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", SENDING)
+def test_what_comes_after_a_held_case_is_held(house: House, state: State) -> None:
+    """Also where the content of the held one was not yet known: its free retry pays for both."""
+    first = _poison(house, "scan", state)
+    house.turn()
+    house.drop("again.nii")
+    house.live(30)
+    again = house.case("again")
+    assert (again.state, house.started()) == (State.HELD, 0)
+    assert again.problem is not None
+    assert (again.problem.code, first.case_id in again.problem.message) == (
+        "duplicate_ambiguous",
+        True,
+    )
+    house.say("retry", first)
+    house.live(60)
+    assert house.states() == {"scan": State.DONE, "again": State.HELD}
+    assert house.started() == 1
+
+
+def test_another_scan_of_that_size_is_sent(house: House) -> None:
+    """What is held is read where its content is not known, and only the same waits for it."""
+    _poison(house, "scan", State.SUBMITTING)
+    house.drop("other.nii", nifti(seed=1))
+    house.live(60)
+    assert house.states() == {"scan": State.HELD, "other": State.DONE}
+
+
+@pytest.mark.parametrize("state", SENDING)
+def test_a_free_retry_does_not_pay_for_what_was_sent_at_its_price(
+    house: House, state: State
+) -> None:
+    """The later one was sent with a yes: the held one is its duplicate, not a second job."""
+    first = _poison(house, "scan", state)
+    house.drop("again.nii")
+    house.live(30)
+    house.say("retry", house.case("again"), may_cost=True)
+    house.live_until("again", State.WAITING)
+    house.say("retry", first)
+    house.live_until_rest()
+    assert house.states() == {"scan": State.DUPLICATE, "again": State.DONE}
+    assert house.started() == 1
+
+
+@pytest.mark.parametrize("state", SENDING)
+def test_a_free_retry_of_the_later_one_finds_the_earlier_one_done(
+    house: House, state: State
+) -> None:
+    """The older was cancelled, and taken up again while the younger was held as poisoned."""
+    house.drop("old.nii")
+    old = house.live_until("old", State.SUBMITTING)
+    house.queries.say("cancel", [old.case_id])
+    house.parts.words.obey()
+    house.live_until_rest()
+    first = _poison(house, "scan", state)
+    house.say("retry", old)
+    house.live(60)
+    assert (house.case("old").state, house.started()) == (State.DONE, 1)
+    house.say("retry", first)
+    house.live(60)
+    assert house.states() == {"old": State.DONE, "scan": State.DUPLICATE}
+    assert house.started() == 1
