@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from tests.flow.house import House, nifti
 from tests.flow.test_poison import die_in
+from vpe_watcher.adapters.store import Begun, Store
 from vpe_watcher.core.model import Case, State
 from vpe_watcher.sandbox.options import Options
 
@@ -86,8 +88,7 @@ def test_a_free_retry_of_the_later_one_finds_the_earlier_one_done(
     """The older was cancelled, and taken up again while the younger was held as poisoned."""
     house.drop("old.nii")
     old = house.live_until("old", State.SUBMITTING)
-    house.queries.say("cancel", [old.case_id])
-    house.parts.words.obey()
+    _cancel(house, old)
     house.live_until_rest()
     first = _poison(house, "scan", state)
     house.say("retry", old)
@@ -97,3 +98,66 @@ def test_a_free_retry_of_the_later_one_finds_the_earlier_one_done(
     house.live(60)
     assert house.states() == {"old": State.DONE, "scan": State.DUPLICATE}
     assert house.started() == 1
+
+
+# --- between the last question and the commit ----------------------------------------------------
+
+
+def _cancel(house: House, case: Case) -> None:
+    house.queries.say("cancel", [case.case_id])
+    house.parts.words.obey()
+
+
+def _run_alone(house: House, name: str, *, until: Callable[[State], bool]) -> None:
+    """Let only the steps of one case run; what is taken beside it runs later."""
+    schedule, case = house.parts.schedule, house.case(name)
+    for _ in range(60):
+        if until(house.case(name).state):
+            return
+        for case_id, state in schedule.take_ready():
+            if case_id == case.case_id:
+                house.parts.runner.run(case_id, state)
+            else:
+                schedule.release(case_id)
+        house.time.advance(1.0)
+    raise AssertionError(f"{name} is {house.case(name).state}")
+
+
+@pytest.mark.parametrize(
+    ("is_cancelled", "states"),
+    [
+        (False, {"scan": State.DONE, "again": State.DUPLICATE}),
+        (True, {"scan": State.CANCELLED, "again": State.HELD}),
+    ],
+)
+def test_an_earlier_case_that_ended_while_the_later_one_was_compared(
+    house: House,
+    monkeypatch: pytest.MonkeyPatch,
+    is_cancelled: bool,  # noqa: FBT001 - a parameter of pytest
+    states: dict[str, State],
+) -> None:
+    """Taken up again and done, or paid and cancelled, before the claim is recorded: one job."""
+    house.drop("scan.nii")
+    first = house.live_until("scan", State.NOTIFYING)
+    _cancel(house, first)
+    house.live_until_rest()
+    finish = Store.finish
+    met: list[Begun] = []
+
+    def late(store: Store, begun: Begun, *rest: Any, **named: Any) -> object:
+        if begun.case.case_name == "again" and not met:
+            met.append(begun)
+            house.queries.say("retry", [first.case_id])
+            house.parts.words.obey()
+            if is_cancelled:
+                _run_alone(house, "scan", until=lambda state: state is State.WAITING)
+                _cancel(house, first)
+            _run_alone(house, "scan", until=lambda state: state.is_at_rest)
+        return finish(store, begun, *rest, **named)
+
+    house.drop("again.nii")
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "finish", late)
+        house.live(30)
+    assert len(met) == 1
+    assert (house.states(), house.started()) == (states, 1)

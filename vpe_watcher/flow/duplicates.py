@@ -56,7 +56,8 @@ def compare_with_earlier(case_id: str, ports: Ports) -> Outcome:
 def must_be_first(case: Case, state: State | None, ports: Ports) -> bool:
     """Tell whether it is to be asked once more, as a case moves on, that none came first.
 
-    A person may have had an earlier one taken up again since the claim has asked.
+    A person may have had an earlier one taken up again since the claim has asked, and it may have
+    come to its end by now.
     """
     if (case.state, state) != (State.CLAIMING, State.SUBMITTING):
         return False
@@ -74,12 +75,13 @@ def _is_compared(case: Case, ports: Ports) -> bool:
 
 
 def wait_for(first_id: str, outcome: Outcome) -> Outcome:
-    """Return the outcome of a claim that has to wait for a case that came first after all."""
-    return replace(outcome, label=Label.PENDING, problem=_under_way(first_id))
+    """Return the outcome of a claim that is to be compared once more with one that came first."""
+    problem = _same_as(first_id, "with which it is compared again")
+    return replace(outcome, label=Label.PENDING, problem=problem)
 
 
-def _under_way(earlier_id: str) -> Problem:
-    message = f"It may be the same scan as case {earlier_id}, which is under way."
+def _same_as(earlier_id: str, what: str) -> Problem:
+    message = f"It may be the same scan as case {earlier_id}, {what}."
     return Problem(FailureClass.INPUT, WAITS_FOR_SAME, message)
 
 
@@ -90,7 +92,7 @@ def _outcome_of(case_id: str, same: list[Earlier], ports: Ports) -> Outcome:
             return Outcome(Label.DUPLICATE)
     for earlier in same:
         if earlier.is_under_way:
-            problem = _under_way(earlier.case_id)
+            problem = _same_as(earlier.case_id, "which is under way")
             ports.store.set_wait_reason(case_id, problem.message)
             return Outcome(Label.PENDING, problem)
     for earlier in same:

@@ -26,7 +26,7 @@ from vpe_watcher.adapters.store.statements import (
 from vpe_watcher.adapters.store.values import Earlier
 from vpe_watcher.core.content import KnownSeries
 from vpe_watcher.core.keys import content_of, request_key, sizes_key
-from vpe_watcher.core.model import AT_REST, FileMark, Input, Notified, Output, Problem, State
+from vpe_watcher.core.model import FileMark, Input, Notified, Output, Problem, State
 from vpe_watcher.core.moments import iso
 from vpe_watcher.core.wire import Links
 
@@ -91,15 +91,6 @@ def _earlier_alike(
             *_alike(connection, case_id, f"{unread} e.state IN {_PAST_CLAIM}"),
         ]
     return [_earlier(row) for row in sorted(rows, key=lambda row: int(row["seq"]))]
-
-
-def first_under_way(connection: sqlite3.Connection, case_id: str) -> str:
-    """Name a case under way that came first and may have the same content; "" if none is."""
-    row = connection.execute(
-        "SELECT content_key FROM cases WHERE case_id = ?", (case_id,)
-    ).fetchone()
-    found = _earlier_alike(connection, case_id, row["content_key"])
-    return next((one.case_id for one in found if one.state not in AT_REST), "")
 
 
 def first_in_way(connection: sqlite3.Connection, case_id: str) -> str:

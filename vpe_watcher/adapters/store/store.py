@@ -15,7 +15,7 @@ from vpe_watcher.adapters.store.daemon import DaemonVerbs, take_up_work
 from vpe_watcher.adapters.store.database import mapped_errors
 from vpe_watcher.adapters.store.memory import MemoryVerbs
 from vpe_watcher.adapters.store.notices import NoticeVerbs, put_notice
-from vpe_watcher.adapters.store.progress import ProgressVerbs, first_in_way, first_under_way
+from vpe_watcher.adapters.store.progress import ProgressVerbs, first_in_way
 from vpe_watcher.adapters.store.rebuild import RebuildVerbs
 from vpe_watcher.adapters.store.retention import STEP as PRUNING
 from vpe_watcher.adapters.store.retention import RetentionVerbs
@@ -274,10 +274,10 @@ class Store(DaemonVerbs, MemoryVerbs, NoticeVerbs, ProgressVerbs, RebuildVerbs, 
         """Record the end of an attempt and the case's next state, in one transaction.
 
         A poll that is still processing keeps one event row for all of them. `if_first`: nothing is
-        recorded while a case that may have the same content comes first; its id is returned.
+        recorded where a case that may have the same content is in its way; its id is returned.
         """
         with self.database.transaction() as connection:
-            first = first_under_way(connection, begun.case.case_id) if if_first else ""
+            first = first_in_way(connection, begun.case.case_id) if if_first else ""
             if not first:
                 self._finish(connection, begun, decision, outcome)
         return first
