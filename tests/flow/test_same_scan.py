@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from tests.flow.house import House, nifti
+from tests.flow.series import write_series
 from tests.flow.test_poison import die_in
+from tests.flow.test_series import NAME, QUICK
 from vpe_watcher.adapters.store import Begun, Store
 from vpe_watcher.core.model import Case, State
 from vpe_watcher.sandbox.options import Options
@@ -161,3 +163,43 @@ def test_an_earlier_case_that_ended_while_the_later_one_was_compared(
         house.live(30)
     assert len(met) == 1
     assert (house.states(), house.started()) == (states, 1)
+
+
+# --- slices that are lent ------------------------------------------------------------------------
+
+
+def _lends_to_a_part(build: Build) -> tuple[House, Case, Case]:
+    """Let a series be cancelled unpaid, and a part of it that came again be held for it."""
+    house = build(options=Options(processing_s=5), intake=QUICK, retention={"on_success": "delete"})
+    write_series(house.root / "inbox", range(1, 21))
+    first = house.live_until(NAME, State.SUBMITTING)
+    write_series(house.root / "inbox", range(1, 13), name="again{}.dcm")
+    for inbox in house.parts.inboxes.values():
+        inbox.look_anew()
+    for _ in range(2):
+        house.time.advance(8)
+        house.look()
+    _cancel(house, first)
+    house.live(30)
+    first, part = house.cases()
+    assert (first.state, part.state, part.late_for) == (
+        State.CANCELLED,
+        State.HELD,
+        first.case_id,
+    )
+    return house, first, part
+
+
+@pytest.mark.parametrize("is_first_first", [True, False])
+def test_a_series_and_its_part_never_wait_for_one_another(
+    build: Build,
+    is_first_first: bool,  # noqa: FBT001 - a parameter of pytest
+) -> None:
+    """The part needs the slices that are to be deleted, and is the same scan with them."""
+    house, first, part = _lends_to_a_part(build)
+    order = [first, part] if is_first_first else [part, first]
+    house.queries.say("retry", [case.case_id for case in order])
+    house.parts.words.obey()
+    house.live_until_rest()
+    assert [case.state for case in house.cases()] == [State.DONE, State.DUPLICATE]
+    assert house.started() == 1

@@ -173,7 +173,7 @@ def _alike(case_id: str, key: str, ports: Ports) -> list[Earlier]:
     return [
         earlier
         for earlier in ports.store.earlier_alike(case_id, content_key=key or None)
-        if earlier.content_key or earlier.is_under_way
+        if earlier.content_key or not earlier.state.is_at_rest
     ]
 
 

@@ -117,13 +117,17 @@ class Earlier:
 
     @property
     def has_result(self) -> bool:
-        """Tell whether the same need not be sent again."""
-        return self.state in {State.DONE, State.PARTIAL}
+        """Tell whether the same need not be sent again: at the latest when it is delivered.
+
+        One whose input is still to be put away may wait for the same: that needs its slices.
+        """
+        has_ended = self.state is not State.ARCHIVING or self.content_key is None
+        return (self.state if has_ended else self.verdict) in {State.DONE, State.PARTIAL}
 
     @property
     def is_under_way(self) -> bool:
         """Tell whether the same has to wait for what becomes of it."""
-        return not self.state.is_at_rest
+        return not self.state.is_at_rest and not self.has_result
 
     @property
     def needs_person(self) -> bool:
