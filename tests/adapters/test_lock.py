@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
+import struct
 import subprocess
 import sys
 import threading
@@ -156,3 +158,29 @@ def test_a_daemon_tells_of_its_state_file_without_a_disk(tmp_path: Path) -> None
     lock.tell("state_full", 1.0)
     lock.release()
     assert told_by(state_file) is None
+
+
+def test_what_could_not_be_told_is_told_by_the_next_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system was out of locks; what was told before is unsaid by then, and is told anew too."""
+    state_file, lock = tmp_path / "state.sqlite3", DaemonLock(tmp_path / "state.sqlite3")
+    lock.acquire()
+    lock.tell(TOLD[0], 1.0)
+    setlk = fcntl.fcntl
+
+    def out_of_locks(descriptor: int, command: int, argument: bytes) -> object:
+        if argument.startswith(struct.pack("h", fcntl.F_WRLCK)):
+            raise OSError(errno.ENOLCK, "out of locks")
+        return setlk(descriptor, command, argument)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "fcntl", out_of_locks)
+        lock.tell(TOLD[1], 2.0)
+    lock.tell(TOLD[0], 1.0)
+    assert told_by(state_file) == (TOLD[0], 1.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "fcntl", out_of_locks)
+        lock.tell(TOLD[1], 2.0)
+    lock.tell(TOLD[1], 2.0)
+    assert told_by(state_file) == (TOLD[1], 2.0)

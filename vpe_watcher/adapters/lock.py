@@ -47,12 +47,13 @@ class DaemonLock:
         told = (code, int(since)) if code in TOLD else None
         if self._descriptor is None or told == self._told:
             return
-        self._told = told
-        with suppress(OSError):
+        with suppress(OSError):  # out of locks (ENOLCK): the next call tries again
             self._mark(fcntl.F_UNLCK, TOLD_FROM, 0)
+            self._told = None
             if told is not None:
                 at = TOLD_FROM + TOLD.index(told[0]) * TOLD_APART + told[1] % TOLD_APART
                 self._mark(fcntl.F_WRLCK, at, 1)
+            self._told = told
 
     def _mark(self, kind: int, start: int, size: int) -> None:
         if self._descriptor is not None:
