@@ -65,13 +65,12 @@ def keep_held_notes(ports: Ports) -> None:
     for case in unwanted:
         with blamed("failed"):
             _remove_notes(case, ports)
-        ports.store.set_noted(case.case_id, is_noted=False)
+        ports.store.set_unnoted(case.case_id)
     for case in wanted:
         with blamed("failed"):
             words = _held_words(case, ports)
             ports.disk.write(ports.places.held_note(case), words.encode())
-        if ports.store.load(case.case_id) == case:  # else it is held for another reason by now
-            ports.store.set_noted(case.case_id, is_noted=True)
+        ports.store.set_noted(case)
 
 
 def _remove_notes(case: Case, ports: Ports) -> None:

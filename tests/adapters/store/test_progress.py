@@ -64,12 +64,26 @@ def test_held_notes_are_written_and_removed_once(house: House) -> None:
     house.step(Label.GONE, BAD_SCAN)
     wanted, unwanted = house.store.held_notes()
     assert ([case.case_id for case in wanted], unwanted) == (["c1"], [])
-    house.store.set_noted("c1", is_noted=True)
+    house.store.set_noted(wanted[0])
     assert house.store.held_notes() == ([], [])
     house.say(Label.RETRY_UNPAID)
     wanted, unwanted = house.store.held_notes()
     assert (wanted, [case.case_id for case in unwanted]) == ([], ["c1"])
-    house.store.set_noted("c1", is_noted=False)
+    house.store.set_unnoted("c1")
+    assert house.store.held_notes() == ([], [])
+
+
+def test_a_note_of_before_does_not_count_for_a_case_that_is_held_again(house: House) -> None:
+    """A retry and another hold came while it was written: its words are those of the first."""
+    house.add()
+    house.step(Label.GONE, BAD_SCAN)
+    (before,) = house.store.held_notes()[0]
+    house.say(Label.RETRY_UNPAID)
+    house.step(Label.GONE, BAD_SCAN)
+    house.store.set_noted(before)
+    (now,) = house.store.held_notes()[0]
+    assert now.retries == before.retries + 1
+    house.store.set_noted(now)
     assert house.store.held_notes() == ([], [])
 
 

@@ -469,10 +469,16 @@ class Store(DaemonVerbs, MemoryVerbs, NoticeVerbs, ProgressVerbs, RebuildVerbs, 
         wanted = [case for case in found if case.state is State.HELD]
         return wanted, [case for case in found if case.state is not State.HELD]
 
-    def set_noted(self, case_id: str, *, is_noted: bool) -> None:
-        """Record that a case's `.held.txt` was written or removed."""
+    def set_noted(self, case: Case) -> None:
+        """Record that a case's `.held.txt` was written; not if the case is another by now."""
         with self.database.transaction() as connection:
-            update_case(connection, case_id, is_noted=int(is_noted))
+            if load_case(connection, case.case_id) == case:
+                update_case(connection, case.case_id, is_noted=1)
+
+    def set_unnoted(self, case_id: str) -> None:
+        """Record that a case's `.held.txt` was removed."""
+        with self.database.transaction() as connection:
+            update_case(connection, case_id, is_noted=0)
 
 
 def _note_columns(case: Case, decision: Decision) -> dict[str, Any]:
