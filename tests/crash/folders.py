@@ -94,6 +94,22 @@ def cancelled_then_retried(stage: Stage) -> None:
         stage.leave_word("retry", name)
 
 
+def part_alone(stage: Stage) -> bool:
+    """Take the wishes away when both are at rest, and let a person retry the part alone."""
+    if {case.state for case in stage.cases()} != {CANCELLED}:
+        return False
+    (stage.root / "failed" / FIRST / "job.json").unlink()
+    del stage.dropped["anna/job.json"]
+    stage.leave_word("retry", SECOND)
+    return True
+
+
+def cancelled_and_written(stage: Stage) -> None:
+    """Let a person cancel the part, and the folder grow when the daemon is about to take it."""
+    _cancelled_early(SECOND)(stage)
+    _write_again(stage, "anna/bone/002.dcm", at="anna")
+
+
 def folder_written(stage: Stage) -> None:
     """Drop a folder with two series, one of which grows when the daemon is about to take it."""
     two_in_a_folder(stage)
@@ -192,6 +208,26 @@ FOLDER_SCENARIOS = (
     ),
     _split("split_retry", cancelled_then_retried),
     _split("split_retry_far", cancelled_then_retried, far=("failed",)),
+    _split(
+        "split_part_alone",
+        _cancelled_early(FIRST, SECOND),
+        states={FIRST: CANCELLED, SECOND: DONE},
+        files=(
+            *failed(FIRST, *(name for name in JAW_NAMES if name != "job.json")),
+            *delivered(SECOND, *BONE_NAMES, mesh="maxilla"),
+        ),
+        follow=part_alone,
+        jobs=1,
+        archives={SECOND: SPLIT_ARCHIVES[SECOND]},
+    ),
+    _split(
+        "split_cancelled_written",
+        cancelled_and_written,
+        states={FIRST: DONE, SECOND: CANCELLED},
+        files=(*delivered(FIRST, *JAW_NAMES, mesh="maxilla"), *failed(SECOND, *BONE_NAMES)),
+        jobs=1,
+        archives={FIRST: SPLIT_ARCHIVES[FIRST]},
+    ),
     _split("split_written", folder_written),
     _split("split_part_written", part_written),
 )

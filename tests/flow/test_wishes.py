@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from tests.flow.house import House, nifti
-from tests.flow.series import write_series
 from vpe_watcher.core.model import State
 
 Build = Callable[..., House]
@@ -255,24 +254,3 @@ def test_a_result_json_in_a_case_folder_is_not_replaced(house: House) -> None:
     assert (house.root / "archive/visit/result.json").read_bytes() == b'{"mine": true}'
     (ours,) = (house.root / "archive/visit").glob("result.?*.json")
     assert json.loads(ours.read_text())["case_name"] == "visit"
-
-
-def test_a_part_of_a_folder_finds_the_wishes_where_its_first_is_at_rest(build: Build) -> None:
-    """Both were cancelled before they were taken, and a person retries the part alone."""
-    house = build(intake={"settle_s": 0.2, "series_settle_s": 2, "min_slices": 2})
-    folder = house.root / "inbox" / "Anna"
-    write_series(folder / "a", range(1, 3))
-    write_series(folder / "b", range(1, 3), series="1.2.3", SeriesNumber="5")
-    (folder / "job.json").write_text(json.dumps(SMOOTH))
-    while not house.cases():
-        house.look()
-        house.time.advance(1.0)
-    for case in house.cases():
-        house.queries.say("cancel", [case.case_id], may_cost=False)
-    house.parts.words.obey()
-    house.live_until_rest()
-    first, part = house.cases()
-    assert part.split_of == first.case_id
-    house.say("retry", part)
-    house.live_until_rest()
-    assert [job["options"] for job in requests(house)] == [SMOOTH["options"]]

@@ -253,7 +253,8 @@ class Case:
     is_rerun: bool = False  # a person wants it although it is a duplicate
     is_settling: bool = False  # its files changed after the claim: wait until they are quiet
     publishing: bool = False  # the rename into the outbox was about to happen
-    job_json: tuple[str, ...] = ()  # candidates for job.json, relative to the claim folder
+    # candidates for job.json, relative to the claim folder; last, what it says where that is kept
+    job_json: tuple[str, ...] = ()
     skipped: tuple[dict[str, str], ...] = ()
     engine_result: dict[str, Any] | None = None
     result_status: str = "complete"

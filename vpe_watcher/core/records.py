@@ -55,7 +55,7 @@ def claim_record(case: Case) -> Json:
         "content": case.content,
         "sight": case.sight,
         "job": without_urls(case.job),
-        "job_json": list(case.job_json),
+        "job_json": _without_urls(case.job_json),
         "engine_version": case.engine_version,
         "request_key": request_key(case.job, case.engine_version),
         "generation": case.generation,
@@ -106,6 +106,11 @@ def claimed_case(case_id: str, recipe: str, record: Mapping[str, Any]) -> Record
         inputs=tuple(map(_input, record["inputs"])),
     )
     return Recorded(case, str(record["request_key"]), content_key(case.inputs) or None)
+
+
+def _without_urls(job_json: tuple[str, ...]) -> list[str]:
+    """Leave out what a `job.json` says with a URL in it: without it, it would say another thing."""
+    return [one for one in job_json if without_urls(one) == one]
 
 
 def _input_row(entry: Input) -> Json:
@@ -196,13 +201,14 @@ def rest_record(case: Case, *, names_series: bool) -> Json:
         "content_key": content_key(case.inputs),
         "engine_version": case.engine_version,
         "job": without_urls(case.job),
-        "job_json": list(case.job_json),
+        "job_json": _without_urls(case.job_json),
         "content": case.content,
         "sight": case.sight[:2],
         "generation": case.generation,
         "is_rerun": case.is_rerun,
         "is_counted": case.is_counted,
         "may_be_paid": case.paid,
+        "split_of": case.split_of,
         "late_for": case.late_for,
         "series": series if names_series else dict.fromkeys(series, ""),
     }
@@ -245,6 +251,7 @@ def rested_case(document: Mapping[str, Any], record: Mapping[str, Any], *, folde
         retries=int(told["attempts"]) - 1,
         is_rerun=bool(told.get("is_rerun")),
         is_counted=bool(told.get("is_counted", job_id is not None)),
+        split_of=str(told.get("split_of", "")),
         late_for=str(told.get("late_for", "")),
         skipped=tuple(dict(entry) for entry in told.get("skipped") or ()),
         times=_times(told.get("times") or {}),

@@ -10,24 +10,20 @@ import errno
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 from vpe_watcher.adapters.files import blamed, fault_of
-from vpe_watcher.core.errors import InputFault
 from vpe_watcher.core.grouping import sight
 from vpe_watcher.core.model import (
-    AT_REST,
     OK,
     Case,
     FailureClass,
-    Kind,
     Label,
     Move,
     Outcome,
     Problem,
 )
 from vpe_watcher.core.records import PARTS, RECORD, claim_record
-from vpe_watcher.core.wire import JOB_JSON_AT_MOST_BYTES, case_evidence, merged, parse_job_json
+from vpe_watcher.core.wire import case_evidence
 from vpe_watcher.flow.blame import blamed_for, can_use, whose_fault
 from vpe_watcher.flow.duplicates import SAME_AS_HELD, compare_with_earlier, remember_known
 from vpe_watcher.flow.late import with_first_slices
@@ -37,7 +33,9 @@ from vpe_watcher.flow.records import remove_record
 from vpe_watcher.flow.reference import claim_gone, keep_reference, reading, take_reference
 from vpe_watcher.flow.relocate import relocate, remove_moved, remove_our_documents
 from vpe_watcher.flow.replan import claimed_groups, planned_again, taken_in
+from vpe_watcher.flow.wishes import job_of
 
+BLOCKED_AGAIN_S = 600.0
 REFUSED = {errno.EACCES, errno.EPERM, errno.EBUSY, errno.ETXTBSY, errno.EXDEV}
 
 
@@ -61,7 +59,7 @@ def claim(case: Case, ports: Ports) -> Outcome:
     if waits is not None:
         return waits
     version = ports.rules.engine_version
-    ports.store.set_claimed(case.case_id, _job_of(case, ports), engine_version=version)
+    ports.store.set_claimed(case.case_id, job_of(case, ports), engine_version=version)
     write_evidence(case, ports, may_be_paid=False)
     if case.is_held_back:
         return Outcome(Label.AMBIGUOUS, case.hold)
@@ -119,6 +117,8 @@ def _gather(case: Case, ports: Ports) -> Outcome | None:
         return _part_refused(case, problem)
     if ports.places.is_in_place(case.recipe):
         return Outcome(Label.RETURNED, problem)
+    if ports.store.is_cancelled_in_part(case.case_id):
+        return _kept_back(case, problem)
     return _put_back(case, ports, problem)
 
 
@@ -129,6 +129,20 @@ def _part_refused(case: Case, problem: Problem) -> Outcome:
     if problem.code == "blocked":
         return Outcome(Label.AMBIGUOUS, problem)
     return Outcome(Label.CHANGED, problem)
+
+
+def _kept_back(case: Case, problem: Problem) -> Outcome:
+    """Keep what a person wants cancelled in part: in the inbox, it would be taken and sent anew."""
+    if problem.code == "gone":
+        raise claim_gone(case)
+    if problem.code == "blocked":
+        return blocked_again(problem)
+    return Outcome(Label.CHANGED, problem)
+
+
+def blocked_again(problem: Problem) -> Outcome:
+    """Let a rename be tried again until it succeeds."""
+    return Outcome(Label.PENDING, problem, retry_after_s=BLOCKED_AGAIN_S)
 
 
 def rename_all(case: Case, ports: Ports) -> Problem | None:
@@ -236,56 +250,6 @@ def _put_back(case: Case, ports: Ports, problem: Problem) -> Outcome:
                 return Outcome(Label.CHANGED, problem)  # its place is taken: settle where it is
         ports.disk.remove_tree(ports.places.claim(case))
     return Outcome(Label.RETURNED, problem)
-
-
-def _job_of(case: Case, ports: Ports) -> dict[str, Any]:
-    """Return the job body with the wishes of the case's `job.json` (the first that is there)."""
-    recipe = ports.rules.recipes[case.recipe]
-    for path in _wishes_of(case, ports):
-        with reading(case, ports):
-            entry = ports.disk.look(path)
-            if entry is None:
-                continue
-            if entry.kind is not Kind.FILE:
-                raise _no_file_of_wishes()
-            text = ports.disk.read(path, at_most=JOB_JSON_AT_MOST_BYTES)
-        return merged(recipe.job, parse_job_json(text, allowed_keys=recipe.job_json_keys))
-    return dict(case.job)
-
-
-def _wishes_of(case: Case, ports: Ports) -> list[Path]:
-    """Return where `job.json` may lie; a part of a folder finds it with the folder."""
-    if ports.places.is_in_place(case.recipe):
-        return [ports.places.inboxes[case.recipe] / name for name in case.job_json]
-    own = [ports.places.claim(case) / name for name in case.job_json]
-    first = ports.store.load(case.split_of) if case.split_of else None
-    if first is None:
-        return own
-    claimed = [ports.places.claim(first) / name for name in case.job_json]
-    at_rest = [
-        folder / Path(name).relative_to(first.content)
-        for name in case.job_json
-        for folder in _resting_of(first, ports)
-        if Path(name).is_relative_to(first.content)
-    ]
-    return [*own, *claimed, *at_rest, *claimed]  # it may be brought back while this is asked
-
-
-def _resting_of(case: Case, ports: Ports) -> list[Path]:
-    """Return where the input of a case lies that is at rest, or that a retry is to bring back."""
-    if case.state in AT_REST:
-        return [ports.places.input_folder(case)]
-    rests = {ports.places.archive, ports.places.failed}  # what lies in the inbox is another's now
-    return [path for path in (Path(move.source) for move in case.moves) if path.parent in rests]
-
-
-def _no_file_of_wishes() -> InputFault:
-    return InputFault(
-        "The job.json of this case is not a file.",
-        code="bad_job_json",
-        hint="Put a file in its place (it may set outputFiles and options) and drop the scan "
-        "again.",
-    )
 
 
 def moves_to_claim(case: Case, ports: Ports) -> tuple[Move, ...]:

@@ -18,6 +18,7 @@ from vpe_watcher.flow.breakers import Breakers
 from vpe_watcher.flow.places import HELD_NOTE
 from vpe_watcher.flow.ports import Ports
 from vpe_watcher.flow.reference import CLAIM_GONE
+from vpe_watcher.flow.wishes import WISHES_GONE
 
 KIND = "notes"
 NEEDS = ("failed", "disk", "state")
@@ -116,6 +117,8 @@ def _held_words(case: Case, ports: Ports) -> str:
             ]
     else:
         word = "retry --yes" if retry_label(case) is Label.RETRY_NEW_JOB else "retry"
+        if problem.code == WISHES_GONE and case.recipe in ports.places.inboxes:
+            lines += [f"Claim folder: {ports.places.content(case)}"]
         lines += [
             "The scan itself is safe in the hidden folder of the inbox.",
             f"Go on with: vpe-watcher {word} {case.case_id}",

@@ -10,7 +10,7 @@ from vpe_watcher.core.model import FAILING, OK, Case, FailureClass, Label, Outco
 from vpe_watcher.core.moments import iso
 from vpe_watcher.core.wire import error_document
 from vpe_watcher.flow.blame import blamed_for
-from vpe_watcher.flow.claim import rename_all
+from vpe_watcher.flow.claim import blocked_again, rename_all
 from vpe_watcher.flow.places import EVIDENCE, RECORDS
 from vpe_watcher.flow.ports import Ports
 from vpe_watcher.flow.receive import RESULT, as_text, manifest_of
@@ -18,6 +18,7 @@ from vpe_watcher.flow.records import keep_record, remove_record
 from vpe_watcher.flow.relocate import relocate, remove_moved, settle
 from vpe_watcher.flow.taken import is_taken
 from vpe_watcher.flow.verdicts import CANCELLED
+from vpe_watcher.flow.wishes import keep_wishes
 
 ERROR_FILES = frozenset({"error.json", "error.txt"})
 _NO_PROBLEM = Problem(FailureClass.UNKNOWN, "unknown", "The reason was not recorded.")
@@ -30,7 +31,11 @@ def archive(case: Case, ports: Ports) -> Outcome:
     root = "failed" if is_failure else "archive"
     ports.guard(root)
     ports.guard(f"inbox:{case.recipe}")
-    _gather_once(case, ports)
+    if case.times["claimed"] is None:
+        blocked = _gather(case, ports)
+        if blocked is not None:
+            return blocked_again(blocked)  # else it would be taken, and sent, anew
+        case = ports.store.load(case.case_id) or case
     if ports.store.is_waiting_for_family(case.case_id):
         return Outcome(Label.PENDING)  # the parts of its folder are taken out of its claim first
     if not is_failure and not ports.rules.keeps_inputs and ports.store.is_lent(case.case_id):
@@ -79,15 +84,18 @@ def _forget_failure(case: Case, ports: Ports) -> None:
     remove_record(case, ports.places.failed, ports)
 
 
-def _gather_once(case: Case, ports: Ports) -> None:
+def _gather(case: Case, ports: Ports) -> Problem | None:
     """Take what was cancelled before it was claimed out of the inbox: it is not to be taken again.
 
     Never twice: once the files are at rest, what bears their names in the inbox is somebody's
-    next scan.
+    next scan. A problem when they are there and may not be taken.
     """
-    if case.times["claimed"] is None:
-        rename_all(case, ports)
-        ports.store.set_gathered(case.case_id)
+    problem = rename_all(case, ports)
+    if problem is not None and problem.code == "blocked" and case.verdict is State.CANCELLED:
+        return problem
+    keep_wishes(case, ports)
+    ports.store.set_gathered(case.case_id)
+    return None
 
 
 def _move_to_rest(case: Case, verdict: State, ports: Ports, *, root: str) -> None:

@@ -211,6 +211,11 @@ class ProgressVerbs(Verbs):
             if case.times["claimed"] is None:
                 add_event(connection, case_id, iso(self._now()), "case.claimed")
 
+    def set_wishes(self, case_id: str, job_json: tuple[str, ...]) -> None:
+        """Record the names of a case's `job.json` again, and behind them what it says."""
+        with self.database.transaction() as connection:
+            update_case(connection, case_id, job_json=json.dumps(job_json))
+
     def set_gathered(self, case_id: str) -> None:
         """Record that all that is to be had of a case's files is in its claim folder."""
         with self.database.transaction() as connection:

@@ -44,6 +44,20 @@ def waits_for_family(connection: sqlite3.Connection, case_id: str) -> bool:
     return row is not None
 
 
+def is_cancelled_in_part(connection: sqlite3.Connection, case_id: str) -> bool:
+    """Tell whether a person wants a case that is not taken yet cancelled, or a part of its folder.
+
+    The word may not have been obeyed yet. Once it is, a part is in `claiming` no more.
+    """
+    row = connection.execute(
+        "SELECT 1 FROM cases WHERE (case_id = ?1 OR (split_of = ?1 AND split_of <> '')) "
+        "AND ((case_id <> ?1 AND state <> 'claiming') OR EXISTS "
+        "(SELECT 1 FROM words WHERE word = 'cancel' AND subject = cases.case_id))",
+        (case_id,),
+    ).fetchone()
+    return row is not None
+
+
 def must_load(connection: sqlite3.Connection, case_id: str) -> Case:
     """Read a case that must have a row: none is a defect of ours."""
     case = load_case(connection, case_id)

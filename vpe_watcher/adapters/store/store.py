@@ -28,6 +28,7 @@ from vpe_watcher.adapters.store.statements import (
     first_submits,
     forget_digests,
     forget_links,
+    is_cancelled_in_part,
     is_in_step,
     is_reserved,
     must_load,
@@ -104,6 +105,11 @@ class Store(DaemonVerbs, MemoryVerbs, NoticeVerbs, ProgressVerbs, RebuildVerbs, 
         """Tell whether a case cannot go on before another case of the same folder has."""
         with self.database.reading() as connection:
             return waits_for_family(connection, case_id)
+
+    def is_cancelled_in_part(self, case_id: str) -> bool:
+        """Tell whether a person wants this case, or a part of its folder, cancelled."""
+        with self.database.reading() as connection:
+            return is_cancelled_in_part(connection, case_id)
 
     def is_lent(self, case_id: str) -> bool:
         """Tell whether a case that a person sent again needs these files, unpaid as it is."""
@@ -382,6 +388,8 @@ class Store(DaemonVerbs, MemoryVerbs, NoticeVerbs, ProgressVerbs, RebuildVerbs, 
 
     def _move_on(self, connection: sqlite3.Connection, case: Case, decision: Decision) -> None:
         if decision.state is None:
+            if is_cancelled_in_part(connection, case.case_id):
+                return  # the word would be forgotten with the rows: the case is claimed once more
             connection.execute(
                 "DELETE FROM cases WHERE case_id = ? AND state = ?", (case.case_id, case.state)
             )

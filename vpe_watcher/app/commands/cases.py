@@ -26,6 +26,7 @@ ROW = (
     *("case_id", "case_name", "recipe", "state", "job_id"),
     *("detected", "updated", "outbox", "error"),
 )
+IN_CLAIM = ("claim_gone", "wishes_gone")  # a person is to put something into the claim folder
 UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 
 
@@ -145,7 +146,7 @@ def _list_lines(rows: list[dict[str, Any]]) -> list[str]:
 
 def _claim_folder(case: Case, settings: Settings, queries: Queries | None) -> str:
     """Return where a person has to put back what is gone from a claim; "" for other cases."""
-    is_gone = case.problem is not None and case.problem.code == "claim_gone"
+    is_gone = case.problem is not None and case.problem.code in IN_CLAIM
     if not is_gone or queries is None or case.recipe not in settings.recipes:
         return ""
     return str(opened.places_of(settings, queries).content(case))
