@@ -203,3 +203,43 @@ def test_a_series_and_its_part_never_wait_for_one_another(
     house.live_until_rest()
     assert [case.state for case in house.cases()] == [State.DONE, State.DUPLICATE]
     assert house.started() == 1
+
+
+def test_what_lends_its_slices_says_to_whom(build: Build) -> None:
+    """Until the part is sent with them, nothing is deleted, and `status` tells why."""
+    house, first, part = _lends_to_a_part(build)
+    house.queries.say("retry", [first.case_id])
+    house.parts.words.obey()
+    _run_alone(house, first.case_name, until=lambda state: state is State.ARCHIVING)
+    house.queries.say("retry", [part.case_id])
+    house.parts.words.obey()
+    house.parts.runner.run(first.case_id, State.ARCHIVING)
+    ((reason, waits, count),) = house.queries.wait_reasons(State.ARCHIVING)
+    assert (part.case_id in reason, waits, count) == (True, first.case_id, 1)
+    house.live_until_rest()
+    assert house.queries.case_row(first.case_id)["wait_reason"] is None
+
+
+def test_a_part_behind_a_held_first_case_says_what_it_waits_for(build: Build) -> None:
+    """No attempt at it is made that would record a reason: also not after a cancel."""
+    house = build(intake=QUICK | {"min_slices": 2})
+    folder = house.root / "inbox" / "Anna"
+    write_series(folder / "a", range(1, 3))
+    write_series(folder / "b", range(1, 3), series="1.2.3", SeriesNumber="5")
+    while not house.cases():
+        house.look()
+        house.time.advance(1)
+    first, part = house.cases()
+    for _ in range(5):
+        die_in(house, first.case_name)
+    house.live(5)
+    for state in (State.CLAIMING, State.ARCHIVING):
+        ((reason, waits, count),) = house.queries.wait_reasons(state)
+        assert (first.case_id in reason, waits, count) == (True, part.case_id, 1)
+        assert house.queries.case_row(part.case_id)["wait_reason"] == reason
+        _cancel(house, part)
+        house.live(5)
+    house.say("retry", first)
+    house.live_until_rest()
+    assert house.queries.case_row(part.case_id)["wait_reason"] is None
+    assert [case.state for case in house.cases()] == [State.DONE, State.CANCELLED]

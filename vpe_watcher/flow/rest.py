@@ -36,10 +36,9 @@ def archive(case: Case, ports: Ports) -> Outcome:
         if blocked is not None:
             return blocked_again(blocked)  # else it would be taken, and sent, anew
         case = ports.store.load(case.case_id) or case
-    if ports.store.is_waiting_for_family(case.case_id):
-        return Outcome(Label.PENDING)  # the parts of its folder are taken out of its claim first
-    if not is_failure and not ports.rules.keeps_inputs and ports.store.is_lent(case.case_id):
-        return Outcome(Label.PENDING)  # late slices are to be sent with those that would be deleted
+    waits = _waits(case, ports, deletes=not is_failure and not ports.rules.keeps_inputs)
+    if waits is not None:
+        return waits
     with blamed_for(case, ports, root, f"inbox:{case.recipe}"):
         if ports.places.is_in_place(case.recipe):
             _leave_documents(case, verdict, ports)
@@ -60,6 +59,20 @@ def archive(case: Case, ports: Ports) -> Outcome:
         with suppress(OSError):  # what is left of an earlier end does no harm
             _forget_failure(case, ports)
     return OK
+
+
+def _waits(case: Case, ports: Ports, *, deletes: bool) -> Outcome | None:
+    """Return an outcome while the parts of its folder, or late slices, need what is in its claim.
+
+    The parts are taken out of it first; the slices are sent with those that would be deleted.
+    """
+    if ports.store.is_waiting_for_family(case.case_id):
+        return Outcome(Label.PENDING)
+    borrower_id = ports.store.borrower_of(case.case_id) if deletes else ""
+    if not borrower_id:
+        return None
+    message = f"Case {borrower_id} is to be sent with its slices before these are deleted."
+    return Outcome(Label.PENDING, Problem(FailureClass.INPUT, "lends_slices", message))
 
 
 def _remove(folder: Path, ports: Ports) -> None:

@@ -14,16 +14,17 @@ from vpe_watcher.adapters.store.database import Database
 from vpe_watcher.adapters.store.retention import pruned
 from vpe_watcher.adapters.store.rows import load_case, load_problem, problem_row
 from vpe_watcher.adapters.store.series import known_series
-from vpe_watcher.adapters.store.statements import is_in_step
+from vpe_watcher.adapters.store.statements import FAMILY_REASON, is_in_step
 from vpe_watcher.adapters.store.values import Pruned, Remembered
 from vpe_watcher.core.content import KnownSeries
 from vpe_watcher.core.model import Case, State
 from vpe_watcher.core.moments import iso
 from vpe_watcher.core.names import name_key
 
+_WAIT_REASON = f"COALESCE(wait_reason, {FAMILY_REASON})"
 _ROW = (
-    "SELECT case_id, case_name, recipe, state, job_id, detected, updated, outbox, problem, "
-    "wait_reason FROM cases"
+    "SELECT case_id, case_name, recipe, state, job_id, detected, updated, outbox, problem, "  # noqa: S608
+    f"{_WAIT_REASON} AS wait_reason FROM cases"
 )
 
 
@@ -59,11 +60,11 @@ class Queries:
     def wait_reasons(self, state: str) -> list[tuple[str, str, int]]:
         """Return why cases in a state wait: reason, the oldest with it, how many; oldest first."""
         rows = self.database.read(
-            "SELECT wait_reason, case_id, COUNT(*) AS n, MIN(seq) AS first FROM cases "
-            "WHERE state = ? AND wait_reason IS NOT NULL GROUP BY wait_reason ORDER BY first",
+            f"SELECT {_WAIT_REASON} AS reason, case_id, COUNT(*) AS n, MIN(seq) AS first "  # noqa: S608
+            "FROM cases WHERE state = ? GROUP BY reason HAVING reason IS NOT NULL ORDER BY first",
             (state,),
         )
-        return [(row["wait_reason"], row["case_id"], row["n"]) for row in rows]
+        return [(row["reason"], row["case_id"], row["n"]) for row in rows]
 
     def find(self, word: str) -> list[str]:
         """Return the ids of the cases that a person may mean by an id, a prefix, or a name."""

@@ -34,6 +34,15 @@ WAITS_FOR_FAMILY = (
     f"AND {_UNGATHERED}) END)"
 )
 
+# Why such a case waits: no attempt is made meanwhile that would record it.
+FAMILY_REASON = (
+    f"CASE WHEN {WAITS_FOR_FAMILY} THEN CASE WHEN cases.claimed IS NULL THEN "  # noqa: S608
+    "'Its files are in the folder of case ' || cases.split_of || ', which is to be claimed first.' "
+    "ELSE 'Case ' || (SELECT other.case_id FROM cases AS other WHERE other.split_of = "
+    f"cases.case_id AND other.split_of <> '' AND {_UNGATHERED} ORDER BY other.seq LIMIT 1) || "
+    "', which is in its folder, is to be claimed first.' END END"
+)
+
 
 def waits_for_family(connection: sqlite3.Connection, case_id: str) -> bool:
     """Tell whether a case cannot go on before another case of the same folder has."""

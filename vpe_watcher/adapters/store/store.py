@@ -111,16 +111,16 @@ class Store(DaemonVerbs, MemoryVerbs, NoticeVerbs, ProgressVerbs, RebuildVerbs, 
         with self.database.reading() as connection:
             return is_cancelled_in_part(connection, case_id)
 
-    def is_lent(self, case_id: str) -> bool:
-        """Tell whether a case that a person sent again needs these files, unpaid as it is."""
+    def borrower_of(self, case_id: str) -> str:
+        """Name a case that a person sent again and that needs these files, unpaid as it is."""
         rows = self.database.read(
-            "SELECT 1 FROM cases WHERE paid = 0 AND retries > 0 "
+            "SELECT case_id FROM cases WHERE paid = 0 AND retries > 0 "
             "AND state IN ('claiming', 'submitting', 'uploading', 'notifying') "
             "AND (late_for = ? OR EXISTS (SELECT 1 FROM slices "
             "WHERE slices.case_id = cases.case_id AND owner = ?)) LIMIT 1",
             (case_id, case_id),
         )
-        return bool(rows)
+        return rows[0]["case_id"] if rows else ""
 
     def claimed_sources(self) -> set[str]:
         """Return the inbox paths that a case is about to take; what it has taken is free again.

@@ -29,7 +29,7 @@ class Glance:
     """How things stand: the contract's object, and what people are told beside it.
 
     `reasons` are those for which cases wait, by state, each with the oldest case and a count: of
-    `claiming`, and where no daemon runs of all states under way.
+    `claiming` and `archiving`, and where no daemon runs of all states under way.
     `total` counts the candidates, of which the object holds the first.
     """
 
@@ -80,7 +80,8 @@ def look(settings: Settings | opened.Remains, *, asks_folders: bool = True) -> G
     """Look at the state file and the lock; at the folders only where there is no state file."""
     pid = opened.daemon_pid(settings)
     under_way = tuple(state for state in State if not state.is_at_rest)
-    asked = under_way if pid is None else (State.CLAIMING,)  # a daemon shows the rest by itself
+    # Why cases wait between these two a daemon shows by itself.
+    asked = under_way if pid is None else (State.CLAIMING, State.ARCHIVING)
     with opened.reading(settings, asks_folders=asks_folders) as queries:
         counts = queries.counts() if queries else {str(state): 0 for state in State}
         snapshot = queries.snapshot() if queries else {}
