@@ -179,6 +179,23 @@ def test_what_is_paid_is_fetched_outside_the_hours(build: Callable[..., House]) 
     assert house.states() == {"scan": State.DONE}
 
 
+def test_a_submit_whose_hours_are_over_holds_up_no_poll(build: Callable[..., House]) -> None:
+    """The only calls that failed may not come again before the night: another one is the probe."""
+    night = {"priority": "off-peak", "off_peak": "23:00-23:20"}
+    house = build(recipes={"night": night}, options=Options(processing_s=3600))
+    house.drop("paid.nii")
+    house.live_until("paid", State.WAITING)
+    house.sandbox.set_faults([{"on": "submit", "do": {"status": 500}}])
+    for number in range(3):
+        house.drop(f"{number}.nii", nifti(seed=number, side=5), recipe="night")
+    house.live(300, step_s=10)
+    assert house.breakers() == {"engine"}
+    house.live(4500, step_s=10)
+    assert house.states().pop("paid") is State.DONE
+    assert len(house.sandbox.ledger.jobs) == 1
+    assert house.breakers() == set()
+
+
 def test_a_reload_changes_order_caps_and_rates(build: Callable[..., House]) -> None:
     """At once, for cases that wait already and for uploads that run."""
     house = build(

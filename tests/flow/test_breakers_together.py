@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.flow.house import House, nifti
+from vpe_watcher.core.breakers import Witness
 from vpe_watcher.core.errors import EnvironmentFault
 from vpe_watcher.core.model import State
 from vpe_watcher.sandbox.options import Options
@@ -138,3 +139,50 @@ def test_once_ends_when_a_duplicate_waits_for_what_is_gated(house: House) -> Non
     assert house.states()["again"] is State.CLAIMING
     assert house.parts.schedule.is_idle(within_s=300)
     assert house.parts.schedule.has_gated_work()
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_jobs_that_the_engine_always_fails_to_tell_of_stop_no_submit(
+    build: Callable[..., House], count: int
+) -> None:
+    """Two of them, the only ones that are polled, are no Engine that is away."""
+    house = build(limits={"retry_at_most_s": 60})
+    for number in range(count):
+        house.drop(f"{number}.nii", nifti(seed=number))
+    polls = [{"on": "poll", "job": job, "do": {"status": 500}} for job in range(count)]
+    house.sandbox.set_faults(polls)
+    house.live(600, step_s=5)
+    for name in ("later", "last"):
+        house.drop(f"{name}.nii", nifti(seed=9, side=5 + len(name)))
+        house.live(1800, step_s=5)
+        assert house.states()[name] is State.DONE
+    assert house.states()["0"] is State.WAITING
+    house.sandbox.set_faults([])
+    house.live(600, step_s=5)
+    assert set(house.states().values()) == {State.DONE}
+
+
+def test_a_submit_that_fails_for_ever_lets_jobs_be_polled(build: Callable[..., House]) -> None:
+    """Of the calls that may be the probe, the one that is due longest comes first."""
+    house = build(limits={"retry_at_most_s": 60}, options=Options(processing_s=1200))
+    house.drop("paid.nii")
+    house.live_until("paid", State.WAITING)
+    house.sandbox.set_faults([{"on": "submit", "do": {"status": 500}}])
+    house.drop("scan.nii", nifti(seed=1))
+    house.live(3600, step_s=5)
+    assert house.states() == {"paid": State.DONE, "scan": State.SUBMITTING}
+
+
+def test_a_transfer_that_asked_the_engine_leaves_the_answer_to_any_call(house: House) -> None:
+    """However many cases asked: whether it works is for no transfer to say."""
+    breakers, fault = (
+        house.parts.breakers,
+        EnvironmentFault("No.", code="made_up", breaker="engine"),
+    )
+    for number in range(3):
+        breakers.open(fault, kind=State.UPLOADING, witness=Witness(f"case{number}", 1))
+    needed = frozenset({"engine"})
+    assert not breakers.may_pass("other", State.SUBMITTING, needed)
+    house.time.advance(60)
+    assert breakers.may_pass("other", State.SUBMITTING, needed)
+    assert not breakers.may_pass("another", State.WAITING, needed)

@@ -1,8 +1,8 @@
 """Breakers: what pauses a resource for all, and how it is tried again.
 
-A breaker opens on a fault of the environment, lets one call of the kind that failed through when
-its time has come (the probe), and only such a call's success closes it. Times are the caller's
-monotonic seconds. Values only: the runner holds the current set.
+A breaker opens on a fault of the environment, lets one call through when its time has come (the
+probe), of the kind that failed where there is one, and only a probe's success closes it. Times are
+the caller's monotonic seconds. Values only: the runner holds the current set.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from vpe_watcher.core.machine import RETRY_AFTER_AT_MOST_S, Patience, backoff_s
 from vpe_watcher.core.model import State
 
 DOUBTFUL_FROM = 5
+DOUBTFUL_BELOW = 3  # so many cases with one fault do not blame one of themselves any more
 CALLED = frozenset({"engine", "token"})
 ROOTS = frozenset({"inbox", "outbox", "archive", "failed", "disk", "state"})
 MEASURED = "free space"  # what a measurement has found; only the next one takes it back
@@ -22,6 +23,7 @@ INTEGRITY = "integrity"  # the state file is damaged: a person ends that
 UNWRITTEN = "writing"  # the state file could not be used; only a write into it takes that back
 LASTING = frozenset({MEASURED, INTEGRITY, UNWRITTEN})  # what no step's success takes back
 DAMAGED = "state_damaged"
+TRANSFERS = frozenset({str(State.UPLOADING), str(State.FETCHING)})
 _NEEDS: dict[State, tuple[str, ...]] = {
     State.CLAIMING: ("inbox:{recipe}", "state", "disk"),
     State.SUBMITTING: ("engine", "token", "budget", "budget:{recipe}", "recipe:{recipe}", "state"),
@@ -53,7 +55,7 @@ class Breaker:
     told: frozenset[str] = frozenset()  # every reason since it opened
     cases: frozenset[str] = frozenset()  # that met the fault; "" is whoever is no case
     code: str = ""
-    is_doubtful: bool = False  # only one case meets the fault, time and again
+    is_doubtful: bool = False  # few meet the fault, time and again, or none of its kind can try it
 
     def gates(self, kind: str, needed: frozenset[str]) -> bool:
         """Tell whether a step of this kind has to wait for this breaker.
@@ -73,9 +75,13 @@ class Breaker:
 
         A call is tried by a call of the kind that failed: that one works says little of another.
         So is a full disk: which of several it is, and how much was to be written, depends on it.
-        But where one case alone meets the fault for ever, any call may show that it is alone.
+        But where one or two cases meet the fault for ever, any call may show that they are alone;
+        where none of the kind can begin, any call is all that is left; and a transfer had only
+        asked the Engine for something, of which any call tells more.
         """
         if kind in self.kinds or self.is_doubtful:
+            return True
+        if self.name in CALLED and self.kinds <= TRANSFERS:
             return True
         return self.is_root and self.name != "disk"
 
@@ -143,7 +149,9 @@ def opened(
         cases=cases,
         code=fault.code,
         told=frozenset({fault.message}) | (before.told if before else frozenset()),
-        is_doubtful=fault.breaker in CALLED and len(cases) == 1 and witness.times >= DOUBTFUL_FROM,
+        is_doubtful=fault.breaker in CALLED
+        and len(cases) < DOUBTFUL_BELOW
+        and witness.times >= DOUBTFUL_FROM,
     )
     if before is None:
         return fresh

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Protocol
 
 from vpe_watcher.core.breakers import (
+    CALLED,
     LASTING,
     UNWRITTEN,
     Breaker,
@@ -27,6 +28,7 @@ from vpe_watcher.core.printable import unquoted
 
 COMES_AGAIN = ("recipe:", "budget")
 SPANS_KEPT = 256
+Step = tuple[str, frozenset[str]]  # its kind, and what it needs
 
 
 class Log(Protocol):
@@ -184,6 +186,24 @@ class Breakers:
                 self._forget(name)
         for name in orphans:
             self._log("breaker.closed", breaker=name)
+
+    def free_stuck(self, ready: Collection[Step], running: AbstractSet[str]) -> None:
+        """Let any call be the probe of a call's breaker that is due, if none of its kinds can.
+
+        `ready` are the steps that could begin but for breakers, `running` the kinds in hand: where
+        all of its kind wait for a folder, an hour or room, the breaker would wait for that, too.
+        """
+        now = self._monotonic()
+        with self._lock:
+            able = {kind for kind, needed in ready if self._may_call(kind, needed)} | running
+            for name in CALLED & self._open.keys():
+                breaker = self._open[name]
+                if breaker.retry_at <= now and not breaker.kinds & able:
+                    self._open[name] = replace(breaker, is_doubtful=True)
+
+    def _may_call(self, kind: str, needed: frozenset[str]) -> bool:
+        """Tell whether nothing but the breakers of calls is in a step's way."""
+        return CALLED.issuperset(b.name for b in self._open.values() if b.gates(kind, needed))
 
     def _is_met_by_new_cases(self, name: str) -> bool:
         """Tell whether the next new case is a fit probe, which nothing keeps away."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from vpe_watcher.adapters.store import Store, UnderWay
-from vpe_watcher.core.breakers import LASTING, needed_by
+from vpe_watcher.core.breakers import CALLED, LASTING, needed_by
 from vpe_watcher.core.model import Case, State
 from vpe_watcher.core.poison import ALONE_WITHIN_S
 from vpe_watcher.core.priorities import MINUTE_S, DayHours, opens_at
@@ -172,8 +172,8 @@ class Schedule:
     def take_ready(self) -> list[tuple[str, State]]:
         """Take in hand every step that is due, may pass its breakers and has room in its lane.
 
-        Of the recipes in the order of `Turns`, of one recipe longest due first: of several cases
-        behind one breaker, the one that failed last comes last.
+        Of the recipes in the order of `Turns`, of one recipe longest due first, and so of the
+        lanes: of several cases behind one breaker, the one that failed last comes last.
         """
         now = self._monotonic()
         with self._lock:
@@ -184,17 +184,32 @@ class Schedule:
             if not due:
                 return []
             room = self._room(now)
+            since = self._since(due, now, room)
+            self._free_stuck(since)
             if (alone := self._take_alone(now, room)) is not None:
                 return alone
-            by_lane: dict[str, list[Line]] = {lane: [] for lane in LANES.values()}
-            for line in due:
-                by_lane[LANES[line.state]].append(line)
+            by_lane: dict[str, list[Line]] = {}
+            for line in sorted(due, key=lambda one: since.get(one, now)):
+                by_lane.setdefault(LANES[line.state], []).append(line)
             return [
                 taken
                 for lane, lines in by_lane.items()
-                if lines
                 for taken in self._take_from(lane, lines, now, room)
             ]
+
+    def _since(self, lines: Iterable[Line], now: float, room: Room) -> dict[Line, float]:
+        """Return since when each line is due from which a step could begin but for breakers."""
+        able = (line for line in lines if not room.shortage(line))
+        heads = ((line, next(self._ready_in(line, now), None)) for line in able)
+        return {line: head[0] for line, head in heads if head}
+
+    def _free_stuck(self, lines: Iterable[Line]) -> None:
+        """Tell the breakers which steps could begin if these let them."""
+        if not self._breakers.is_open(*CALLED):
+            return
+        running = {str(on) for one, on in self._in_hand.items() if not self._is_stuck(one)}
+        steps = {(str(line.state), self._needs_of(line)) for line in lines}
+        self._breakers.free_stuck(steps, running)
 
     def _take_alone(self, now: float, room: Room) -> list[tuple[str, State]] | None:
         """Take one step that has to run alone, once nothing else runs; None: none can begin now."""
