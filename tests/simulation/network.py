@@ -33,7 +33,6 @@ from vpe_watcher.sandbox.messages import BodyReader, Request, Response
 from vpe_watcher.sandbox.rules import Sandbox, find_route
 
 CALLS = ("token", "submit", "upload", "notify", "poll", "download")
-REACH = "other"  # whether the Engine is there at all is asked where no route is
 UNSENT = ("refused", "unresolved", "connect timeout", "TLS refused")
 LOST = ("reset before", "reset after", "timeout before", "timeout after", "cut in the middle")
 GARBLED = ("HTML", "HTML, in vain", "a list", "nothing")

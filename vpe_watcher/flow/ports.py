@@ -40,8 +40,8 @@ class Engine(Protocol):
     def poll(self, job_id: str) -> Poll:
         """Look at a job."""
 
-    def check_reachable(self) -> None:
-        """Ask whether the Engine gives answers now."""
+    def check_reachable(self, job_id: str) -> None:
+        """Ask whether the Engine is at work now, by a look at a job."""
 
     def download(
         self,

@@ -31,7 +31,6 @@ RETRY_AFTER_LIMIT_S = 24 * 3600.0
 GONE = frozenset({400, 404, 410})
 LINK_EXPIRED = GONE | {403}
 INPUT_REFUSED = frozenset({400, 413, 422})
-UNAVAILABLE = frozenset({429, 502, 503, 504})
 CHECK_ROUTE = "Check engine.region or engine.base_url, engine.version and engine.submit_path."
 SUBMIT_ENVIRONMENT = {
     402: ("payment_required", "Ask the vendor about the licence of this account."),
@@ -94,16 +93,6 @@ def check_notified(answer: Answer, *, host: str, now_s: float) -> None:
             code="notification_refused",
         )
     raise engine_trouble(answer, host=host, now_s=now_s)
-
-
-def check_reachable(answer: Answer, *, host: str, now_s: float) -> None:
-    """Return if whoever answered is at work, or raise what its status means.
-
-    Nothing is known of what is there where this was asked: what is no word of being busy or away
-    is an answer, a 500 too.
-    """
-    if answer.status in UNAVAILABLE:
-        raise engine_trouble(answer, host=host, now_s=now_s)
 
 
 def check_link(

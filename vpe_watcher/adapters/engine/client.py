@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,7 +20,7 @@ from vpe_watcher.adapters.engine.token import (
     ReadyTokenSource,
     TokenSource,
 )
-from vpe_watcher.adapters.engine.transport import Anonymous, Answer, Bearer, Call, Transport
+from vpe_watcher.adapters.engine.transport import Answer, Bearer, Call, Transport
 from vpe_watcher.adapters.engine.values import (
     ClientCredentials,
     Download,
@@ -29,7 +30,7 @@ from vpe_watcher.adapters.engine.values import (
     Sent,
     Timeouts,
 )
-from vpe_watcher.core.errors import InputFault
+from vpe_watcher.core.errors import InputFault, JobRefused, TransientFault
 
 TRY_POST = frozenset({404, 405})
 
@@ -129,19 +130,15 @@ class EngineClient:
 
     def poll(self, job_id: str) -> Poll:
         """Look at a job. Raises JobRefused if the Engine does not tell about it."""
-        url = f"{self._root}/pollJobResults?{urlencode({'jobId': job_id})}"
-        answer = self._call("GET", url)
-        return answers.polled(answer, host=self._host, now_s=self._now())
+        return self._poll(job_id)
 
-    def check_reachable(self) -> None:
-        """Ask whether the Engine gives answers now, without a token and without any effect.
+    def check_reachable(self, job_id: str) -> None:
+        """Ask whether the Engine is at work now, by a look at a job on a new connection.
 
-        Asks for what the documentation does not name, so that it is no job's, and on a connection
-        of its own. Raises EnvironmentFault if no complete answer comes, or that it is unavailable.
+        Whatever it says of the job will do. Raises EnvironmentFault as `poll` does.
         """
-        call = Call("GET", f"{self._root}/", breaker=ENGINE, auth=Anonymous())
-        answer = self._transport.call(call, on_new_connection=True)
-        answers.check_reachable(answer, host=self._host, now_s=self._now())
+        with suppress(JobRefused, TransientFault):
+            self._poll(job_id, on_new_connection=True)
 
     def download(
         self,
@@ -175,6 +172,11 @@ class EngineClient:
     def close(self) -> None:
         """Close all connections."""
         self._transport.close()
+
+    def _poll(self, job_id: str, *, on_new_connection: bool = False) -> Poll:
+        url = f"{self._root}/pollJobResults?{urlencode({'jobId': job_id})}"
+        answer = self._call("GET", url, on_new_connection=on_new_connection)
+        return answers.polled(answer, host=self._host, now_s=self._now())
 
     def _call(
         self, method: str, url: str, *, data: bytes | None = None, on_new_connection: bool = False
