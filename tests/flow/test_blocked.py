@@ -155,19 +155,24 @@ class Refusing(Disk):
         super().sync_folder(folder)
 
 
-def test_what_a_held_part_has_got_of_its_folder_is_durable(build: Build) -> None:
-    """The folder it came from may be deleted with the first case, before the next power cut."""
+def test_a_part_that_is_blocked_loses_nothing_to_its_first_case(build: Build) -> None:
+    """The folder would be deleted with the first: that waits until all of the part is out of it.
+
+    What is out of it is durable, should somebody remove the rest.
+    """
     disk = Refusing(refused="b/002.dcm")
     settings = {"settle_s": 0.2, "series_settle_s": 2, "min_slices": 2}
     house = build(disk=disk, intake=settings, retention={"on_success": "delete"})
     folder = house.root / "inbox" / "study"
     write_series(folder / "a", range(1, 4))
     write_series(folder / "b", range(1, 4), series="1.2.3", SeriesNumber="5")
-    house.live_until_rest()
+    house.live(300, step_s=5)
     first, part = house.cases()
-    assert (first.state, part.state) == (State.DONE, State.HELD)
-    assert part.problem is not None
-    assert part.problem.code == "blocked"
-    (arrived,) = (house.root / "inbox").rglob("*.dcm")
-    assert part.case_id in arrived.parts
+    assert (first.state, part.state) == (State.ARCHIVING, State.CLAIMING)
+    assert "not permitted" in house.queries.case_row(part.case_id)["wait_reason"]
+    (arrived,) = (one for one in (house.root / "inbox").rglob("*.dcm") if part.case_id in one.parts)
     assert arrived.parent in disk.synced
+    disk.refused = "nothing"
+    house.live(900, step_s=5)
+    assert set(house.states().values()) == {State.DONE}
+    assert [len(entry.slices) for case in house.cases() for entry in case.inputs] == [3, 3]

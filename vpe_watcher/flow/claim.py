@@ -113,26 +113,19 @@ def _gather(case: Case, ports: Ports) -> Outcome | None:
         return None
     if not is_first:
         raise claim_gone(case)
-    if case.split_of:
-        return _part_refused(case, problem)
     if ports.places.is_in_place(case.recipe):
         return Outcome(Label.RETURNED, problem)
-    if ports.store.is_cancelled_in_part(case.case_id):
+    if case.split_of or ports.store.is_cancelled_in_part(case.case_id):
         return _kept_back(case, problem)
     return _put_back(case, ports, problem)
 
 
-def _part_refused(case: Case, problem: Problem) -> Outcome:
-    """Leave what is taken out of another case's claim where it is: it left the inbox with it."""
-    if problem.code == "gone":
-        raise claim_gone(case)
-    if problem.code == "blocked":
-        return Outcome(Label.AMBIGUOUS, problem)
-    return Outcome(Label.CHANGED, problem)
-
-
 def _kept_back(case: Case, problem: Problem) -> Outcome:
-    """Keep what a person wants cancelled in part: in the inbox, it would be taken and sent anew."""
+    """Keep a part of a folder, which left the inbox with it, and what is cancelled in part.
+
+    In the inbox the latter would be taken and sent anew. What may not be renamed yet is no reason
+    to hold a part: its folder would be put away, or deleted, with the part's files in it.
+    """
     if problem.code == "gone":
         raise claim_gone(case)
     if problem.code == "blocked":
