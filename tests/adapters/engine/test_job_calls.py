@@ -185,6 +185,21 @@ def test_a_poll_may_meet_trouble_of_the_engine(
     assert (caught.value.code, caught.value.retry_after_s) == (code, 5)
 
 
+@pytest.mark.parametrize(
+    ("wait", "told"), [("59", ""), ("7200", " It asks to wait until 2026-09-21T16:14:00.000Z.")]
+)
+def test_a_long_wait_is_told_with_its_end(
+    httpserver: HTTPServer, client: EngineClient, wait: str, told: str
+) -> None:
+    """Nothing is sent meanwhile, and whoever reads `status` is to know how long."""
+    httpserver.expect_request("/24.06/pollJobResults").respond_with_data(
+        status=429, headers={"Retry-After": wait}
+    )
+    with pytest.raises(EnvironmentFault) as caught:
+        client.poll("j1")
+    assert caught.value.message.endswith(f"answered with status 429.{told}")
+
+
 @pytest.mark.parametrize(("status", "code"), [(200, "answer_garbled"), (418, "unexpected_answer")])
 def test_a_poll_may_be_answered_with_nonsense(
     httpserver: HTTPServer, client: EngineClient, status: int, code: str

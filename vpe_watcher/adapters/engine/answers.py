@@ -25,9 +25,11 @@ from vpe_watcher.core.errors import (
     StepFault,
     TransientFault,
 )
+from vpe_watcher.core.moments import iso
 
 MESSAGE_CHARACTERS = 200
 RETRY_AFTER_LIMIT_S = 24 * 3600.0
+LONG_WAIT_S = 60.0
 GONE = frozenset({400, 404, 410})
 LINK_EXPIRED = GONE | {403}
 INPUT_REFUSED = frozenset({400, 413, 422})
@@ -104,11 +106,12 @@ def check_link(
     message = f"The {verb} at {host} was answered with status {status}."
     if status in LINK_EXPIRED:
         raise LinkExpired(message, code=f"{verb}_link_expired")
+    retry = retry_after_s(headers, now_s=now_s)
     raise HostFault(
-        message,
+        message + asked_to_wait(retry, now_s=now_s),
         code=f"{verb}_{_link_trouble(status)}",
         breaker=f"{verb}:{host}",
-        retry_after_s=retry_after_s(headers, now_s=now_s),
+        retry_after_s=retry,
     )
 
 
@@ -127,7 +130,8 @@ def engine_trouble(answer: Answer, *, host: str, now_s: float) -> StepFault:
     if status == HTTPStatus.TOO_MANY_REQUESTS or status >= 500:
         code = "rate_limited" if status == HTTPStatus.TOO_MANY_REQUESTS else "server_error"
         return EnvironmentFault(
-            f"The Engine at {host} answered with status {status}.",
+            f"The Engine at {host} answered with status {status}."
+            + asked_to_wait(retry, now_s=now_s),
             code=code,
             breaker=ENGINE,
             hint="It is tried again by itself. Ask the vendor if it lasts.",
@@ -173,6 +177,14 @@ def retry_after_s(headers: Mapping[str, str], *, now_s: float) -> float | None:
     except (ValueError, TypeError, OverflowError):
         return None
     return min(max(wait_s, 0.0), RETRY_AFTER_LIMIT_S) if math.isfinite(wait_s) else None
+
+
+def asked_to_wait(retry_s: float | None, *, now_s: float) -> str:
+    """Say until when an answer wants us to wait, to the minute; "" for less than one."""
+    if retry_s is None or retry_s < LONG_WAIT_S:
+        return ""
+    until_s = math.ceil((now_s + retry_s) / LONG_WAIT_S) * LONG_WAIT_S
+    return f" It asks to wait until {iso(until_s)}."
 
 
 def message_of(body: bytes) -> str:

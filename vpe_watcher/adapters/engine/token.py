@@ -19,7 +19,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Protocol
 
-from vpe_watcher.adapters.engine.answers import message_of, retry_after_s
+from vpe_watcher.adapters.engine.answers import asked_to_wait, message_of, retry_after_s
 from vpe_watcher.adapters.engine.faults import TOKEN, host_of
 from vpe_watcher.adapters.engine.transport import Anonymous, Answer, Call, Transport
 from vpe_watcher.adapters.engine.values import ClientCredentials, ReadyToken
@@ -202,15 +202,17 @@ def refused(answer: Answer, *, host: str, secret: str, now_s: float) -> Environm
     """Return the fault for a token call that was answered, but not by a 200."""
     status = answer.status
     said = message_of(answer.body.replace(secret.encode(), b"[secret]"))
+    retry = retry_after_s(answer.headers, now_s=now_s)
     is_theirs = status >= 500 or status == HTTPStatus.TOO_MANY_REQUESTS
     wait = "It is tried again by itself."
     check = "Check engine.auth: client_id, the client's secret, token_url and audience."
     return token_fault(
         f"The token endpoint at {host} answered with status {status}"
-        + (f': "{said}".' if said else "."),
+        + (f': "{said}".' if said else ".")
+        + asked_to_wait(retry, now_s=now_s),
         code="token_server_error" if is_theirs else "token_refused",
         hint=wait if is_theirs else check,
-        retry_after_s=retry_after_s(answer.headers, now_s=now_s),
+        retry_after_s=retry,
     )
 
 
