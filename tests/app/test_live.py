@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -36,7 +37,8 @@ def busy(running: Desk) -> Desk:
     for name in (LONG, WIDE, *(f"held{number}" for number in range(12))):
         case_id = running.walk(running.add(name.replace("/", "")), State.WAITING)
         running.end(case_id, Label.REFUSED_AT_ONCE, problem("job_forbidden"))
-    running.store.set_wait_reason(running.add("same"), "It may be the same scan as another case.")
+    same = replace(problem("same"), message="It may be the same scan as another case.")
+    running.end(running.add("same"), Label.PENDING, same)
     names = (LONG, WIDE, "evil\x1b[2J.dcm", *(f"slice{number}.dcm" for number in range(40)))
     running.store.put_snapshot(
         {

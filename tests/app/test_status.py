@@ -7,6 +7,7 @@ import os
 import sqlite3
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -181,8 +182,10 @@ def test_people_see_why_cases_wait_before_they_are_sent(running: Desk) -> None:
     why = Problem(FailureClass.TRANSIENT, "unreadable", "It cannot be read now.", "Look.")
     running.end(first, Label.TRANSIENT, why)
     for other in others:
-        running.store.set_wait_reason(other, f"It may be the same scan as case {first}.")
-    running.store.set_wait_reason(running.add("paused"), str(BREAKER["reason"]))
+        same = f"It may be the same scan as case {first}."
+        running.end(other, Label.PENDING, replace(why, message=same))
+    paused = replace(why, message=str(BREAKER["reason"]))
+    running.end(running.add("paused"), Label.PENDING, paused)
     running.store.put_snapshot(_snapshot())
     lines = running.run("status").out.splitlines()
     start = lines.index("claiming, and not yet sent because:")

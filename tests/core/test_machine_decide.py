@@ -13,6 +13,7 @@ from tests.core.deciding import EFFECT_NODES, PATIENCE, after, decided
 from vpe_watcher.core.machine import (
     AT_MOST_FRESH_POLLS,
     AT_MOST_NEW_JOBS,
+    LOOK_AGAIN_AT_MOST_S,
     LOOK_AGAIN_S,
     REFUSED_AT_MOST_S,
     RETRY_AFTER_AT_MOST_S,
@@ -101,8 +102,20 @@ def test_a_claim_that_changed_waits_for_quiet() -> None:
 
 
 def test_a_claim_that_waits_for_another_case_looks_again_soon() -> None:
-    """An earlier case of the same scan may end at any moment."""
+    """What is in its way may end at any moment."""
     assert decided(a_case(S.CLAIMING), L.PENDING).delay_s == LOOK_AGAIN_S
+
+
+@pytest.mark.parametrize(
+    ("waited_s", "delay_s"),
+    [(0.0, LOOK_AGAIN_S), (4.0, 4.0), (7200.0, LOOK_AGAIN_AT_MOST_S)],
+)
+def test_a_wait_that_another_case_ends_is_looked_at_ever_more_seldom(
+    waited_s: float, delay_s: float
+) -> None:
+    """A look is dear, and the other's next move is what ends it."""
+    outcome = Outcome(L.PENDING, waited_s=waited_s, waits_for="c9")
+    assert decide(a_case(S.CLAIMING), outcome, PATIENCE, chance=lambda: 0.5).delay_s == delay_s
 
 
 # --- patience ------------------------------------------------------------------------------------

@@ -228,7 +228,7 @@ def test_a_probe_that_hangs_leaves_the_breaker_to_others(desk: Desk) -> None:
 def test_what_waits_for_another_of_its_kind_is_looked_at_again_by_a_run_once(desk: Desk) -> None:
     """However short the longest backoff is: the other may have turned out to be another scan."""
     line = Line(State.CLAIMING, "teeth", is_counted=False)
-    desk.schedule.put("teeth-0", Due(desk.now + 0.5, line, waits_for_same=True))
+    desk.schedule.put("teeth-0", Due(desk.now + 0.5, line, waits_for="other"))
     assert not desk.schedule.is_idle(within_s=0.1)
     desk.schedule.put("teeth-0", Due(desk.now + 0.5, line))
     assert desk.schedule.is_idle(within_s=0.1)

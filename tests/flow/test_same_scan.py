@@ -243,3 +243,56 @@ def test_a_part_behind_a_held_first_case_says_what_it_waits_for(build: Build) ->
     house.live_until_rest()
     assert house.queries.case_row(part.case_id)["wait_reason"] is None
     assert [case.state for case in house.cases()] == [State.DONE, State.CANCELLED]
+
+
+# --- the wait ------------------------------------------------------------------------------------
+
+
+def test_a_wait_for_the_same_scan_is_cheap_and_ends_with_the_other(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look at it writes six times: few an hour, and one at once when the other has ended."""
+    house = build(options=Options(processing_s=3600))
+    house.drop("scan.nii")
+    house.live_until("scan", State.WAITING)
+    house.drop("again.nii")
+    house.live(10)
+    begun: list[State] = []
+    begin = Store.begin
+
+    def counted(store: Store, case_id: str, state: State, **limits: Any) -> Begun | str:
+        begun.append(state)
+        return begin(store, case_id, state, **limits)
+
+    monkeypatch.setattr(Store, "begin", counted)
+    house.live(1800)
+    assert 1 <= begun.count(State.CLAIMING) <= 1800 / 20
+    while house.case("scan").state is not State.DONE:
+        house.time.advance(1)
+        house.turn()
+    house.turn()
+    assert house.states() == {"scan": State.DONE, "again": State.DUPLICATE}
+
+
+def test_what_ends_as_another_begins_to_wait_for_it_is_not_waited_for(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody would wake it: it is asked once more whether the other is under way."""
+    house.drop("scan.nii")
+    house.live_until("scan", State.WAITING)
+    house.drop("again.nii")
+    house.live_until("again", State.CLAIMING)
+    case = house.case("again")
+    finish = Store.finish
+
+    def late(store: Store, begun: Begun, *rest: Any, **named: Any) -> object:
+        if begun.case.case_id == case.case_id:
+            _run_alone(house, "scan", until=lambda state: state.is_at_rest)
+        return finish(store, begun, *rest, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "finish", late)
+        house.parts.runner.run(case.case_id, State.CLAIMING)
+    assert house.case("again").state is State.CLAIMING
+    house.turn()
+    assert house.states() == {"scan": State.DONE, "again": State.DUPLICATE}

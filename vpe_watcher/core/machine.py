@@ -28,6 +28,7 @@ AT_MOST_NEW_JOBS = 5
 AT_MOST_FRESH_POLLS = 5
 REFUSED_AT_MOST_S = 600.0
 LOOK_AGAIN_S = 0.5
+LOOK_AGAIN_AT_MOST_S = 30.0
 RETRY_AFTER_AT_MOST_S = 24 * 3600.0
 
 S, L = State, Label
@@ -387,6 +388,8 @@ def _delay(
         delay_s = poll_delay_s(case.tally.processing_s, patience, chance)
     elif label is L.OK and case.state is S.NOTIFYING:
         delay_s = patience.poll_every_s
+    elif label is L.PENDING and outcome.waits_for:  # whose next move ends this sooner
+        delay_s = min(LOOK_AGAIN_AT_MOST_S, max(LOOK_AGAIN_S, case.tally.processing_s))
     elif label is L.PENDING:
         delay_s = LOOK_AGAIN_S
     elif label is L.CHANGED:

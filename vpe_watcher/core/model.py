@@ -304,7 +304,8 @@ class Outcome:
 
     `waited_s` is how long the attempt was put off by the one before, in running daemon and with no
     breaker open; `is_lone`: nothing else was under way when the process died in it. `is_forgiven`:
-    an outage for all has just ended, to which the trouble until now may well belong.
+    an outage for all has just ended, to which the trouble until now may well belong. `waits_for` is
+    the case that has to move on first.
     """
 
     label: Label
@@ -316,6 +317,7 @@ class Outcome:
     waited_s: float = 0.0
     is_lone: bool = False
     is_forgiven: bool = False
+    waits_for: str = ""
 
 
 OK = Outcome(Label.OK)

@@ -35,7 +35,7 @@ class Due:
 
     at: float
     line: Line
-    waits_for_same: bool = False  # an earlier case of the same scan has to end first
+    waits_for: str = ""  # the case that has to move on first, as one of the same scan
     wait_s: float = 0.0  # how long before `at` the case was put off, on its own account
     unsent_bytes: int = 0  # what is to be uploaded
 

@@ -93,8 +93,7 @@ def _outcome_of(case_id: str, same: list[Earlier], ports: Ports) -> Outcome:
     for earlier in same:
         if earlier.is_under_way:
             problem = _same_as(earlier.case_id, "which is under way")
-            ports.store.set_wait_reason(case_id, problem.message)
-            return Outcome(Label.PENDING, problem)
+            return Outcome(Label.PENDING, problem, waits_for=earlier.case_id)
     for earlier in same:
         if earlier.needs_person:
             return Outcome(Label.AMBIGUOUS, _ambiguous(earlier.case_id))

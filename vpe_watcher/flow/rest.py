@@ -72,7 +72,8 @@ def _waits(case: Case, ports: Ports, *, deletes: bool) -> Outcome | None:
     if not borrower_id:
         return None
     message = f"Case {borrower_id} is to be sent with its slices before these are deleted."
-    return Outcome(Label.PENDING, Problem(FailureClass.INPUT, "lends_slices", message))
+    problem = Problem(FailureClass.INPUT, "lends_slices", message)
+    return Outcome(Label.PENDING, problem, waits_for=borrower_id)
 
 
 def _remove(folder: Path, ports: Ports) -> None:

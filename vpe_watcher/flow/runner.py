@@ -27,7 +27,7 @@ from vpe_watcher.core.poison import is_one_at_a_time
 from vpe_watcher.core.printable import unquoted
 from vpe_watcher.flow.agenda import Due, Line
 from vpe_watcher.flow.breakers import Breakers, Log
-from vpe_watcher.flow.duplicates import WAITS_FOR_SAME, must_be_first, wait_for
+from vpe_watcher.flow.duplicates import must_be_first, wait_for
 from vpe_watcher.flow.ports import Ports
 from vpe_watcher.flow.reach import Reach
 from vpe_watcher.flow.schedule import Schedule
@@ -218,7 +218,11 @@ class Runner:
             self._verdicts.worked(case)
         self._refused_in_a_row(case, outcome)
         self._end_probes(case, outcome)
-        self.schedule.put(case.case_id, _next_due(case, decision, due_at, wait_s), case)
+        due = _next_due(case, decision, due_at, wait_s)
+        if due is not None and outcome.waits_for:
+            due = replace(due, waits_for=outcome.waits_for)
+        self.schedule.put(case.case_id, due, case)
+        self._wake(case, decision, outcome)
         if outcome.label not in SICK:
             self.schedule.let_go(case.case_id)
         if case.state in {State.CLAIMING, State.ARCHIVING} and self._has_family(case):
@@ -226,6 +230,17 @@ class Runner:
         self._report(case, begun, decision, outcome)
         if decision.label is Label.RETURNED:
             self._on_returned(case, decision.problem)
+
+    def _wake(self, case: Case, decision: Decision, outcome: Outcome) -> None:
+        """Let go on who waited for this case; itself, if what it waits for has ended meanwhile."""
+        if decision.state is not case.state:
+            self.schedule.wake(case.case_id)
+        if not outcome.waits_for:
+            return
+        with suppress(EnvironmentFault):  # it looks again by itself
+            first = self.ports.store.earlier(outcome.waits_for)
+            if first is None or not first.is_under_way:
+                self.schedule.wake(outcome.waits_for)
 
     def _pause_for(self, case: Case, outcome: Outcome) -> float:
         """Open a breaker; return when the case may try again.
@@ -299,8 +314,7 @@ def _next_due(case: Case, decision: Decision, due_at: float, wait_s: float) -> D
         return None
     is_failing = (decision.arrow.verdict or case.verdict) in FAILING
     line = Line(state, case.recipe, case.is_counted, is_failing and state is State.ARCHIVING)
-    waits = decision.problem is not None and decision.problem.code == WAITS_FOR_SAME
-    return Due(due_at, line, waits, wait_s)
+    return Due(due_at, line, wait_s=wait_s)
 
 
 def _case_event(case: Case, decision: Decision) -> str:

@@ -24,6 +24,7 @@ from vpe_watcher.flow.verdicts import HOST_PREFIXES, hosts_of
 
 SENDING = frozenset({State.SUBMITTING, State.UPLOADING})
 TOLD = SENDING | {State.FETCHING}  # where a person wonders why nothing happens
+WAITING_FOR_OTHERS = frozenset({State.CLAIMING, State.ARCHIVING})
 SILENCE = "silence"
 MARKING = "marking"
 OUTSIDE_KINDS = LASTING | {"scan", "main", "notes", "state", SILENCE, MARKING}
@@ -98,6 +99,17 @@ class Schedule:
             for case_id, due in list(self._agenda.items()):
                 if due.at > now and not due.wait_s:
                     self._agenda.put(case_id, replace(due, at=now))
+
+    def wake(self, first_id: str) -> None:
+        """Let what waits for a case be due now: that has moved on, or is at rest."""
+        with self._lock:
+            now = self._monotonic()
+            lines = [one for one in self._agenda.lines() if one.state in WAITING_FOR_OTHERS]
+            for case_id in [one for line in lines for one in self._agenda.standing_in(line)]:
+                due = self._agenda.get(case_id)
+                if due is not None and due.waits_for == first_id and due.at > now:
+                    wait_s = max(0.0, due.wait_s - (due.at - now))
+                    self._agenda.put(case_id, replace(due, at=now, wait_s=wait_s))
 
     def refresh(self) -> None:
         """Read which cases are not at rest; new ones are due now."""
@@ -371,7 +383,7 @@ class Schedule:
             opening = {line: self._opens_at(line) for line in self._agenda.lines()}
             return all(
                 due.line in gated
-                or (bool(gated) if due.waits_for_same else _is_far(due, moment, opening[due.line]))
+                or (bool(gated) if due.waits_for else _is_far(due, moment, opening[due.line]))
                 for _, due in self._agenda.items()
             )
 

@@ -90,8 +90,6 @@ def test_a_note_of_before_does_not_count_for_a_case_that_is_held_again(house: Ho
 def test_progress_of_a_case_that_is_not_there_is_a_defect(house: House) -> None:
     """Nothing is written into the void."""
     with pytest.raises(AssertionError, match="no row"):
-        house.store.set_wait_reason("c9", "x")
-    with pytest.raises(AssertionError, match="no row"):
         house.store.set_job("c9", "j", {})
     with pytest.raises(AssertionError, match="no row"):
         house.store.begin_notification("c9", "cbct")

@@ -284,11 +284,6 @@ class ProgressVerbs(Verbs):
         with self.database.transaction() as connection:
             update_case(connection, case_id, duplicate_of=of, result_status="duplicate")
 
-    def set_wait_reason(self, case_id: str, reason: str) -> None:
-        """Record in words what a case waits for."""
-        with self.database.transaction() as connection:
-            update_case(connection, case_id, wait_reason=reason)
-
     def set_job(self, case_id: str, job_id: str, links: Mapping[str, Links]) -> None:
         """Record the Engine's answer to a submit before anything is done with it."""
         now = iso(self._now())
