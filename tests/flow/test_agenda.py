@@ -24,10 +24,16 @@ LINES = [
 CHANGES = st.lists(
     st.tuples(
         st.sampled_from("tuvwxyz"),
-        st.one_of(st.none(), st.tuples(st.integers(0, 5), st.sampled_from(LINES))),
+        st.one_of(
+            st.none(),
+            st.tuples(st.integers(0, 5), st.sampled_from(LINES), st.sampled_from(("", "t", "u"))),
+        ),
     ),
     max_size=40,
 )
+
+
+Changes = list[tuple[str, tuple[int, Line, str] | None]]
 
 
 @dataclass
@@ -49,7 +55,7 @@ class Plain:
         return [(one, self.cases[one][1]) for one in ids]
 
 
-def filled(changes: list[tuple[str, tuple[int, Line] | None]]) -> tuple[Agenda, Plain]:
+def filled(changes: Changes) -> tuple[Agenda, Plain]:
     """Put and remove the same in both."""
     agenda, plain = Agenda(), Plain()
     for case_id, change in changes:
@@ -57,16 +63,14 @@ def filled(changes: list[tuple[str, tuple[int, Line] | None]]) -> tuple[Agenda, 
             agenda.remove(case_id)
             plain.cases.pop(case_id, None)
         else:
-            due = Due(float(change[0]), change[1])
+            due = Due(float(change[0]), change[1], waits_for=change[2])
             agenda.put(case_id, due)
             plain.put(case_id, due)
     return agenda, plain
 
 
 @given(CHANGES, st.integers(0, 5))
-def test_what_is_due_comes_longest_due_first(
-    changes: list[tuple[str, tuple[int, Line] | None]], moment: int
-) -> None:
+def test_what_is_due_comes_longest_due_first(changes: Changes, moment: int) -> None:
     """The walks over the lines find what a sort of all cases finds."""
     agenda, plain = filled(changes)
     wanted = [(case_id, due) for case_id, due in plain.sorted() if due.at <= moment]
@@ -82,9 +86,7 @@ def test_what_is_due_comes_longest_due_first(
 
 
 @given(CHANGES, st.sampled_from(LINES), st.integers(-1, 5))
-def test_a_line_is_walked_alone(
-    changes: list[tuple[str, tuple[int, Line] | None]], line: Line, moment: int
-) -> None:
+def test_a_line_is_walked_alone(changes: Changes, line: Line, moment: int) -> None:
     """Its cases due after a moment, in order."""
     agenda, plain = filled(changes)
     own = [case_id for case_id, due in plain.sorted() if due.line == line]
@@ -96,6 +98,15 @@ def test_a_line_is_walked_alone(
         late = [one for one in own if plain.cases[one][1].at > moment]
         assert list(agenda.standing_in(line, after=moment)) == late
         assert agenda.count_in(line) == len(own)
+
+
+@given(CHANGES)
+def test_who_waits_for_a_case_is_known(changes: Changes) -> None:
+    """As many as say so, whatever they waited for before."""
+    agenda, plain = filled(changes)
+    for first in ("t", "u", "v"):
+        found = dict(agenda.waiting_for(first))
+        assert found == {one: due for one, due in plain.sorted() if due.waits_for == first}
 
 
 def _nobody(_event: str, /, **_fields: object) -> None:

@@ -152,8 +152,10 @@ def test_a_repaired_series_with_a_hole_is_held_again(house: House) -> None:
     assert counts(house) == [14]
 
 
-def test_a_part_that_cannot_be_taken_is_held(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its folder belongs to another: the first series goes on, this one says what to do."""
+def test_a_part_that_cannot_be_taken_is_tried_again(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its folder belongs to another: the first is delivered, and leaves it where it lies."""
     house = build(intake=QUICK)
     folder = house.root / "inbox" / "Anna"
     write_series(folder / "a")
@@ -165,12 +167,15 @@ def test_a_part_that_cannot_be_taken_is_held(build: Build, monkeypatch: pytest.M
             raise PermissionError(13, "no")
         rename(source, target)
 
-    monkeypatch.setattr(type(house.disk), "rename_unsynced", lambda _, a, b: refuse(a, b))
-    house.live(200)
-    assert house.states() == {"Anna--2-Jaw": State.DONE, "Anna--5-Bone": State.HELD}
-    problem = house.case("Anna--5-Bone").problem
-    assert problem is not None
-    assert problem.code == "blocked"
+    with monkeypatch.context() as patch:
+        patch.setattr(type(house.disk), "rename_unsynced", lambda _, a, b: refuse(a, b))
+        house.live(200)
+    assert house.states() == {"Anna--2-Jaw": State.ARCHIVING, "Anna--5-Bone": State.CLAIMING}
+    assert house.result("Anna--2-Jaw")["status"] == "complete"
+    ((reason, _, _),) = house.queries.wait_reasons(State.CLAIMING)
+    assert "permission" in reason
+    house.live(700)
+    assert house.states() == {"Anna--2-Jaw": State.DONE, "Anna--5-Bone": State.DONE}
 
 
 def test_where_duplicates_run_again_a_part_is_still_none(build: Build) -> None:

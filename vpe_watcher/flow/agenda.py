@@ -51,6 +51,7 @@ class Agenda:
 
     _cases: dict[str, tuple[int, Due]] = field(default_factory=dict)
     _lines: dict[Line, list[Place]] = field(default_factory=dict)
+    _waiting: dict[str, set[str]] = field(default_factory=dict)  # by the case they wait for
     _last_number: int = 0
 
     def get(self, case_id: str) -> Due | None:
@@ -65,6 +66,8 @@ class Agenda:
             self._last_number = number = self._last_number + 1
         self._cases[case_id] = number, due
         insort(self._lines.setdefault(due.line, []), (due.at, number, case_id))
+        if due.waits_for:
+            self._waiting.setdefault(due.waits_for, set()).add(case_id)
 
     def remove(self, case_id: str) -> None:
         """Take a case off the agenda, if it is there."""
@@ -79,6 +82,10 @@ class Agenda:
         del places[bisect_left(places, (due.at, number, case_id))]
         if not places:
             del self._lines[due.line]
+        if due.waits_for:
+            self._waiting[due.waits_for].remove(case_id)
+            if not self._waiting[due.waits_for]:
+                del self._waiting[due.waits_for]
         return number
 
     def ids(self) -> set[str]:
@@ -88,6 +95,10 @@ class Agenda:
     def items(self) -> Iterator[tuple[str, Due]]:
         """Walk all cases, in no order that means anything."""
         return ((case_id, due) for case_id, (_, due) in self._cases.items())
+
+    def waiting_for(self, first_id: str) -> list[tuple[str, Due]]:
+        """Return the cases that wait for another, by their ids, in no order."""
+        return [(one, self._cases[one][1]) for one in self._waiting.get(first_id, ())]
 
     def lines(self) -> tuple[Line, ...]:
         """Return the lines in which somebody stands."""

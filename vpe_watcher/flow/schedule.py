@@ -24,7 +24,6 @@ from vpe_watcher.flow.verdicts import HOST_PREFIXES, hosts_of
 
 SENDING = frozenset({State.SUBMITTING, State.UPLOADING})
 TOLD = SENDING | {State.FETCHING}  # where a person wonders why nothing happens
-WAITING_FOR_OTHERS = frozenset({State.CLAIMING, State.ARCHIVING})
 SILENCE = "silence"
 MARKING = "marking"
 OUTSIDE_KINDS = LASTING | {"scan", "main", "notes", "state", SILENCE, MARKING}
@@ -104,10 +103,8 @@ class Schedule:
         """Let what waits for a case be due now: that has moved on, or is at rest."""
         with self._lock:
             now = self._monotonic()
-            lines = [one for one in self._agenda.lines() if one.state in WAITING_FOR_OTHERS]
-            for case_id in [one for line in lines for one in self._agenda.standing_in(line)]:
-                due = self._agenda.get(case_id)
-                if due is not None and due.waits_for == first_id and due.at > now:
+            for case_id, due in self._agenda.waiting_for(first_id):
+                if due.at > now:
                     wait_s = max(0.0, due.wait_s - (due.at - now))
                     self._agenda.put(case_id, replace(due, at=now, wait_s=wait_s))
 
