@@ -11,7 +11,9 @@ import pytest
 
 from tests.flow.endings import all_is_delivered
 from tests.flow.house import House, nifti
-from vpe_watcher.core.model import State
+from vpe_watcher.core.errors import EnvironmentFault
+from vpe_watcher.core.model import Case, State
+from vpe_watcher.flow.runner import Runner
 
 Build = Callable[..., House]
 
@@ -203,3 +205,21 @@ def test_a_breaker_does_not_outlive_the_case_that_opened_it(house: House) -> Non
     house.say("cancel", house.case("first"))
     house.live_until_rest(at_most_s=1200)
     assert house.states() == {"first": State.CANCELLED, "second": State.DONE}
+
+
+def test_a_state_file_that_fails_right_after_a_commit_records_nothing_twice(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is read then only serves other cases; the attempt has ended."""
+    met = []
+
+    def fail(_: Runner, case: Case) -> bool:
+        met.append(case.state)
+        raise EnvironmentFault("It fails.", code="state_unusable", breaker="state")
+
+    monkeypatch.setattr(Runner, "_has_family", fail)
+    house.drop("scan.nii")
+    house.live_until_rest()
+    assert met == [State.CLAIMING, State.ARCHIVING]
+    assert house.states() == {"scan": State.DONE}
+    assert [event for event, _ in house.events if event.endswith(".defect")] == []

@@ -172,20 +172,24 @@ class Runner:
         """Record what follows, as often as it takes: an effect that is done must not be lost."""
         while True:
             try:
-                self._commit_once(begun, outcome)
+                recorded = self._recorded(begun, outcome)
             except EnvironmentFault as fault:
                 self.breakers.open(fault, kind="state")
                 if self._pause(1.0):
                     return  # the attempt stays open and is found at the next start
             else:
                 self.breakers.written()
-                return
+                break
+        if recorded is not None:
+            case, decision, outcome = recorded
+            self._after(case, begun, decision, outcome)
 
-    def _commit_once(self, begun: Begun, outcome: Outcome) -> None:
+    def _recorded(self, begun: Begun, outcome: Outcome) -> tuple[Case, Decision, Outcome] | None:
+        """Record the end of an attempt; return of which case, and what; None: it has no row."""
         store = self.ports.store
         case = store.load(begun.case.case_id)
         if case is None:
-            return
+            return None
         if outcome.label in {Label.OK, Label.PENDING}:
             self._verdicts.succeeded(begun.case)  # as it began: with the URLs that it used
         decision = self._decided(case, outcome)
@@ -196,7 +200,7 @@ class Runner:
             outcome = wait_for(first, outcome)
             decision = self._decided(case, outcome)
             store.finish(begun_now, decision, outcome)
-        self._after(case, begun, decision, outcome)
+        return case, decision, outcome
 
     def _decided(self, case: Case, outcome: Outcome) -> Decision:
         """Ask the table; an outcome that it does not know is a defect, tried again or held."""
@@ -225,8 +229,9 @@ class Runner:
         self._wake(case, decision, outcome)
         if outcome.label not in SICK:
             self.schedule.let_go(case.case_id)
-        if case.state in {State.CLAIMING, State.ARCHIVING} and self._has_family(case):
-            self.schedule.refresh()  # other cases of the same folder may have waited for this
+        with suppress(EnvironmentFault):  # they look again by themselves
+            if case.state in {State.CLAIMING, State.ARCHIVING} and self._has_family(case):
+                self.schedule.refresh()  # other cases of the same folder may have waited for this
         self._report(case, begun, decision, outcome)
         if decision.label is Label.RETURNED:
             self._on_returned(case, decision.problem)
