@@ -211,7 +211,7 @@ def test_a_state_file_that_fails_right_after_a_commit_records_nothing_twice(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is read then only serves other cases; the attempt has ended."""
-    met = []
+    met: list[State] = []
 
     def fail(_: Runner, case: Case) -> bool:
         met.append(case.state)
