@@ -103,7 +103,7 @@ class Runner:
             self._log(
                 "step.interrupted", case_id=case.case_id, step=case.state, attempt=begun.attempt
             )
-            self._after(case, begun, decision, outcome)
+            self._after(begun, case, decision, outcome)
         if is_careful and legacy.settled:
             self.schedule.run_alone(begun.case.case_id for begun, _, _ in legacy.settled)
 
@@ -170,19 +170,18 @@ class Runner:
 
     def _commit(self, begun: Begun, outcome: Outcome) -> None:
         """Record what follows, as often as it takes: an effect that is done must not be lost."""
+        recorded = None
         while True:
             try:
                 recorded = self._recorded(begun, outcome)
+                break
             except EnvironmentFault as fault:
                 self.breakers.open(fault, kind="state")
                 if self._pause(1.0):
                     return  # the attempt stays open and is found at the next start
-            else:
-                self.breakers.written()
-                break
+        self.breakers.written()
         if recorded is not None:
-            case, decision, outcome = recorded
-            self._after(case, begun, decision, outcome)
+            self._after(begun, *recorded)
 
     def _recorded(self, begun: Begun, outcome: Outcome) -> tuple[Case, Decision, Outcome] | None:
         """Record the end of an attempt; return of which case, and what; None: it has no row."""
@@ -212,7 +211,7 @@ class Runner:
             label = _label_of_defect(case)
             return decide(case, Outcome(label, _defect(error)), patience, chance=self._chance)
 
-    def _after(self, case: Case, begun: Begun, decision: Decision, outcome: Outcome) -> None:
+    def _after(self, begun: Begun, case: Case, decision: Decision, outcome: Outcome) -> None:
         """Follow a commit up in memory: breakers, schedule, log. Losing this loses nothing."""
         due_at, wait_s = self._monotonic() + decision.delay_s, decision.delay_s
         if outcome.breaker and decision.label in {Label.ENVIRONMENT, Label.NOT_SENT}:
