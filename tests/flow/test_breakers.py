@@ -11,6 +11,7 @@ import pytest
 
 from tests.flow.endings import all_is_delivered
 from tests.flow.house import House, nifti
+from vpe_watcher.adapters.store import Store
 from vpe_watcher.core.errors import EnvironmentFault
 from vpe_watcher.core.model import Case, State
 from vpe_watcher.flow.runner import Runner
@@ -223,3 +224,25 @@ def test_a_state_file_that_fails_right_after_a_commit_records_nothing_twice(
     assert met == [State.CLAIMING, State.ARCHIVING]
     assert house.states() == {"scan": State.DONE}
     assert [event for event, _ in house.events if event.endswith(".defect")] == []
+
+
+def test_what_could_not_be_read_behind_a_word_is_read_later(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The word is struck out by then: the case that it moved is found all the same."""
+    house.drop("scan.nii")
+    house.live_until("scan", State.SUBMITTING)
+    house.say("cancel", house.case("scan"))
+    house.live_until_rest()
+    house.queries.say("retry", [house.case("scan").case_id])
+
+    def fail(_: Store) -> None:
+        raise EnvironmentFault("It fails.", code="state_unusable", breaker="state")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "due", fail)
+        with pytest.raises(EnvironmentFault):
+            house.parts.words.obey()
+    assert house.parts.words.obey()
+    house.live(60)
+    assert house.states() == {"scan": State.DONE}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ from tests.flow.house import House, nifti
 from tests.flow.series import write_series
 from tests.flow.test_poison import die_in
 from tests.flow.test_series import NAME, QUICK
+from vpe_watcher.adapters.files import Disk
 from vpe_watcher.adapters.store import Begun, Store
 from vpe_watcher.core.model import Case, State
 from vpe_watcher.sandbox.options import Options
@@ -296,3 +300,59 @@ def test_what_ends_as_another_begins_to_wait_for_it_is_not_waited_for(
     assert house.case("again").state is State.CLAIMING
     house.turn()
     assert house.states() == {"scan": State.DONE, "again": State.DUPLICATE}
+
+
+class Refusing(Disk):
+    """A disk on which one file may not be renamed until `is_free`."""
+
+    is_free = False
+
+    def rename_unsynced(self, source: Path, target: Path) -> None:
+        """Rename, unless it is the one."""
+        if source.name == "mine.nii" and not self.is_free:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        super().rename_unsynced(source, target)
+
+
+def test_a_cancelled_scan_that_may_not_be_renamed_stands_in_nobodys_way(build: Build) -> None:
+    """It is never sent, whatever it holds: others of its size go on."""
+    house = build(disk=Refusing())
+    house.drop("mine.nii", nifti(seed=1))
+    while not house.cases():
+        house.look()
+        house.time.advance(1.0)
+    house.say("cancel", house.case("mine"))
+    house.drop("other.nii", nifti(seed=2))
+    house.drop("same.nii", nifti(seed=1))
+    house.live(600)
+    done = {"other": State.DONE, "same": State.DONE}
+    assert house.states() == {"mine": State.ARCHIVING, **done}
+    assert house.started() == 2
+
+
+def test_a_part_that_may_not_be_renamed_is_waited_for_by_nobody(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same series goes first meanwhile, and the part finds that when it may be taken."""
+    house = build(intake={"settle_s": 0.2, "series_settle_s": 2, "min_slices": 2})
+    folder = house.root / "inbox" / "study"
+    write_series(folder / "a", range(1, 4))
+    write_series(folder / "b", range(1, 4), series="1.2.3", SeriesNumber="5")
+    rename = Disk.rename_unsynced
+
+    def refuse(disk: Disk, source: Path, target: Path) -> None:
+        if source.parent.name == "b":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        rename(disk, source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Disk, "rename_unsynced", refuse)
+        house.live(60)
+        write_series(house.root / "inbox" / "same", range(1, 4), series="1.2.3", SeriesNumber="5")
+        house.live(300)
+        assert [case.state for case in house.cases()] == [
+            *(State.ARCHIVING, State.CLAIMING, State.DONE)
+        ]
+    house.live(700)
+    assert [case.state for case in house.cases()] == [State.DONE, State.DUPLICATE, State.DONE]
+    assert house.started() == 2

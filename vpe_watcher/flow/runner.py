@@ -228,9 +228,8 @@ class Runner:
         self._wake(case, decision, outcome)
         if outcome.label not in SICK:
             self.schedule.let_go(case.case_id)
-        with suppress(EnvironmentFault):  # they look again by themselves
-            if case.state in {State.CLAIMING, State.ARCHIVING} and self._has_family(case):
-                self.schedule.refresh()  # other cases of the same folder may have waited for this
+        if case.state in {State.CLAIMING, State.ARCHIVING}:
+            self._bring_family(case)
         self._report(case, begun, decision, outcome)
         if decision.label is Label.RETURNED:
             self._on_returned(case, decision.problem)
@@ -259,6 +258,14 @@ class Runner:
             return retry_at
         patience = self._patience.get(case.recipe) or Patience()
         return max(retry_at, self._monotonic() + pause_s(times - 1, patience, self._chance))
+
+    def _bring_family(self, case: Case) -> None:
+        """Let the other cases of the same folder begin that have waited for this one."""
+        try:
+            if self._has_family(case):
+                self.schedule.refresh()
+        except EnvironmentFault:
+            self.schedule.refresh_later()
 
     def _has_family(self, case: Case) -> bool:
         return bool(case.split_of or self.ports.store.parts_of(case.case_id))

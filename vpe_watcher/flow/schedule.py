@@ -74,6 +74,7 @@ class Schedule:
         self._should_stop = should_stop
         self._minute_of = minute_of
         self._agenda = Agenda()
+        self._is_stale = False  # the state file may know of cases that the agenda lacks
         self._turns = Turns()
         self._in_hand: dict[str, State] = {}
         self._silent: frozenset[str] = frozenset()
@@ -109,8 +110,12 @@ class Schedule:
                     self._agenda.put(case_id, replace(due, at=now, wait_s=wait_s))
 
     def refresh(self) -> None:
-        """Read which cases are not at rest; new ones are due now."""
+        """Read which cases are not at rest; new ones are due now.
+
+        Where the state file fails it is done with the next `take_ready`.
+        """
         with self._lock:  # held over the query: an older answer must not replace a newer one
+            self._is_stale = True
             found = self._store.due()
             for gone in self._agenda.ids() - {row.case_id for row in found}:
                 self._agenda.remove(gone)
@@ -118,6 +123,12 @@ class Schedule:
                 before = self._agenda.get(row.case_id)
                 if before is None or before.state is not row.state:
                     self._agenda.put(row.case_id, self._found(row))
+            self._is_stale = False
+
+    def refresh_later(self) -> None:
+        """Let the next `take_ready` read which cases are not at rest."""
+        with self._lock:
+            self._is_stale = True
 
     def _found(self, row: UnderWay) -> Due:
         """Return a case that the state file knows and the agenda does not, due now."""
@@ -186,6 +197,8 @@ class Schedule:
         """
         now = self._monotonic()
         with self._lock:
+            if self._is_stale:
+                self.refresh()
             kinds = frozenset(str(line.state) for line in self._agenda.lines())
             self._breakers.close_orphans(kinds | OUTSIDE_KINDS)
             self._taken_at = now

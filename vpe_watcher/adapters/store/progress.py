@@ -34,6 +34,12 @@ _PAST_CLAIM = str(tuple(str(state) for state in State if state is not State.CLAI
 
 _IS_SENT_ANYHOW = "(e.state = 'claiming' AND e.is_rerun)"  # it waits for nobody
 
+# It was tried and put off before its files were taken, so it may stay there: a later case goes
+# before it. It will find that one as it leaves its own claim.
+_IS_PUT_OFF = (
+    "(e.state = 'claiming' AND e.claimed IS NULL AND e.wait_reason IS NOT NULL AND NOT e.is_rerun)"
+)
+
 # A file of a case: the case that holds it ("" for itself), and its name in that case's content.
 FileKey = tuple[str, str]
 
@@ -69,7 +75,7 @@ def _alike(
         "AND e.seq <> c.seq AND (e.seq < c.seq OR e.state IN ('done', 'partial', "
         "'submitting', 'uploading', 'notifying', 'waiting', 'fetching', 'delivering', "
         f"'archiving') OR (e.state <> 'claiming' AND {MAY_BE_PAID}) OR {_IS_SENT_ANYHOW}) "
-        f"WHERE c.case_id = ?1 AND e.doom IS NULL AND {which}",
+        f"WHERE c.case_id = ?1 AND e.doom IS NULL AND NOT {_IS_PUT_OFF} AND {which}",
         (case_id, *parameters),
     ).fetchall()
 

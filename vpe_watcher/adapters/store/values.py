@@ -126,8 +126,9 @@ class Earlier:
 
     @property
     def is_under_way(self) -> bool:
-        """Tell whether the same has to wait for what becomes of it."""
-        return not self.state.is_at_rest and not self.has_result
+        """Tell whether the same has to wait for what becomes of it: not for what is never sent."""
+        is_over = self.state is State.ARCHIVING and self.verdict in FAILING and not self.paid
+        return not self.state.is_at_rest and not self.has_result and not is_over
 
     @property
     def needs_person(self) -> bool:
