@@ -7,12 +7,13 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.app.desk import DAEMON_ID, Desk, problem
+from vpe_watcher.adapters.store import Database, Store
 from vpe_watcher.app.commands.parcels import deliver, parcel_of
 from vpe_watcher.core.errors import Refusal
 from vpe_watcher.core.model import FailureClass, Label, State
@@ -100,7 +101,8 @@ def test_before_the_first_start_the_state_file_is_made_private(desk: Desk, scan:
     desk.settings.state_file.unlink()
     assert desk.run("submit", str(scan)).code == 0
     assert desk.settings.state_file.stat().st_mode & 0o777 == 0o600
-    assert [word for word, _, _ in desk.words()] == ["take"]
+    with closing(Database(desk.settings.state_file)) as database:
+        assert [word.word for word in Store(database, now=time.time).words()] == ["take"]
 
 
 def test_no_state_file_is_made_where_one_was_lost(desk: Desk, scan: Path) -> None:
