@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from vpe_watcher.adapters.store import Store, UnderWay
 from vpe_watcher.core.breakers import CALLED, LASTING, needed_by
+from vpe_watcher.core.errors import EnvironmentFault
 from vpe_watcher.core.model import Case, State
 from vpe_watcher.core.poison import ALONE_WITHIN_S
 from vpe_watcher.core.priorities import MINUTE_S, DayHours, opens_at
@@ -125,6 +126,12 @@ class Schedule:
                     self._agenda.put(row.case_id, self._found(row))
             self._is_stale = False
 
+    def _refresh_again(self) -> None:
+        try:
+            self.refresh()
+        except EnvironmentFault as fault:  # what is known goes on
+            self._breakers.open(fault, kind="main")
+
     def refresh_later(self) -> None:
         """Let the next `take_ready` read which cases are not at rest."""
         with self._lock:
@@ -198,7 +205,7 @@ class Schedule:
         now = self._monotonic()
         with self._lock:
             if self._is_stale:
-                self.refresh()
+                self._refresh_again()
             kinds = frozenset(str(line.state) for line in self._agenda.lines())
             self._breakers.close_orphans(kinds | OUTSIDE_KINDS)
             self._taken_at = now
